@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* heap.h - the k smallest of a stream of (distance, slot): a bounded max-heap in the caller's
+ * array. Order: distance, then slot, so that ties are decided the same way everywhere. */
+#ifndef PV_BASE_HEAP_H
+#define PV_BASE_HEAP_H
+
+#include "base/base.h"
+
+typedef struct pv__hit {
+    float distance; /* never NaN */
+    uint32_t slot;
+} pv__hit;
+
+typedef struct pv__topk {
+    pv__hit *hits; /* caller's array of k */
+    size_t count, k;
+} pv__topk;
+
+static inline bool pv__hit_less(pv__hit a, pv__hit b) {
+    return a.distance < b.distance || (a.distance == b.distance && a.slot < b.slot);
+}
+/* Largest distance that can still enter: +inf until k are there. */
+PV_PRIVATE float pv__topk_bound(const pv__topk *t);
+PV_PRIVATE void pv__topk_add(pv__topk *t, float distance, uint32_t slot);
+PV_PRIVATE void pv__topk_sort(pv__topk *t); /* ascending; ends the heap */
+
+#endif
