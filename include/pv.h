@@ -1,5 +1,42 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* pv.h - Piramid, a transactional vector engine in one file: the whole stable public API. */
+/* pv.h - Piramid, a transactional vector engine in one file: the whole stable public API.
+ *
+ *      pv_db ---- pv_open .. pv_close -------------------------- one database file
+ *        |-- pv_txn ---- pv_txn_begin .. commit or rollback ----- one view of it, or one change
+ *        |-- pv_iter --- pv_iter_open .. pv_iter_close ---------- a walk over one collection
+ *        '-- pv_results  from search and get, until pv_results_free: copies, bound to nothing
+ *
+ * Chapters: version, limits, codes and errors, handles, options, open and close, collections,
+ * transactions, write, read, search, results, iterate, administration.
+ *
+ * Rules for every function; the doc blocks only say what differs.
+ *
+ * Errors: a function that can fail returns an int, 0 (PV_OK) or a negative PV_ERR_ code, and takes
+ * a caller-owned `pv_error *err`, always last, which may be NULL. On failure outputs stay as they
+ * were, except that handle outputs become NULL. What a caller got wrong is found before anything
+ * is changed: a refused call leaves the database byte for byte as it was and its transaction
+ * usable. A failure in the middle of a change (memory, I/O, damage) dooms the transaction: it can
+ * then only be rolled back. Any call may also return PV_ERR_NOMEM, PV_ERR_IO, PV_ERR_CORRUPT,
+ * PV_ERR_CLOSED (after pv_close) and PV_ERR_MISUSE (NULL where an object is needed, a closed or
+ * foreign transaction, a handle inherited through fork); these are not repeated below.
+ *
+ * Options: structures whose first member is struct_size begin with their PV_..._INIT macro, which
+ * sets it. struct_size 0 is PV_ERR_MISUSE. A structure shorter than the library's (an older
+ * header) gets defaults for the rest; a longer one is accepted while its unknown bytes are zero,
+ * else PV_ERR_UNSUPPORTED; so are flags, kinds and reserved members that it does not know. In every
+ * option zero or NULL means the default.
+ *
+ * Transactions: the argument `txn` may be NULL. A read then sees the newest committed state, a
+ * write runs in a transaction of its own and is durable on return (see PV_SYNC_FULL).
+ *
+ * Text is UTF-8. A length of 0 beside a text pointer means that the text ends with a NUL. Inputs
+ * are copied before a call returns; nothing the caller passes is kept, except the allocator, file
+ * system, clock and callbacks of pv_open_opts, which must outlive the handle.
+ *
+ * Threads: a pv_db is for any number of threads. A pv_txn and a pv_iter are for one thread at a
+ * time. pv_results never change and are for any thread. In a forked child only pv_results_free,
+ * pv_iter_close, pv_txn_rollback and pv_close may be used on inherited handles; they drop memory
+ * and descriptors and touch no file. */
 #ifndef PV_H
 #define PV_H
 
@@ -10,11 +47,6 @@
 extern "C" {
 #endif
 
-#define PV_VERSION_MAJOR 0
-#define PV_VERSION_MINOR 1
-#define PV_VERSION_PATCH 0
-#define PV_VERSION_STRING "0.1.0"
-
 #ifndef PV_EXTERN
 #if defined(__GNUC__)
 #define PV_EXTERN extern __attribute__((visibility("default")))
@@ -23,56 +55,729 @@ extern "C" {
 #endif
 #endif
 
+/* ---- Version --------------------------------------------------------------------------------- */
+
+#define PV_VERSION_MAJOR 0
+#define PV_VERSION_MINOR 1
+#define PV_VERSION_PATCH 0
+#define PV_VERSION_STRING "0.1.0"
+/* One number that orders: 0.1.0 is 1000, 1.2.3 is 1002003. */
+#define PV_VERSION_NUMBER (PV_VERSION_MAJOR * 1000000 + PV_VERSION_MINOR * 1000 + PV_VERSION_PATCH)
+
+/* pv_version_number - PV_VERSION_NUMBER of the library that runs, which may be newer than the
+ * header a program was built with. Never fails. Threads: any. Since: 0.1 */
+PV_EXTERN int pv_version_number(void);
+
+/* pv_version_string - PV_VERSION_STRING of the library that runs.
+ * Owner: the library, for ever. Threads: any. Since: 0.1 */
+PV_EXTERN const char *pv_version_string(void);
+
+/* pv_build_option - how the library was built.
+ * name: "compiler" (its name and version), "debug" ("0" or "1": internal checks trap), "arch".
+ * Returns a short text, or NULL for a name this version does not know.
+ * Owner: the library, for ever. Threads: any. Since: 0.1 */
+PV_EXTERN const char *pv_build_option(const char *name);
+
+/* ---- Limits ---------------------------------------------------------------------------------- */
+
+/* Beyond them a call is refused with PV_ERR_LIMIT. They may only grow. */
+#define PV_LIMIT_DIMS 16384             /* dimensions of a vector */
+#define PV_LIMIT_K 16384                /* results of one query */
+#define PV_LIMIT_ID_BYTES 512           /* a string id; at least 1 */
+#define PV_LIMIT_NAME_BYTES 128         /* a collection's name; at least 1 */
+#define PV_LIMIT_METADATA_BYTES 1048576 /* JSON text of one record */
+#define PV_LIMIT_METADATA_DEPTH 64      /* nesting of arrays and objects in it */
+#define PV_LIMIT_FILTER_DEPTH 32        /* nesting of a filter */
+#define PV_LIMIT_FILTER_NODES 4096      /* conditions and values in a filter */
+#define PV_LIMIT_BATCH_RECORDS 1048576  /* records in one call */
+#define PV_LIMIT_QUERIES 65536          /* vectors in one pv_search_many */
+#define PV_LIMIT_QUERY_ROWS 16777216    /* vectors times k in one pv_search_many */
+#define PV_LIMIT_RECORDS 2147483647     /* records in one collection */
+#define PV_LIMIT_COLLECTIONS 65536      /* collections in one database */
+
+/* ---- Codes and errors ------------------------------------------------------------------------ */
+
 /* Codes: 0 is success, every failure is negative. */
 #define PV_OK 0
-#define PV_ERR_MISUSE (-1)       /* the call is wrong whatever the data: a bug in the caller */
-#define PV_ERR_NOMEM (-2)        /* memory, or the handle's memory limit, ran out */
-#define PV_ERR_IO (-3)           /* a system call failed; sys_errno has its number */
-#define PV_ERR_FULL (-4)         /* no space left on the device */
+#define PV_ERR_MISUSE (-1) /* the call is wrong whatever the data: a bug in the caller */
+#define PV_ERR_NOMEM (-2)  /* memory, or the handle's memory limit, ran out */
+#define PV_ERR_IO (-3)     /* a system call failed; sys_errno has its number */
+#define PV_ERR_FULL (-4)   /* no space left on the device */
 #define PV_ERR_CANTOPEN (-5)
 #define PV_ERR_READONLY (-6)
-#define PV_ERR_BUSY (-7)         /* another process or transaction holds it */
+#define PV_ERR_BUSY (-7) /* another process or transaction holds it */
 #define PV_ERR_CONFLICT (-8)
-#define PV_ERR_CORRUPT (-9)      /* stored bytes are damaged; the message names page and owner */
-#define PV_ERR_FORMAT (-10)      /* not a database, a newer format, or input that does not parse */
+#define PV_ERR_CORRUPT (-9) /* stored bytes are damaged; the message names page and owner */
+#define PV_ERR_FORMAT (-10) /* not a database, a newer format, or input that does not parse */
 #define PV_ERR_NOTFOUND (-11)
 #define PV_ERR_EXISTS (-12)
-#define PV_ERR_DIMS (-13)        /* wrong number of dimensions or wrong element type */
-#define PV_ERR_LIMIT (-14)       /* a stated limit is exceeded */
+#define PV_ERR_DIMS (-13)  /* wrong number of dimensions or wrong element type */
+#define PV_ERR_LIMIT (-14) /* a stated limit is exceeded */
 #define PV_ERR_CANCELLED (-15)
 #define PV_ERR_TIMEOUT (-16)
 #define PV_ERR_UNSUPPORTED (-17) /* known to be impossible in this version or build */
 #define PV_ERR_PERM (-18)
-#define PV_ERR_CLOSED (-19)      /* the handle was closed */
-#define PV_ERR_INTERNAL (-20)    /* a bug in the library */
+#define PV_ERR_CLOSED (-19)   /* the handle was closed */
+#define PV_ERR_INTERNAL (-20) /* a bug in the library */
 #define PV_ERR_SNAPSHOT_TOO_OLD (-21)
 #define PV_ERR_LOG_MISSING (-22) /* the file needs its log directory, which is not there */
 #define PV_ERR_SCHEMA (-23)
 
+/* What went wrong, filled by the call that failed and untouched by one that succeeds. Set it once
+ * with PV_ERROR_INIT; it can be used for any number of calls. */
 typedef struct pv_error {
-    uint32_t struct_size;  /* PV_ERROR_INIT sets it */
-    int32_t code;          /* what the call returned */
-    int32_t sys_errno;     /* 0 when no system call failed */
+    uint32_t struct_size; /* PV_ERROR_INIT sets it */
+    int32_t code;         /* what the call returned */
+    int32_t sys_errno;    /* 0 when no system call failed */
     uint32_t reserved0;
     uint64_t record_index; /* of a batch; UINT64_MAX when it is not about one record */
     uint64_t offset;       /* byte offset in the text or file that is meant, else 0 */
     char message[480];     /* one line of UTF-8, always terminated */
 } pv_error;
-#define PV_ERROR_INIT {sizeof(pv_error), 0, 0, 0, UINT64_MAX, 0, {0}}
+#define PV_ERROR_INIT                                                                              \
+    {                                                                                              \
+        sizeof(pv_error), 0, 0, 0, UINT64_MAX, 0, { 0 }                                            \
+    }
 
+/* pv_error_text - a short lower-case text of a code: "busy", "not found"; 0 is "ok".
+ * Never NULL, also for numbers that are no code.
+ * Owner: the library, for ever. Threads: any. Since: 0.1 */
+PV_EXTERN const char *pv_error_text(int code);
+
+/* ---- Handles --------------------------------------------------------------------------------- */
+
+typedef struct pv_db pv_db;           /* an open database: pv_open, pv_close */
+typedef struct pv_txn pv_txn;         /* a transaction: pv_txn_begin, commit or rollback */
+typedef struct pv_iter pv_iter;       /* a walk: pv_iter_open, pv_iter_close */
+typedef struct pv_results pv_results; /* rows: pv_search and others, pv_results_free */
+typedef struct pv_names pv_names;     /* names: pv_collection_list, pv_names_free */
+
+/* ---- Options --------------------------------------------------------------------------------- */
+
+/* Where memory comes from. NULL or a zeroed structure in pv_open_opts: the C library. */
 typedef struct pv_allocator {
     void *ctx;
     /* malloc (p NULL), free (new_size 0, returns NULL) and realloc in one; any thread. */
     void *(*realloc)(void *ctx, void *p, size_t old_size, size_t new_size);
 } pv_allocator;
 
+/* Levels of log messages; a message is passed on when its level is at most log_level. */
 #define PV_LOG_ERROR 1
 #define PV_LOG_WARN 2
 #define PV_LOG_INFO 3
 #define PV_LOG_DEBUG 4
+/* Receives one line without a newline. category: "store", "write", "search", "config", "index".
+ * Called on any thread that uses the handle; it must not call the library. */
 typedef void (*pv_log_fn)(void *ctx, int level, const char *category, const char *message);
 
-typedef struct pv_clock pv_clock; /* pv_unstable.h */
+/* Asked now and then in long scans and checks; a non-zero answer ends the call with
+ * PV_ERR_CANCELLED. Called on the thread of the call; it must not call the library. */
+typedef int (*pv_interrupt_fn)(void *ctx);
+
+typedef struct pv_vfs pv_vfs;     /* files: pv_unstable.h */
+typedef struct pv_clock pv_clock; /* time and random bytes: pv_unstable.h */
+
+/* When a committed change is durable. */
+#define PV_SYNC_DEFAULT 0 /* in pv_open_opts: PV_SYNC_FULL; elsewhere: the handle's */
+#define PV_SYNC_FULL 1    /* before the commit returns, also against power loss */
+#define PV_SYNC_ASYNC 2   /* soon after: a crash may lose the latest commits, never tear one */
+
+#define PV_OPEN_CREATE 0x0u   /* the default: create the file when it is missing */
+#define PV_OPEN_NOCREATE 0x1u /* PV_ERR_NOTFOUND when it is missing */
+#define PV_OPEN_READONLY 0x2u /* refuse all writes with PV_ERR_READONLY; implies NOCREATE */
+#define PV_OPEN_NOWAIT 0x4u   /* PV_ERR_BUSY at once where another writer is active */
+
+/* Options of pv_open. */
+typedef struct pv_open_opts {
+    uint32_t struct_size;          /* PV_OPEN_OPTS_INIT sets it */
+    uint32_t flags;                /* PV_OPEN_ */
+    uint32_t sync;                 /* PV_SYNC_, for transactions that do not say; default FULL */
+    uint32_t threads;              /* 0: the library chooses; 1: none but the caller's */
+    uint32_t busy_timeout_ms;      /* wait for another writer; 0: 5000 (see PV_OPEN_NOWAIT) */
+    int32_t log_level;             /* PV_LOG_; 0: PV_LOG_WARN */
+    uint64_t cache_bytes;          /* page cache; 0: a quarter of the memory, 64 MiB to 4 GiB */
+    uint64_t memory_limit_bytes;   /* all memory of the handle beside the cache; 0: no limit */
+    uint64_t checkpoint_bytes;     /* log size that starts a checkpoint; 0: the library chooses */
+    const pv_allocator *allocator; /* copied; NULL: the C library */
+    pv_vfs *vfs;                   /* NULL: the system's files */
+    const pv_clock *clock;         /* NULL: the system's */
+    pv_log_fn log;                 /* NULL: silent */
+    void *log_ctx;
+    pv_interrupt_fn interrupt; /* NULL: never */
+    void *interrupt_ctx;
+} pv_open_opts;
+#define PV_OPEN_OPTS_INIT                                                                          \
+    { sizeof(pv_open_opts), 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL }
+
+/* ---- Open and close -------------------------------------------------------------------------- */
+
+/* pv_open - open the database at `path`, or create it.
+ * path: a file; while it is open its log stands beside it in the directory "<path>-wal". The name
+ * ":memory:" makes an empty database in memory that ends with its handle.
+ * opts: NULL for the defaults.
+ * After a crash the log is applied first; nothing acknowledged is lost.
+ * Owner: the caller closes *out_db with pv_close.
+ * Threads: any.
+ * Errors: PV_ERR_NOTFOUND (missing, with NOCREATE or READONLY); PV_ERR_FORMAT (the file is
+ * something else, or of a newer format: it is never overwritten); PV_ERR_CANTOPEN, PV_ERR_PERM,
+ * PV_ERR_READONLY (the system refuses); PV_ERR_BUSY; PV_ERR_CORRUPT; PV_ERR_LOG_MISSING (the file
+ * needs its log and the log is gone); PV_ERR_FULL; PV_ERR_UNSUPPORTED (an option, the file system
+ * or the machine).
+ * Since: 0.1 */
+PV_EXTERN int pv_open(const char *path, const pv_open_opts *opts, pv_db **out_db, pv_error *err);
+
+/* pv_close - end the use of a database. NULL is fine.
+ * Open transactions are rolled back; their handles and iterators must still be freed, and every
+ * other call on them gives PV_ERR_CLOSED. Iterators that were opened without a transaction may be
+ * read to their end: the file is then closed when the last of them is. Otherwise all is written
+ * back, and afterwards one file remains. The handle is gone in every case, also on error.
+ * In a forked child nothing is written.
+ * Threads: any, once; calls that other threads have begun are finished first.
+ * Errors: PV_ERR_IO, PV_ERR_FULL: nothing committed is lost, the log stays and is applied by the
+ * next pv_open. What fails in a deferred close is told to the log callback.
+ * Since: 0.1 */
+PV_EXTERN int pv_close(pv_db *db, pv_error *err);
+
+/* ---- Collections ----------------------------------------------------------------------------- */
+
+/* How distances are measured. Smaller is nearer, larger scores are nearer:
+ *     L2      distance = Euclidean, not squared       score = -distance
+ *     COSINE  distance = 1 - cos, from 0 to 2         score = cos
+ *     DOT     distance = -dot                         score = dot
+ * With COSINE a vector of zeros may be stored and searched for; it is at distance 1 to all. */
+#define PV_METRIC_DEFAULT 0 /* PV_METRIC_COSINE */
+#define PV_METRIC_L2 1
+#define PV_METRIC_COSINE 2
+#define PV_METRIC_DOT 3
+
+/* Element types of vectors. This version takes F32; the others are PV_ERR_UNSUPPORTED. */
+#define PV_TYPE_DEFAULT 0 /* PV_TYPE_F32 */
+#define PV_TYPE_F32 1     /* IEEE 754 binary32, in the machine's byte order */
+#define PV_TYPE_F16 2     /* IEEE 754 binary16 */
+#define PV_TYPE_BF16 3    /* upper half of a binary32 */
+#define PV_TYPE_I8 4      /* signed bytes */
+#define PV_TYPE_BIT 5     /* 8 dimensions a byte */
+
+/* What the ids of a collection are. */
+#define PV_KEY_DEFAULT 0 /* PV_KEY_STRING */
+#define PV_KEY_STRING 1  /* UTF-8 text of 1 to PV_LIMIT_ID_BYTES bytes without NUL */
+#define PV_KEY_U64 2     /* numbers from 0 to 2^64 - 2 */
+
+/* No number: an id_u64 that is left out, and the answer where there is none. */
+#define PV_ID_NONE UINT64_MAX
+
+/* What a collection is; fixed when it is created. */
+typedef struct pv_collection_opts {
+    uint32_t struct_size; /* PV_COLLECTION_OPTS_INIT sets it */
+    uint32_t dims;        /* 1 to PV_LIMIT_DIMS; there is no default */
+    uint32_t metric;      /* PV_METRIC_; 0: cosine */
+    uint32_t type;        /* PV_TYPE_; 0: f32 */
+    uint32_t key;         /* PV_KEY_; 0: string */
+    uint32_t flags;       /* 0 */
+} pv_collection_opts;
+#define PV_COLLECTION_OPTS_INIT                                                                    \
+    { sizeof(pv_collection_opts), 0, 0, 0, 0, 0 }
+
+/* What a collection is and holds; pv_collection_info_get fills as much as struct_size allows. */
+typedef struct pv_collection_info {
+    uint32_t struct_size; /* PV_COLLECTION_INFO_INIT sets it */
+    uint32_t dims;
+    uint32_t metric;     /* PV_METRIC_, never 0 */
+    uint32_t type;       /* PV_TYPE_, never 0 */
+    uint32_t key;        /* PV_KEY_, never 0 */
+    uint32_t flags;      /* 0 */
+    uint64_t object_id;  /* number of the collection in this file; never used twice */
+    uint64_t count;      /* records */
+    uint64_t slots;      /* places for records, free ones among them */
+    uint64_t generation; /* grows with every committed change of its records */
+} pv_collection_info;
+#define PV_COLLECTION_INFO_INIT                                                                    \
+    { sizeof(pv_collection_info), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/* pv_collection_create - make an empty collection.
+ * name: 1 to PV_LIMIT_NAME_BYTES bytes of UTF-8 without control characters, '/' and '\', not
+ * beginning with '.' or '_' (names with '_' are kept for the library).
+ * Errors: PV_ERR_EXISTS; PV_ERR_MISUSE (name, dims 0); PV_ERR_LIMIT; PV_ERR_UNSUPPORTED (element
+ * type, metric, key); PV_ERR_READONLY; PV_ERR_BUSY.
+ * Threads: any. Since: 0.1 */
+PV_EXTERN int pv_collection_create(pv_db *db, pv_txn *txn, const char *name,
+                                   const pv_collection_opts *opts, pv_error *err);
+
+/* pv_collection_ensure - make it unless a collection of this name and the same options exists.
+ * Errors: PV_ERR_EXISTS when it exists with other options, naming the first that differs; else as
+ * pv_collection_create. A collection that exists is enough on a read-only handle too.
+ * Threads: any. Since: 0.1 */
+PV_EXTERN int pv_collection_ensure(pv_db *db, pv_txn *txn, const char *name,
+                                   const pv_collection_opts *opts, pv_error *err);
+
+/* pv_collection_drop - remove a collection with all its records; its space is used again.
+ * Errors: PV_ERR_NOTFOUND; PV_ERR_READONLY; PV_ERR_BUSY.
+ * Threads: any. Since: 0.1 */
+PV_EXTERN int pv_collection_drop(pv_db *db, pv_txn *txn, const char *name, pv_error *err);
+
+/* pv_collection_list - the names of all collections, in byte order.
+ * Owner: the caller frees *out_names with pv_names_free.
+ * Threads: any. Since: 0.1 */
+PV_EXTERN int pv_collection_list(pv_db *db, pv_txn *txn, pv_names **out_names, pv_error *err);
+
+/* pv_collection_info_get - what a collection is and how many records it holds, in O(1).
+ * Errors: PV_ERR_NOTFOUND.
+ * Threads: any. Since: 0.1 */
+PV_EXTERN int pv_collection_info_get(pv_db *db, pv_txn *txn, const char *name,
+                                     pv_collection_info *out_info, pv_error *err);
+
+/* pv_names_count - number of names; 0 for NULL. Threads: any. Since: 0.1 */
+PV_EXTERN size_t pv_names_count(const pv_names *names);
+/* pv_names_get - name i (0-based), NULL beyond the end.
+ * Owner: the list, until pv_names_free. Threads: any. Since: 0.1 */
+PV_EXTERN const char *pv_names_get(const pv_names *names, size_t i);
+/* pv_names_free - NULL is fine. Threads: any, once. Since: 0.1 */
+PV_EXTERN void pv_names_free(pv_names *names);
+
+/* ---- Transactions ---------------------------------------------------------------------------- */
+
+#define PV_TXN_READ 0x0u      /* the default: see one state, however long; never waits */
+#define PV_TXN_WRITE 0x1u     /* may change things; one at a time in the whole system */
+#define PV_TXN_SYNC_FULL 0x2u /* durability of this commit, whatever the handle says */
+#define PV_TXN_SYNC_ASYNC 0x4u
+#define PV_TXN_NOWAIT 0x8u /* PV_ERR_BUSY at once instead of waiting for the writer */
+
+/* pv_txn_begin - begin a transaction.
+ * flags: PV_TXN_. A read transaction sees the state of now until it ends. A write transaction
+ * waits up to busy_timeout_ms for the one before it, and sees its own changes.
+ * While a write transaction is open, writes with txn NULL on the same thread are PV_ERR_MISUSE at
+ * once, since they would wait for themselves.
+ * Owner: the caller ends *out_txn with pv_txn_commit or pv_txn_rollback.
+ * Threads: the transaction is for one thread at a time.
+ * Errors: PV_ERR_BUSY; PV_ERR_READONLY (a write transaction on a read-only handle); PV_ERR_MISUSE
+ * (both sync levels, a second write transaction on this thread).
+ * Since: 0.1 */
+PV_EXTERN int pv_txn_begin(pv_db *db, uint32_t flags, pv_txn **out_txn, pv_error *err);
+
+/* pv_txn_commit - make all changes visible and durable together, and free the transaction.
+ * A read transaction just ends. The handle is gone in every case; after an error nothing of the
+ * transaction is visible. After PV_ERR_IO it may or may not be there after the next pv_open, and
+ * the database refuses writes until then.
+ * out_lsn: position of the commit in the log, or NULL; of a transaction that changed nothing, the
+ * state it saw.
+ * Threads: the transaction's.
+ * Errors: PV_ERR_IO; PV_ERR_FULL; the code that doomed the transaction.
+ * Since: 0.1 */
+PV_EXTERN int pv_txn_commit(pv_txn *txn, uint64_t *out_lsn, pv_error *err);
+
+/* pv_txn_rollback - undo all changes and free the transaction. NULL is fine.
+ * Threads: the transaction's. Since: 0.1 */
+PV_EXTERN void pv_txn_rollback(pv_txn *txn);
+
+/* pv_txn_lsn - the log position of the state the transaction began with; 0 for NULL or a
+ * transaction that pv_close has ended. Threads: the transaction's. Since: 0.1 */
+PV_EXTERN uint64_t pv_txn_lsn(const pv_txn *txn);
+
+/* ---- Write ----------------------------------------------------------------------------------- */
+
+/* One record to be written. */
+typedef struct pv_record {
+    uint32_t struct_size; /* PV_RECORD_INIT sets it */
+    uint32_t type;        /* PV_TYPE_ of vector; 0: f32 */
+    const char *id;       /* string key; NULL: left out */
+    size_t id_len;        /* bytes; 0: up to the NUL */
+    uint64_t id_u64;      /* number key; PV_ID_NONE: left out */
+    const void *vector;   /* dims elements, finite; any alignment */
+    uint32_t dims;        /* must be the collection's */
+    uint32_t reserved0;   /* 0 */
+    const char *metadata; /* a JSON object; NULL: {} */
+    size_t metadata_len;  /* bytes; 0: up to the NUL */
+} pv_record;
+#define PV_RECORD_INIT                                                                             \
+    { sizeof(pv_record), 0, NULL, 0, PV_ID_NONE, NULL, 0, 0, NULL, 0 }
+
+/* Many records in columns: no structure per record, no copies of what already lies in arrays.
+ * Strings come as pointers (`ids`, with `id_lens` or NULs), or as one buffer in which string i is
+ * the bytes from offsets[i] to offsets[i + 1] (count + 1 offsets); give one form or none. */
+typedef struct pv_batch {
+    uint32_t struct_size;             /* PV_BATCH_INIT sets it */
+    uint32_t type;                    /* PV_TYPE_ of the vectors; 0: f32 */
+    size_t count;                     /* records */
+    const void *vectors;              /* the first vector */
+    size_t vector_stride;             /* bytes from one to the next; 0: dims * element size */
+    uint32_t dims;                    /* must be the collection's */
+    uint32_t reserved0;               /* 0 */
+    const uint64_t *ids_u64;          /* number keys; NULL: left out, as is PV_ID_NONE */
+    const char *const *ids;           /* string keys; NULL: left out, as is a NULL among them */
+    const size_t *id_lens;            /* bytes of each; NULL or 0: up to the NUL */
+    const char *id_data;              /* string keys in one buffer */
+    const uint64_t *id_offsets;       /* count + 1; an empty one is left out */
+    const char *const *metadata;      /* JSON objects; NULL: {} for all, as is a NULL among them */
+    const size_t *metadata_lens;      /* bytes of each; NULL or 0: up to the NUL */
+    const char *metadata_data;        /* JSON objects in one buffer */
+    const uint64_t *metadata_offsets; /* count + 1; an empty one is {} */
+} pv_batch;
+#define PV_BATCH_INIT                                                                              \
+    { sizeof(pv_batch), 0, 0, NULL, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL }
+
+#define PV_WRITE_MERGE 0x1u /* pv_update: metadata is a JSON merge patch (RFC 7396) */
+
+/* Options of the writing calls. */
+typedef struct pv_write_opts {
+    uint32_t struct_size;  /* PV_WRITE_OPTS_INIT sets it */
+    uint32_t flags;        /* PV_WRITE_ */
+    uint32_t sync;         /* PV_SYNC_, for a call with txn NULL; with a txn it must be 0 */
+    uint32_t reserved0;    /* 0 */
+    size_t record_stride;  /* bytes from one pv_record to the next; 0: the first's struct_size */
+    uint64_t *out_ids_u64; /* number keys: the caller's array, one per record; NULL: not wanted */
+    pv_results **out_ids;  /* the ids as rows, in the order given; NULL: not wanted */
+} pv_write_opts;
+#define PV_WRITE_OPTS_INIT                                                                         \
+    { sizeof(pv_write_opts), 0, 0, 0, 0, NULL, NULL }
+
+/* pv_insert - add new records, all or none.
+ * records: `count` of them; each has a vector. An id that is left out is made: the next number
+ * after the largest ever used, or a UUID of version 7 in its usual text.
+ * opts: NULL for the defaults; out_ids gives back all ids.
+ * Owner: the caller frees *opts->out_ids with pv_results_free.
+ * Errors: err->record_index names the record. PV_ERR_EXISTS (the id is there already, or
+ * twice in this call); PV_ERR_DIMS (dims or type are not the collection's); PV_ERR_MISUSE (no
+ * vector, NaN or infinity, an id of the wrong kind or not UTF-8); PV_ERR_LIMIT (id, metadata or
+ * count too long); PV_ERR_FORMAT (metadata is no JSON object; offset says where). Also
+ * PV_ERR_NOTFOUND (the collection), PV_ERR_READONLY, PV_ERR_BUSY, PV_ERR_FULL.
+ * Threads: any. Since: 0.1 */
+PV_EXTERN int pv_insert(pv_db *db, pv_txn *txn, const char *collection, const pv_record *records,
+                        size_t count, const pv_write_opts *opts, pv_error *err);
+
+/* pv_upsert - add records, or replace those that exist (vector and metadata), all or none.
+ * An id that stands twice in one call gets the later record. Else as pv_insert.
+ * Threads: any. Since: 0.1 */
+PV_EXTERN int pv_upsert(pv_db *db, pv_txn *txn, const char *collection, const pv_record *records,
+                        size_t count, const pv_write_opts *opts, pv_error *err);
+
+/* pv_update - change records that exist, all or none.
+ * A vector of NULL keeps the stored one, metadata of NULL keeps the stored one; metadata replaces
+ * it whole, or with PV_WRITE_MERGE changes single members: null removes one, an object is merged
+ * into the stored object, all else replaces.
+ * Errors: PV_ERR_NOTFOUND (the collection, or record_index names the record); else as pv_insert.
+ * Threads: any. Since: 0.1 */
+PV_EXTERN int pv_update(pv_db *db, pv_txn *txn, const char *collection, const pv_record *records,
+                        size_t count, const pv_write_opts *opts, pv_error *err);
+
+/* pv_insert_batch - pv_insert of records that lie in columns. Threads: any. Since: 0.1 */
+PV_EXTERN int pv_insert_batch(pv_db *db, pv_txn *txn, const char *collection, const pv_batch *batch,
+                              const pv_write_opts *opts, pv_error *err);
+
+/* pv_upsert_batch - pv_upsert of records that lie in columns. Threads: any. Since: 0.1 */
+PV_EXTERN int pv_upsert_batch(pv_db *db, pv_txn *txn, const char *collection, const pv_batch *batch,
+                              const pv_write_opts *opts, pv_error *err);
+
+/* A list of ids: strings or numbers, as the collection has them. */
+typedef struct pv_ids {
+    uint32_t struct_size;    /* PV_IDS_INIT sets it */
+    uint32_t reserved0;      /* 0 */
+    size_t count;            /* at most PV_LIMIT_BATCH_RECORDS */
+    const uint64_t *ids_u64; /* number keys */
+    const char *const *ids;  /* string keys */
+    const size_t *id_lens;   /* bytes of each; NULL or 0: up to the NUL */
+} pv_ids;
+#define PV_IDS_INIT                                                                                \
+    { sizeof(pv_ids), 0, 0, NULL, NULL, NULL }
+
+/* pv_delete - remove one record of a collection with string keys.
+ * Errors: PV_ERR_NOTFOUND (the collection or the record); PV_ERR_MISUSE (number keys);
+ * PV_ERR_READONLY; PV_ERR_BUSY.
+ * Threads: any. Since: 0.1 */
+PV_EXTERN int pv_delete(pv_db *db, pv_txn *txn, const char *collection, const char *id,
+                        pv_error *err);
+
+/* pv_delete_u64 - the same for number keys. Threads: any. Since: 0.1 */
+PV_EXTERN int pv_delete_u64(pv_db *db, pv_txn *txn, const char *collection, uint64_t id,
+                            pv_error *err);
+
+/* pv_delete_many - remove the records among `ids` that exist, in one transaction.
+ * out_deleted: how many there were; may be NULL. An id that stands twice counts once.
+ * Errors: as pv_delete, but a record that is missing is none.
+ * Threads: any. Since: 0.1 */
+PV_EXTERN int pv_delete_many(pv_db *db, pv_txn *txn, const char *collection, const pv_ids *ids,
+                             uint64_t *out_deleted, pv_error *err);
+
+/* pv_delete_where - remove all records that match a filter, in one transaction.
+ * filter: JSON as in pv_query, NUL-terminated; it must be given ("{}" matches all).
+ * out_deleted: how many there were; may be NULL.
+ * Errors: PV_ERR_FORMAT, PV_ERR_UNSUPPORTED, PV_ERR_LIMIT (the filter); else as pv_delete_many.
+ * Threads: any. Since: 0.1 */
+PV_EXTERN int pv_delete_where(pv_db *db, pv_txn *txn, const char *collection, const char *filter,
+                              uint64_t *out_deleted, pv_error *err);
+
+/* ---- Read ------------------------------------------------------------------------------------ */
+
+/* What rows carry beside the id. */
+#define PV_INCLUDE_METADATA 0x1u /* JSON text */
+#define PV_INCLUDE_VECTOR 0x2u   /* the stored elements, bit for bit */
+
+/* pv_get - one record of a collection with string keys, with metadata and vector.
+ * Owner: the caller frees *out_results (one row) with pv_results_free.
+ * Errors: PV_ERR_NOTFOUND (the collection or the record); PV_ERR_MISUSE (number keys).
+ * Threads: any. Since: 0.1 */
+PV_EXTERN int pv_get(pv_db *db, pv_txn *txn, const char *collection, const char *id,
+                     pv_results **out_results, pv_error *err);
+
+/* pv_get_u64 - the same for number keys.
+ * Owner: the caller frees *out_results with pv_results_free. Threads: any. Since: 0.1 */
+PV_EXTERN int pv_get_u64(pv_db *db, pv_txn *txn, const char *collection, uint64_t id,
+                         pv_results **out_results, pv_error *err);
+
+/* pv_get_many - records by id: one row for each id, in the order asked; of an id that is not
+ * there the row carries the id alone and pv_results_found says 0.
+ * include: PV_INCLUDE_, or 0 to learn only which exist.
+ * Owner: the caller frees *out_results with pv_results_free.
+ * Errors: PV_ERR_NOTFOUND (the collection); PV_ERR_MISUSE (ids of the wrong kind);
+ * PV_ERR_LIMIT (too many ids).
+ * Threads: any. Since: 0.1 */
+PV_EXTERN int pv_get_many(pv_db *db, pv_txn *txn, const char *collection, const pv_ids *ids,
+                          uint32_t include, pv_results **out_results, pv_error *err);
+
+/* pv_count - the number of records, or of those that match a filter.
+ * filter: JSON as in pv_query, NUL-terminated; NULL counts all, in O(1).
+ * Errors: PV_ERR_NOTFOUND (the collection); PV_ERR_FORMAT, PV_ERR_UNSUPPORTED, PV_ERR_LIMIT (the
+ * filter).
+ * Threads: any. Since: 0.1 */
+PV_EXTERN int pv_count(pv_db *db, pv_txn *txn, const char *collection, const char *filter,
+                       uint64_t *out_count, pv_error *err);
+
+/* ---- Search ---------------------------------------------------------------------------------- */
+
+#define PV_QUERY_EXACT 0x1u  /* compare with every record, never through an index */
+#define PV_QUERY_WITHIN 0x2u /* only records at a distance of at most max_distance */
+
+/* A search for the nearest records.
+ *
+ * filter: a JSON object over the metadata, for instance
+ *     {"year": {"$gte": 2020}, "$or": [{"lang": "en"}, {"author.name": {"$in": ["Ada", "Alan"]}}]}
+ * Members are joined by "and"; a plain value means $eq; a dot steps into an object or array.
+ * Operators: $and $or $not $eq $ne $gt $gte $lt $lte $in $nin $exists; any other is
+ * PV_ERR_UNSUPPORTED by name, never ignored. A missing field reads as null (but not in $exists),
+ * and order is only between values of one kind. "{}" matches all. The answer holds
+ * min(k, matching records) rows, however few match. */
+typedef struct pv_query {
+    uint32_t struct_size; /* PV_QUERY_INIT sets it */
+    uint32_t flags;       /* PV_QUERY_ */
+    const void *vector;   /* dims elements, finite; in pv_search_many the first of several */
+    uint32_t dims;        /* must be the collection's */
+    uint32_t type;        /* PV_TYPE_ of vector; 0: f32 */
+    uint32_t k;           /* rows wanted, at most PV_LIMIT_K; 0: 10, or with WITHIN PV_LIMIT_K */
+    uint32_t include;     /* PV_INCLUDE_; 0: ids and distances alone */
+    const char *filter;   /* NULL: all records */
+    size_t filter_len;    /* bytes; 0: up to the NUL */
+    float max_distance;   /* with PV_QUERY_WITHIN, in the metric's distance; never NaN */
+    uint32_t reserved0;   /* 0 */
+} pv_query;
+#define PV_QUERY_INIT                                                                              \
+    { sizeof(pv_query), 0, NULL, 0, 0, 0, 0, NULL, 0, 0.0f, 0 }
+
+/* pv_search - the k records nearest to a vector, nearest first; equal distances by id.
+ * Owner: the caller frees *out_results with pv_results_free.
+ * Errors: PV_ERR_NOTFOUND (the collection); PV_ERR_DIMS (dims or type are not the collection's);
+ * PV_ERR_MISUSE (no vector, NaN or infinity); PV_ERR_LIMIT (k, filter);
+ * PV_ERR_FORMAT, PV_ERR_UNSUPPORTED (the filter); PV_ERR_CANCELLED.
+ * Threads: any. Since: 0.1 */
+PV_EXTERN int pv_search(pv_db *db, pv_txn *txn, const char *collection, const pv_query *query,
+                        pv_results **out_results, pv_error *err);
+
+/* The vectors of pv_search_many: query->vector is the first of them. */
+typedef struct pv_query_vectors {
+    uint32_t struct_size; /* PV_QUERY_VECTORS_INIT sets it */
+    uint32_t reserved0;   /* 0 */
+    size_t count;         /* vectors, at most PV_LIMIT_QUERIES */
+    size_t stride;        /* bytes from one to the next; 0: dims * element size */
+} pv_query_vectors;
+#define PV_QUERY_VECTORS_INIT                                                                      \
+    { sizeof(pv_query_vectors), 0, 0, 0 }
+
+/* pv_search_many - the same search for many vectors at once. Every stored vector is read once for
+ * all of them, so that this is far cheaper than as many calls of pv_search; the answers are equal.
+ * query: as for pv_search; k, filter, include and threshold are common to all.
+ * The number of vectors times k is at most PV_LIMIT_QUERY_ROWS.
+ * out_results: the caller's array of vectors->count pointers; all are set, or all NULL on failure.
+ * Owner: the caller frees each with pv_results_free.
+ * Errors: as pv_search, with err->record_index naming the vector.
+ * Threads: any. Since: 0.1 */
+PV_EXTERN int pv_search_many(pv_db *db, pv_txn *txn, const char *collection, const pv_query *query,
+                             const pv_query_vectors *vectors, pv_results **out_results,
+                             pv_error *err);
+
+/* ---- Results --------------------------------------------------------------------------------- */
+
+/* Rows are numbered from 0. Everything handed out belongs to the pv_results and stays as it is
+ * until pv_results_free, also after later writes, the end of the transaction and pv_close. A row
+ * that does not exist, or something the row does not carry, gives NULL, PV_ID_NONE or NaN. */
+
+/* pv_results_count - number of rows; 0 for NULL. Threads: any. Since: 0.1 */
+PV_EXTERN size_t pv_results_count(const pv_results *results);
+
+/* pv_results_key - PV_KEY_STRING or PV_KEY_U64: which of the two id functions answers; 0 for NULL.
+ * Threads: any. Since: 0.1 */
+PV_EXTERN uint32_t pv_results_key(const pv_results *results);
+
+/* pv_results_found - 1 when row i is a record, 0 when pv_get_many did not find it.
+ * Threads: any. Since: 0.1 */
+PV_EXTERN int pv_results_found(const pv_results *results, size_t i);
+
+/* pv_results_id - string key of row i, with a NUL at its end; NULL when keys are numbers.
+ * Owner: the results. Threads: any. Since: 0.1 */
+PV_EXTERN const char *pv_results_id(const pv_results *results, size_t i);
+
+/* pv_results_id_u64 - number key of row i; PV_ID_NONE when keys are strings.
+ * Threads: any. Since: 0.1 */
+PV_EXTERN uint64_t pv_results_id_u64(const pv_results *results, size_t i);
+
+/* pv_results_distance - distance of row i by the metric; NaN when the rows come from no search.
+ * Threads: any. Since: 0.1 */
+PV_EXTERN float pv_results_distance(const pv_results *results, size_t i);
+
+/* pv_results_score - score of row i: larger is nearer, see PV_METRIC_; NaN as above.
+ * Threads: any. Since: 0.1 */
+PV_EXTERN float pv_results_score(const pv_results *results, size_t i);
+
+/* pv_results_metadata - metadata of row i as JSON text with a NUL at its end; NULL unless asked
+ * for with PV_INCLUDE_METADATA. The text is compact and equal in value to what was written.
+ * out_len: its bytes without the NUL; may be NULL.
+ * Owner: the results. Threads: any. Since: 0.1 */
+PV_EXTERN const char *pv_results_metadata(const pv_results *results, size_t i, size_t *out_len);
+
+/* pv_results_vector - stored vector of row i: pv_results_dims elements of pv_results_type; NULL
+ * unless asked for with PV_INCLUDE_VECTOR.
+ * Owner: the results. Threads: any. Since: 0.1 */
+PV_EXTERN const void *pv_results_vector(const pv_results *results, size_t i);
+
+/* pv_results_dims - dimensions of the vectors; 0 when the rows carry none.
+ * Threads: any. Since: 0.1 */
+PV_EXTERN uint32_t pv_results_dims(const pv_results *results);
+
+/* pv_results_type - PV_TYPE_ of the vectors; 0 when the rows carry none.
+ * Threads: any. Since: 0.1 */
+PV_EXTERN uint32_t pv_results_type(const pv_results *results);
+
+/* pv_results_ids_u64 - all number keys as one array, one per row; NULL when keys are strings.
+ * Owner: the results. Threads: any. Since: 0.1 */
+PV_EXTERN const uint64_t *pv_results_ids_u64(const pv_results *results);
+
+/* pv_results_distances - all distances as one array, one per row; NULL when there are none.
+ * Owner: the results. Threads: any. Since: 0.1 */
+PV_EXTERN const float *pv_results_distances(const pv_results *results);
+
+/* pv_results_vectors - all vectors as one matrix, row by row without gaps, rows that were not
+ * found all zero; NULL when the rows carry none.
+ * Owner: the results. Threads: any. Since: 0.1 */
+PV_EXTERN const void *pv_results_vectors(const pv_results *results);
+
+/* pv_results_free - NULL is fine. Threads: any, once. Since: 0.1 */
+PV_EXTERN void pv_results_free(pv_results *results);
+
+/* ---- Iterate --------------------------------------------------------------------------------- */
+
+/* Options of pv_iter_open. */
+typedef struct pv_iter_opts {
+    uint32_t struct_size; /* PV_ITER_OPTS_INIT sets it */
+    uint32_t include;     /* PV_INCLUDE_; 0: ids alone */
+    const char *filter;   /* JSON as in pv_query; NULL: all records */
+    size_t filter_len;    /* bytes; 0: up to the NUL */
+    const char *after_id; /* string keys: begin behind this one, there or not; NULL: at the start */
+    size_t after_id_len;  /* bytes; 0: up to the NUL */
+    uint64_t after_id_u64; /* number keys: the same; PV_ID_NONE: at the start */
+} pv_iter_opts;
+#define PV_ITER_OPTS_INIT                                                                          \
+    { sizeof(pv_iter_opts), 0, NULL, 0, NULL, 0, PV_ID_NONE }
+
+/* pv_iter_open - walk over the records of a collection in the order of their ids (bytes of
+ * strings, size of numbers).
+ * opts: NULL for all records, ids alone.
+ * With txn NULL the walk sees the state of now until it is closed, whatever is written meanwhile,
+ * and outlives pv_close. Inside a write transaction it sees the transaction's own changes that
+ * lie ahead of it. It ends with the transaction: afterwards it gives PV_ERR_CLOSED.
+ * Owner: the caller closes *out_iter with pv_iter_close.
+ * Threads: the iterator is for one thread at a time, together with its transaction.
+ * Errors: PV_ERR_NOTFOUND (the collection); PV_ERR_FORMAT, PV_ERR_UNSUPPORTED, PV_ERR_LIMIT (the
+ * filter); PV_ERR_MISUSE (a start of the wrong kind).
+ * Since: 0.1 */
+PV_EXTERN int pv_iter_open(pv_db *db, pv_txn *txn, const char *collection, const pv_iter_opts *opts,
+                           pv_iter **out_iter, pv_error *err);
+
+/* pv_iter_next - step to the next record. Returns 1 when there is one, 0 at the end (and from
+ * then on), or a negative code.
+ * Errors: PV_ERR_CLOSED (its transaction has ended); PV_ERR_NOTFOUND (the collection was dropped
+ * by the transaction); PV_ERR_CANCELLED (may be called again).
+ * Since: 0.1 */
+PV_EXTERN int pv_iter_next(pv_iter *iter, pv_error *err);
+
+/* pv_iter_id - string key of the record it stands on; NULL when keys are numbers or it stands on
+ * none.
+ * Owner: the iterator, until the next pv_iter_next or pv_iter_close; so for all four. Since: 0.1 */
+PV_EXTERN const char *pv_iter_id(const pv_iter *iter);
+/* pv_iter_id_u64 - number key; PV_ID_NONE when keys are strings or it stands on none. Since: 0.1 */
+PV_EXTERN uint64_t pv_iter_id_u64(const pv_iter *iter);
+/* pv_iter_metadata - JSON text with a NUL at its end; NULL unless PV_INCLUDE_METADATA was asked.
+ * out_len: its bytes without the NUL; may be NULL. Since: 0.1 */
+PV_EXTERN const char *pv_iter_metadata(const pv_iter *iter, size_t *out_len);
+/* pv_iter_vector - the stored vector, with the collection's dims and type, aligned to 16 bytes;
+ * NULL unless PV_INCLUDE_VECTOR was asked.
+ * out_dims: number of its elements; may be NULL. Since: 0.1 */
+PV_EXTERN const void *pv_iter_vector(const pv_iter *iter, uint32_t *out_dims);
+
+/* pv_iter_close - NULL is fine. Since: 0.1 */
+PV_EXTERN void pv_iter_close(pv_iter *iter);
+
+/* ---- Administration -------------------------------------------------------------------------- */
+
+/* Figures of an open database; pv_stats_get fills as much as struct_size allows. */
+typedef struct pv_stats {
+    uint32_t struct_size; /* PV_STATS_INIT sets it */
+    uint32_t reserved0;
+    uint8_t uuid[16];        /* of the database; a copy of the file has the same */
+    uint64_t lsn;            /* newest commit */
+    uint64_t durable_lsn;    /* everything up to here survives a crash */
+    uint64_t checkpoint_lsn; /* everything up to here is in the file itself */
+    uint64_t db_checksum;    /* of all pages at lsn; equal contents give equal numbers */
+    uint64_t file_bytes;     /* size of the database file */
+    uint64_t log_bytes;      /* size of its log */
+    uint64_t pages;          /* in use */
+    uint64_t free_bytes;     /* inside the file, to be used again */
+    uint64_t cache_bytes;    /* page cache in use */
+    uint64_t cache_limit;    /* and its bound */
+    uint64_t memory_bytes;   /* all other memory of the handle */
+    uint64_t memory_peak;    /* its highest value so far */
+    uint64_t page_hits;      /* page reads answered by the cache */
+    uint64_t page_misses;    /* and by the file */
+    uint64_t log_syncs;      /* waits for the disk, by commits */
+    uint64_t commits;        /* since the handle was opened */
+    uint64_t checkpoints;    /* since the handle was opened */
+} pv_stats;
+#define PV_STATS_INIT                                                                              \
+    { sizeof(pv_stats), 0, {0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/* pv_stats_get - figures of the database and of this handle; costs no I/O.
+ * Threads: any. Since: 0.1 */
+PV_EXTERN int pv_stats_get(pv_db *db, pv_stats *out_stats, pv_error *err);
+
+/* pv_checkpoint - write everything committed into the database file, and let the log be used
+ * again. It happens by itself; call it before copying files or to bound the time of a restart.
+ * Readers and writers go on meanwhile.
+ * Errors: PV_ERR_READONLY; PV_ERR_IO; PV_ERR_FULL; PV_ERR_BUSY.
+ * Threads: any. Since: 0.1 */
+PV_EXTERN int pv_checkpoint(pv_db *db, pv_error *err);
+
+#define PV_CHECK_QUICK 0x0u /* the default: structure of the file, catalogue, counters */
+#define PV_CHECK_DEEP 0x1u  /* and every page, key, document and vector against each other */
+
+/* Receives one finding of pv_check: one line. collection: its name, or NULL when the finding is
+ * not about one; page_id: 0 when it is not about one page. It must not call the library. */
+typedef void (*pv_check_fn)(void *ctx, const char *collection, uint64_t page_id,
+                            const char *message);
+
+/* pv_check - look for damage. Works on the newest state while others read and write.
+ * flags: PV_CHECK_. fn: told each finding, on the caller's thread; may be NULL.
+ * out_problems: their number; 0 means that nothing is wrong. May be NULL.
+ * Returns 0 when the walk was finished, whatever it found; an error only when it could not go on.
+ * Errors: PV_ERR_CANCELLED.
+ * Threads: any. Since: 0.1 */
+PV_EXTERN int pv_check(pv_db *db, uint32_t flags, pv_check_fn fn, void *ctx, uint64_t *out_problems,
+                       pv_error *err);
 
 #ifdef __cplusplus
 }

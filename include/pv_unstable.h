@@ -34,8 +34,7 @@ typedef struct pv_io {
 #define PV_VFS_LOCK_SHARED 1
 #define PV_VFS_LOCK_EXCLUSIVE 2
 
-typedef struct pv_vfs pv_vfs;
-struct pv_vfs {
+struct pv_vfs { /* its typedef is in pv.h */
     uint32_t struct_size; /* sizeof(pv_vfs) */
     uint32_t flags;       /* 0 */
     void *ctx;

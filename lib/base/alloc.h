@@ -9,8 +9,8 @@
 #include "base/base.h"
 
 typedef struct pv__mem {
-    pv_allocator allocator;        /* realloc NULL: the C library */
-    _Atomic size_t bytes_used;     /* sum of the sizes asked for and not yet freed */
+    pv_allocator allocator;    /* realloc NULL: the C library */
+    _Atomic size_t bytes_used; /* sum of the sizes asked for and not yet freed */
     _Atomic size_t bytes_peak;
     size_t bytes_limit;            /* 0: none; a request beyond it fails */
     _Atomic uint64_t calls;        /* requests so far, for the n-th-failure tests */
@@ -26,7 +26,7 @@ PV_PRIVATE void *pv__alloc(pv__mem *mem, size_t size);
 PV_PRIVATE void *pv__alloc_zero(pv__mem *mem, size_t size);
 PV_PRIVATE void *pv__alloc_array(pv__mem *mem, size_t count, size_t size); /* checked product */
 PV_PRIVATE void *pv__alloc_realloc(pv__mem *mem, void *p, size_t old_size, size_t new_size);
-PV_PRIVATE void pv__alloc_free(pv__mem *mem, void *p, size_t size);        /* NULL is fine */
+PV_PRIVATE void pv__alloc_free(pv__mem *mem, void *p, size_t size); /* NULL is fine */
 /* Aligned to `align` (a power of two, at most 4096). */
 PV_PRIVATE void *pv__alloc_aligned(pv__mem *mem, size_t size, size_t align);
 PV_PRIVATE void pv__alloc_free_aligned(pv__mem *mem, void *p, size_t size, size_t align);

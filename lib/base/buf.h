@@ -14,7 +14,7 @@ typedef struct pv__buf {
 
 PV_PRIVATE void pv__buf_init(pv__buf *b, pv__mem *mem);
 PV_PRIVATE void pv__buf_done(pv__buf *b);
-PV_PRIVATE void pv__buf_clear(pv__buf *b); /* keeps the memory and resets `failed` */
+PV_PRIVATE void pv__buf_clear(pv__buf *b);                /* keeps the memory and resets `failed` */
 PV_PRIVATE bool pv__buf_reserve(pv__buf *b, size_t more); /* room for `more` further bytes */
 PV_PRIVATE uint8_t *pv__buf_extend(pv__buf *b, size_t n); /* n new uninitialised bytes or NULL */
 PV_PRIVATE void pv__buf_add(pv__buf *b, const void *p, size_t n);

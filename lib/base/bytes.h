@@ -7,9 +7,21 @@
 #include "base/base.h"
 
 /* Big-endian machines are refused at open, so that a load is a memcpy. */
-static inline uint16_t pv__get16(const void *p) { uint16_t v; memcpy(&v, p, 2); return v; }
-static inline uint32_t pv__get32(const void *p) { uint32_t v; memcpy(&v, p, 4); return v; }
-static inline uint64_t pv__get64(const void *p) { uint64_t v; memcpy(&v, p, 8); return v; }
+static inline uint16_t pv__get16(const void *p) {
+    uint16_t v;
+    memcpy(&v, p, 2);
+    return v;
+}
+static inline uint32_t pv__get32(const void *p) {
+    uint32_t v;
+    memcpy(&v, p, 4);
+    return v;
+}
+static inline uint64_t pv__get64(const void *p) {
+    uint64_t v;
+    memcpy(&v, p, 8);
+    return v;
+}
 static inline void pv__put16(void *p, uint16_t v) { memcpy(p, &v, 2); }
 static inline void pv__put32(void *p, uint32_t v) { memcpy(p, &v, 4); }
 static inline void pv__put64(void *p, uint64_t v) { memcpy(p, &v, 8); }

@@ -6,7 +6,7 @@
 #include "base/base.h"
 
 PV_PRIVATE uint64_t pv__hash64(const void *p, size_t n, uint64_t seed); /* XXH3-64 with seed */
-static inline uint64_t pv__mix64(uint64_t x) { /* splitmix64 finaliser */
+static inline uint64_t pv__mix64(uint64_t x) {                          /* splitmix64 finaliser */
     x ^= x >> 30;
     x *= 0xBF58476D1CE4E5B9u;
     x ^= x >> 27;

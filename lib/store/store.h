@@ -61,6 +61,8 @@ PV_PRIVATE int pv__store_open(const pv__store_opts *opts, pv__store **out_store,
 /* All transactions must have ended. Writes the final root and removes the log unless the store is
  * read-only or failed. Always frees, also on error. In a forked child only drops memory. */
 PV_PRIVATE int pv__store_close(pv__store *store, pv_error *err);
+/* In a forked child: drop memory and descriptors, touch neither file nor log. */
+PV_PRIVATE void pv__store_abandon(pv__store *store);
 PV_PRIVATE int pv__store_checkpoint(pv__store *store, pv_error *err); /* now, up to the newest */
 
 typedef struct pv__store_stats {

@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+# Makefile of Piramid (GNU make). `make help` lists the targets. The library's sources stand in
+# lib/sources.txt and nowhere else; meson.build and amalgamation/gen.py read the same list.
+#
+# Variables: BUILD (folder, default build), CC, CFLAGS (-O2 -g), WERROR=1, ZSTD=0|1, DEBUG=1,
+# SAN=address,undefined|thread, LAYERS="base os" (only these folders of lib/), TESTS="alloc map"
+# (only these unit tests), PREFIX, DESTDIR, FUZZ_SECONDS.
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+BUILD ?= build
+CFLAGS ?= -O2 -g
+PREFIX ?= /usr/local
+DESTDIR ?=
+FUZZ_SECONDS ?= 30
+PKG_CONFIG ?= pkg-config
+PYTHON ?= python3
+AFL_CC ?= afl-clang-fast
+WERROR ?= $(if $(CI),1,0)
+DEBUG ?= 0
+SAN ?=
+LAYERS ?=
+TESTS ?=
+
+VERSION := $(shell sed -n 's/^\#define PV_VERSION_STRING "\(.*\)"/\1/p' include/pv.h)
+SOVERSION := $(shell echo $(VERSION) | cut -d. -f1-2)
+ZSTD ?= $(shell $(PKG_CONFIG) --exists libzstd 2>/dev/null && echo 1 || echo 0)
+
+# ---- flags -------------------------------------------------------------------------------------
+
+WARNINGS := -Wall -Wextra -Wpedantic -Wconversion -Wno-sign-conversion -Wshadow \
+	-Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Wcast-align -Wwrite-strings \
+	-Wimplicit-fallthrough
+PV_CFLAGS := -std=c11 -D_GNU_SOURCE -DPV_WITH_ZSTD=$(ZSTD) -fvisibility=hidden -fPIC -pthread \
+	$(WARNINGS)
+PV_LIBS := -pthread -lm
+ifeq ($(ZSTD),1)
+PV_LIBS += -lzstd
+endif
+ifeq ($(WERROR),1)
+PV_CFLAGS += -Werror
+endif
+ifeq ($(DEBUG),1)
+PV_CFLAGS += -DPV_DEBUG=1
+endif
+ifeq ($(FAKE_STORE),1)
+PV_CFLAGS += -DPV_TEST_FAKE_STORE
+endif
+ifneq ($(SAN),)
+PV_CFLAGS += -fsanitize=$(SAN) -fno-omit-frame-pointer
+PV_LDFLAGS := -fsanitize=$(SAN)
+ifneq ($(findstring undefined,$(SAN)),)
+PV_CFLAGS += -fno-sanitize-recover=undefined
+endif
+endif
+COMPILE = $(CC) $(PV_CFLAGS) $(CFLAGS) -MMD -MP
+LINK = $(CC) $(CFLAGS) $(PV_LDFLAGS) $(LDFLAGS)
+
+# ---- what there is -----------------------------------------------------------------------------
+
+LIB_ALL := $(shell sed 's/\#.*//' lib/sources.txt)
+LIB_SRC := $(if $(LAYERS),$(foreach l,$(LAYERS),$(filter $(l)/%,$(LIB_ALL))),$(LIB_ALL))
+LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/obj/lib/%.o)
+LIB_A := $(BUILD)/libpiramid.a
+LIB_SO := $(BUILD)/libpiramid.so.$(VERSION)
+
+CLI_SRC := $(wildcard examples/cli/*.c) $(wildcard examples/common/*.c)
+CLI := $(if $(wildcard examples/cli/*.c),$(BUILD)/piramid)
+EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
+
+# In the folders of larger suites a file with a main is a program; the others, and all of support/,
+# help every test.
+SUITE_FILES := $(wildcard tests/sim/*.c tests/crash/*.c tests/model/*.c tests/threads/*.c)
+SUITE_SRC := $(sort $(shell grep -l '^int main.' /dev/null $(SUITE_FILES)))
+SUPPORT_SRC := $(wildcard tests/support/*.c) $(filter-out $(SUITE_SRC),$(SUITE_FILES))
+SUPPORT_A := $(BUILD)/libtestsupport.a
+UNIT_SRC := $(if $(TESTS),$(TESTS:%=tests/unit/test_%.c),$(wildcard tests/unit/test_*.c))
+UNIT := $(UNIT_SRC:%.c=$(BUILD)/%)
+SUITES := $(SUITE_SRC:%.c=$(BUILD)/%)
+SCRIPTS := $(wildcard tests/cli/test_*.sh tests/cli/test_*.py)
+
+FUZZ_SRC := $(wildcard fuzz/fuzz_*.c)
+FUZZ := $(FUZZ_SRC:%.c=$(BUILD)/%)
+BENCH := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/bench_*.c))
+BENCH_HELP := $(filter-out bench/bench_%,$(wildcard bench/*.c))
+
+AMALGAMATION := $(BUILD)/amalgamation/pv.c
+PV_UNIT := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/pv-tests/%)
+
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+RUN_TESTS = $(PYTHON) tools/run_tests.py --jobs $(JOBS)
+
+.PHONY: all lib cli examples test tests suites threads scripts test-pv quick check soak fuzz corpora \
+	bench amalgamation lint asan tsan fake install demo clean help
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: lib cli examples
+lib: $(LIB_A) $(LIB_SO)
+cli: $(CLI)
+examples: $(EXAMPLES)
+
+# Objects are rebuilt when the compiler or its flags change.
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(subst ','\'',$(COMPILE))' | cmp -s - $@ || echo '$(subst ','\'',$(COMPILE))' > $@
+.PHONY: FORCE
+FORCE:
+
+# ---- library -----------------------------------------------------------------------------------
+
+$(BUILD)/obj/lib/%.o: lib/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(COMPILE) -Iinclude -Ilib -c $< -o $@
+
+$(LIB_A): $(LIB_OBJ) lib/sources.txt
+	@mkdir -p $(@D) && rm -f $@
+	ar rcs $@ $(LIB_OBJ)
+
+$(LIB_SO): $(LIB_OBJ) piramid.map lib/sources.txt
+	$(LINK) -shared -Wl,-soname,libpiramid.so.$(SOVERSION) -Wl,--version-script,piramid.map \
+		-Wl,-z,relro -o $@ $(LIB_OBJ) $(PV_LIBS)
+	ln -sf libpiramid.so.$(VERSION) $(BUILD)/libpiramid.so.$(SOVERSION)
+	ln -sf libpiramid.so.$(SOVERSION) $(BUILD)/libpiramid.so
+
+# ---- examples: they see include/ only ----------------------------------------------------------
+
+$(BUILD)/obj/examples/%.o: examples/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(COMPILE) -Iinclude -Iexamples -c $< -o $@
+
+$(BUILD)/piramid: $(CLI_SRC:%.c=$(BUILD)/obj/%.o) $(LIB_A)
+	$(LINK) -o $@ $^ $(PV_LIBS)
+
+$(BUILD)/examples/%: $(BUILD)/obj/examples/%.o $(LIB_A)
+	@mkdir -p $(@D)
+	$(LINK) -o $@ $^ $(PV_LIBS)
+
+# ---- tests -------------------------------------------------------------------------------------
+
+$(BUILD)/obj/tests/%.o: tests/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(COMPILE) -Iinclude -Ilib -Itests -c $< -o $@
+
+$(SUPPORT_A): $(SUPPORT_SRC:%.c=$(BUILD)/obj/%.o)
+	@mkdir -p $(@D) && rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUPPORT_A) $(LIB_A)
+	@mkdir -p $(@D)
+	$(LINK) -o $@ $^ -lcmocka $(PV_LIBS)
+
+tests: $(UNIT) $(SUITES)
+test: $(UNIT)
+	$(RUN_TESTS) --timeout 120 $(UNIT)
+THREADS := $(filter $(BUILD)/tests/threads/%,$(SUITES))
+threads: $(THREADS)
+	$(RUN_TESTS) --timeout 600 $(THREADS)
+suites: $(SUITES)
+	$(RUN_TESTS) --timeout 900 $(SUITES)
+scripts: lib cli
+	PIRAMID=$(abspath $(BUILD)/piramid) BUILD=$(abspath $(BUILD)) \
+		$(RUN_TESTS) --timeout 300 $(SCRIPTS)
+
+asan:
+	+$(MAKE) BUILD=$(BUILD)/asan SAN=address,undefined DEBUG=1 CFLAGS='-O1 -g' test
+tsan:
+	+$(MAKE) BUILD=$(BUILD)/tsan SAN=thread DEBUG=1 CFLAGS='-O1 -g' test
+
+# The tree over the strict store of tests/support/fake_store.h, which moves and frees pages at every
+# moment that store.h allows.
+fake:
+	+$(MAKE) BUILD=$(BUILD)/fake SAN=address,undefined DEBUG=1 CFLAGS='-O1 -g' FAKE_STORE=1 \
+		LAYERS='base os tree' TESTS='$(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/test_tree*.c))' \
+		test
+
+# The same unit tests in one translation unit with pv.c: support and sim are included too, because
+# every internal function is static there.
+amalgamation: $(AMALGAMATION)
+$(AMALGAMATION): amalgamation/gen.py lib/sources.txt $(LIB_ALL:%=lib/%) $(wildcard lib/*/*.h) \
+		include/pv.h include/pv_unstable.h
+	$(PYTHON) amalgamation/gen.py $(@D)
+
+$(BUILD)/pv-tests/%: tests/unit/%.c $(AMALGAMATION) $(SUPPORT_SRC) $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(COMPILE) -Iinclude -Ilib -Itests -include $(AMALGAMATION) $(SUPPORT_SRC:%=-include %) $< \
+		-o $@ $(PV_LDFLAGS) $(LDFLAGS) -lcmocka $(PV_LIBS)
+test-pv: $(PV_UNIT)
+	$(RUN_TESTS) --timeout 120 $(PV_UNIT)
+
+# ---- fuzzing -----------------------------------------------------------------------------------
+
+$(BUILD)/obj/fuzz/%.o: fuzz/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(COMPILE) -Iinclude -Ilib -Itests -Ifuzz -c $< -o $@
+
+$(BUILD)/fuzz/%: $(BUILD)/obj/fuzz/%.o $(BUILD)/obj/fuzz/driver_file.o $(SUPPORT_A) $(LIB_A)
+	@mkdir -p $(@D)
+	$(LINK) -o $@ $^ $(PV_LIBS)
+
+corpora: $(FUZZ)
+	@n=0; for f in $(FUZZ); do name=$$(basename $$f | sed 's/^fuzz_//'); \
+		$$f fuzz/corpus/$$name >$$f.log 2>&1 || { tail -n 20 $$f.log; echo "$$f failed"; exit 1; }; \
+		echo "$$name: $$(tail -n 1 $$f.log)"; n=$$((n + 1)); done; echo "$$n passed, 0 failed"
+fuzz:
+	BUILD=$(BUILD) AFL_CC=$(AFL_CC) tools/fuzz.sh $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
+# ---- benches -----------------------------------------------------------------------------------
+
+$(BUILD)/obj/bench/%.o: bench/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(COMPILE) -Iinclude -Ibench $(if $(findstring bench_kernel,$<),-Ilib) -c $< -o $@
+
+$(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(BENCH_HELP:%.c=$(BUILD)/obj/%.o) $(LIB_A)
+	@mkdir -p $(@D)
+	$(LINK) -o $@ $^ $(PV_LIBS)
+
+bench: $(BENCH)
+
+# ---- the whole ---------------------------------------------------------------------------------
+
+lint:
+	$(PYTHON) tools/lint.py
+quick: lint lib cli test
+check:
+	tools/deps.sh check
+	$(PYTHON) tools/check.py --build $(BUILD) $(STEPS)
+soak:
+	tools/deps.sh check
+	+$(MAKE) PV_SOAK=1 suites fuzz FUZZ_SECONDS=600
+demo:
+	tools/deps.sh demo
+	+$(MAKE) all
+	BUILD=$(abspath $(BUILD)) tools/demo.sh
+
+install: lib cli
+	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig \
+		$(DESTDIR)$(PREFIX)/bin
+	install -m 644 include/pv.h include/pv_unstable.h $(DESTDIR)$(PREFIX)/include
+	install -m 644 $(LIB_A) $(DESTDIR)$(PREFIX)/lib
+	install -m 755 $(LIB_SO) $(DESTDIR)$(PREFIX)/lib
+	ln -sf libpiramid.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libpiramid.so.$(SOVERSION)
+	ln -sf libpiramid.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/libpiramid.so
+	sed -e 's|@prefix@|$(PREFIX)|' -e 's|@version@|$(VERSION)|' \
+		-e 's|@requires_private@|$(if $(filter 1,$(ZSTD)),libzstd)|' \
+		piramid.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/piramid.pc
+	$(if $(CLI),install -m 755 $(CLI) $(DESTDIR)$(PREFIX)/bin)
+
+clean:
+	rm -rf $(BUILD)
+
+help:
+	@echo 'make [all]        static and shared library, the program piramid, the examples'
+	@echo 'make demo         install what is missing, build, and run a short tour'
+	@echo 'make check        install what is missing and run every test (under 30 minutes)'
+	@echo 'make quick        lint, build and unit tests (under a minute)'
+	@echo 'make test         unit tests; TESTS="alloc map" picks some'
+	@echo 'make suites       crash, model and thread suites'
+	@echo 'make scripts      tests of the command line'
+	@echo 'make asan tsan    unit tests under the sanitizers, in a build folder of their own'
+	@echo 'make fake         tests of the tree over a store that forgives nothing'
+	@echo 'make amalgamation build/amalgamation/pv.c + pv.h;  test-pv: the unit tests on pv.c'
+	@echo 'make corpora      replay the fuzz corpora;  fuzz FUZZ_SECONDS=30: AFL++ on each target'
+	@echo 'make bench lint soak install PREFIX= DESTDIR= clean'
+	@echo 'Variables: BUILD CC CFLAGS WERROR ZSTD DEBUG SAN LAYERS; see the top of the Makefile'
+
+-include $(LIB_OBJ:.o=.d) $(shell find $(BUILD)/obj $(BUILD)/pv-tests -name '*.d' 2>/dev/null)

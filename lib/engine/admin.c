@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* admin.c - collections as a whole, and figures. */
+#include "engine/admin.h"
+
+/* ---- create and ensure ------------------------------------------------------------------- */
+
+static int admin_spec(const pv_collection_opts *o, pv__collection_spec *out, pv_error *err) {
+    *out = (pv__collection_spec){
+        .dims = o->dims,
+        .metric = o->metric ? o->metric : PV_METRIC_COSINE,
+        .type = o->type ? o->type : PV_TYPE_F32,
+        .key = o->key ? o->key : PV_KEY_STRING,
+    };
+    if (o->flags) {
+        return pv__err(err, PV_ERR_UNSUPPORTED, "unknown collection flags 0x%x",
+                       (unsigned)o->flags);
+    }
+    if (out->dims == 0) {
+        return pv__err(err, PV_ERR_MISUSE, "a collection needs dims, the length of its vectors");
+    }
+    if (out->dims > PV__DIMS_MAX) {
+        return pv__err(err, PV_ERR_LIMIT, "%u dimensions are asked for, at most %u are allowed",
+                       (unsigned)out->dims, (unsigned)PV__DIMS_MAX);
+    }
+    if (out->metric > PV_METRIC_DOT) {
+        return pv__err(err, PV_ERR_UNSUPPORTED, "unknown metric %u", (unsigned)out->metric);
+    }
+    if (out->type > PV_TYPE_BIT) {
+        return pv__err(err, PV_ERR_UNSUPPORTED, "unknown element type %u", (unsigned)out->type);
+    }
+    if (out->type != PV_TYPE_F32) {
+        return pv__err(err, PV_ERR_UNSUPPORTED, "element type %s is not supported yet",
+                       pv__type_name(out->type));
+    }
+    if (out->key > PV_KEY_U64) {
+        return pv__err(err, PV_ERR_UNSUPPORTED, "unknown key kind %u", (unsigned)out->key);
+    }
+    return 0;
+}
+
+/* The collection is there: is it the one that is wanted? */
+static int admin_compare(const pv__collection *c, const pv__collection_spec *want, pv_error *err) {
+    static const char *const keys[] = {"?", "string", "u64"};
+    if (c->field.dims != want->dims) {
+        return pv__err(err, PV_ERR_EXISTS, "collection '%s' exists with %u dimensions, not %u",
+                       c->name, (unsigned)c->field.dims, (unsigned)want->dims);
+    }
+    if (c->field.metric != want->metric) {
+        return pv__err(err, PV_ERR_EXISTS, "collection '%s' exists with metric %s, not %s", c->name,
+                       pv__metric_name(c->field.metric), pv__metric_name(want->metric));
+    }
+    if (c->field.type != want->type) {
+        return pv__err(err, PV_ERR_EXISTS, "collection '%s' exists with element type %s, not %s",
+                       c->name, pv__type_name(c->field.type), pv__type_name(want->type));
+    }
+    if (c->key != want->key) {
+        return pv__err(err, PV_ERR_EXISTS, "collection '%s' exists with key %s, not %s", c->name,
+                       keys[c->key], keys[want->key]);
+    }
+    return 0;
+}
+
+/* *out_done: nothing is left to do. */
+static int admin_look(pv__txn *txn, const char *name, const pv__collection_spec *spec, bool ensure,
+                      bool *out_done, pv_error *err) {
+    pv__collection c;
+    bool found = false;
+    PV_TRY(pv__catalog_find(txn, name, strlen(name), &c, &found, err));
+    *out_done = false;
+    if (!found) {
+        return pv__catalog_room(txn, err);
+    }
+    if (!ensure) {
+        return pv__err(err, PV_ERR_EXISTS, "collection '%s' exists", name);
+    }
+    *out_done = true;
+    return admin_compare(&c, spec, err);
+}
+
+int pv__admin_create(pv_db *db, pv_txn *txn, const char *name, const pv_collection_opts *opts,
+                     bool ensure, pv_error *err) {
+    pv__collection_spec spec;
+    bool done = false;
+    pv__call call;
+    if (!name) {
+        return pv__err(err, PV_ERR_MISUSE, "the collection's name is NULL");
+    }
+    PV_TRY(pv__catalog_name_check(name, strlen(name), err));
+    PV_TRY(admin_spec(opts, &spec, err));
+    if (ensure) {
+        /* Most often it is there: a read says so without waiting for a writer, and on a handle
+         * or in a transaction that may not write. */
+        PV_TRY(pv__call_begin(&call, db, txn, PV__CALL_READ, 0, err));
+        int rc = admin_look(call.txn, name, &spec, true, &done, err);
+        PV_TRY(pv__call_end(&call, rc, err));
+        if (done) {
+            return 0;
+        }
+    }
+    PV_TRY(pv__call_begin(&call, db, txn, PV__CALL_WRITE, 0, err));
+    int rc = admin_look(call.txn, name, &spec, ensure, &done, err);
+    if (rc == 0 && !done) {
+        call.changing = true;
+        rc = pv__collection_make(call.txn, name, &spec, err);
+    }
+    return pv__call_end(&call, rc, err);
+}
+
+int pv__admin_drop(pv__call *call, const char *name, pv_error *err) {
+    pv__parts parts;
+    int rc = pv__parts_open(&parts, call->txn, name, err);
+    if (rc == 0) {
+        call->changing = true;
+        rc = pv__collection_remove(call->txn, &parts, err);
+    }
+    pv__parts_done(&parts);
+    return rc;
+}
+
+/* ---- list and info ----------------------------------------------------------------------- */
+
+static int admin_names_add(pv_names *n, const pv__collection *c, pv_error *err) {
+    PV_TRY(
+        pv__alloc_grow(&n->env->mem, (void **)&n->at, &n->cap, n->count + 1, sizeof(*n->at), err));
+    n->at[n->count++] = n->text.len;
+    pv__buf_add(&n->text, c->name, c->name_len);
+    pv__buf_add_u8(&n->text, 0);
+    return pv__buf_check(&n->text, err);
+}
+
+int pv__admin_list(pv__call *call, pv_names **out_names, pv_error *err) {
+    pv__env *env = call->db->env;
+    pv__catalog_walk walk;
+    pv_names *names = pv__alloc_zero(&env->mem, sizeof(*names));
+    if (!names) {
+        return pv__err_nomem(err, sizeof(*names));
+    }
+    pv__env_ref(env);
+    names->env = env;
+    pv__buf_init(&names->text, &env->mem);
+    int rc = pv__catalog_walk_begin(&walk, call->txn, err);
+    while (rc == 0) {
+        pv__collection c;
+        bool found = false;
+        rc = pv__catalog_walk_next(&walk, false, &c, &found, err);
+        if (rc != 0 || !found) {
+            break;
+        }
+        rc = admin_names_add(names, &c, err);
+    }
+    pv__catalog_walk_end(&walk);
+    if (rc != 0) {
+        pv__admin_names_free(names);
+        return rc;
+    }
+    *out_names = names;
+    return 0;
+}
+
+void pv__admin_names_free(pv_names *names) {
+    if (names) {
+        pv__env *env = names->env;
+        pv__buf_done(&names->text);
+        pv__alloc_free(&env->mem, names->at, names->cap * sizeof(*names->at));
+        pv__alloc_free(&env->mem, names, sizeof(*names));
+        pv__env_unref(env);
+    }
+}
+
+int pv__admin_info(pv__call *call, const char *name, pv_collection_info *out, pv_error *err) {
+    pv__parts parts;
+    int rc = pv__parts_open(&parts, call->txn, name, err);
+    if (rc == 0) {
+        const pv__collection *c = &parts.c;
+        *out = (pv_collection_info){
+            .struct_size = sizeof(*out),
+            .dims = c->field.dims,
+            .metric = c->field.metric,
+            .type = c->field.type,
+            .key = c->key,
+            .flags = 0,
+            .object_id = c->object_id,
+            .count = parts.slots.meta.live_count,
+            .slots = parts.slots.meta.high_water,
+            .generation = c->generation,
+        };
+    }
+    pv__parts_done(&parts);
+    return rc;
+}
+
+/* ---- figures ----------------------------------------------------------------------------- */
+
+int pv__admin_stats(pv_db *db, pv_stats *out, pv_error *err) {
+    PV_TRY(pv__db_enter(db, err));
+    const pv__mem *mem = &db->env->mem;
+    pv__store_stats s;
+    memset(&s, 0, sizeof(s));
+    pv__store_stats_get(db->store, &s);
+    *out = (pv_stats){
+        .struct_size = sizeof(*out),
+        .lsn = s.lsn,
+        .durable_lsn = s.durable_lsn,
+        .checkpoint_lsn = s.checkpoint_lsn,
+        .db_checksum = s.db_checksum,
+        .file_bytes = s.file_bytes,
+        .log_bytes = s.log_bytes,
+        .pages = s.page_count,
+        .free_bytes = s.free_slots * PV__SLOT_SIZE,
+        .cache_bytes = s.cache_bytes,
+        .cache_limit = s.cache_limit,
+        .memory_bytes = atomic_load_explicit(&mem->bytes_used, memory_order_relaxed),
+        .memory_peak = atomic_load_explicit(&mem->bytes_peak, memory_order_relaxed),
+        .page_hits = s.page_hits,
+        .page_misses = s.page_misses,
+        .log_syncs = s.log_syncs,
+        .commits = s.commits,
+        .checkpoints = s.checkpoints,
+    };
+    memcpy(out->uuid, s.uuid, sizeof(out->uuid));
+    pv__db_leave(db);
+    return 0;
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* collection.c - the parts of a collection: open, make, remove.
+ *
+ * A collection takes five object ids in a row (catalog.h). Removing frees all pages in bounded
+ * memory inside one transaction; readers of older states keep their pages, that is the store's. */
+#include "engine/parts.h"
+
+#include "engine/db.h"
+
+uint32_t pv__vector_bytes(uint32_t type, uint32_t dims) {
+    switch (type) {
+    case PV_TYPE_F32:
+        return dims * 4u;
+    case PV_TYPE_F16:
+    case PV_TYPE_BF16:
+        return dims * 2u;
+    case PV_TYPE_I8:
+        return dims;
+    case PV_TYPE_BIT:
+        return (dims + 7u) / 8u;
+    default:
+        return 0;
+    }
+}
+
+const char *pv__type_name(uint32_t type) {
+    static const char *const names[] = {"?", "f32", "f16", "bf16", "i8", "bit"};
+    return names[type < PV_COUNTOF(names) ? type : 0];
+}
+
+const char *pv__metric_name(uint32_t metric) {
+    static const char *const names[] = {"?", "l2", "cosine", "dot"};
+    return names[metric < PV_COUNTOF(names) ? metric : 0];
+}
+
+int pv__parts_open_entry(pv__parts *p, pv__txn *txn, const pv__collection *c, pv_error *err) {
+    pv__slots_meta meta;
+    memset(p, 0, sizeof(*p));
+    p->txn = txn;
+    p->c = *c;
+    pv__slots_meta_decode(c->meta, &meta);
+    pv__idmap_init(&p->ids, txn, c->object_id + PV__OBJECT_IDMAP, c->idmap_root);
+    p->docs = (pv__tree){txn, c->docs_root, c->object_id + PV__OBJECT_DOCS};
+    PV_TRY(pv__slots_open(txn, c->object_id + PV__OBJECT_SLOTS, &meta, &p->slots, err));
+    return pv__column_open(txn, c->field.owner, c->field.root,
+                           pv__vector_bytes(c->field.type, c->field.dims), &p->column, err);
+}
+
+int pv__parts_open(pv__parts *p, pv__txn *txn, const char *name, pv_error *err) {
+    pv__collection c;
+    bool found = false;
+    memset(p, 0, sizeof(*p));
+    if (!name) {
+        return pv__err(err, PV_ERR_MISUSE, "the collection's name is NULL");
+    }
+    PV_TRY(pv__catalog_find(txn, name, strlen(name), &c, &found, err));
+    if (!found) {
+        return pv__err(err, PV_ERR_NOTFOUND, "there is no collection '%.*s'", PV__NAME_SHOWN, name);
+    }
+    return pv__parts_open_entry(p, txn, &c, err);
+}
+
+void pv__parts_done(pv__parts *p) {
+    if (p->txn) {
+        pv__idmap_done(&p->ids);
+    }
+}
+
+int pv__parts_save(pv__parts *p, pv_error *err) {
+    pv__slots_meta_encode(&p->slots.meta, p->c.meta);
+    p->c.generation++;
+    return pv__catalog_page_write(p->txn, &p->c, err);
+}
+
+int pv__collection_make(pv__txn *txn, const char *name, const pv__collection_spec *spec,
+                        pv_error *err) {
+    const uint32_t row_size = pv__vector_bytes(spec->type, spec->dims);
+    uint32_t page_slots = 0, rows_per_page = 0;
+    pv__slots_meta meta;
+    pv__collection c;
+    memset(&c, 0, sizeof(c));
+    PV_ASSERT(pv__column_layout(row_size, &page_slots, &rows_per_page));
+    c.name_len = (uint32_t)strlen(name);
+    memcpy(c.name, name, c.name_len);
+    c.key = (uint8_t)spec->key;
+    c.field.dims = spec->dims;
+    c.field.metric = (uint8_t)spec->metric;
+    c.field.type = (uint8_t)spec->type;
+    c.next_id = 1;
+    PV_TRY(pv__catalog_ids_take(txn, PV__OBJECT_IDS, &c.object_id, err));
+    c.field.owner = c.object_id + PV__OBJECT_FIELD;
+    PV_TRY(pv__idmap_create(txn, c.object_id + PV__OBJECT_IDMAP, &c.idmap_root, err));
+    PV_TRY(pv__tree_create(txn, c.object_id + PV__OBJECT_DOCS, &c.docs_root, err));
+    PV_TRY(pv__slots_create(txn, c.object_id + PV__OBJECT_SLOTS, rows_per_page, &meta, err));
+    PV_TRY(pv__column_create(txn, c.field.owner, row_size, 0, &c.field.root, err));
+    pv__slots_meta_encode(&meta, c.meta);
+    return pv__catalog_add(txn, &c, err);
+}
+
+int pv__collection_remove(pv__txn *txn, pv__parts *p, pv_error *err) {
+    PV_TRY(pv__column_drop(&p->column, err));
+    PV_TRY(pv__slots_drop(&p->slots, err));
+    PV_TRY(pv__tree_drop(&p->docs, err));
+    PV_TRY(pv__idmap_drop(&p->ids, err));
+    return pv__catalog_remove(txn, &p->c, err);
+}

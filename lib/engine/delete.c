@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* delete.c - removing records, by id or by filter. As in write.h, what shall go is found first;
+ * then the pages are changed. A page of the column on which nobody lives any more is given back. */
+#include "engine/scan.h"
+#include "engine/write.h"
+
+static int delete_record(pv__parts *p, pv__bytes key, uint32_t slot, pv_error *err) {
+    bool found = false;
+    PV_TRY(pv__idmap_del(&p->ids, key, &found, err));
+    PV_ASSERT(found);
+    PV_TRY(pv__row_del(p, slot, err));
+    PV_TRY(pv__slots_free(&p->slots, slot, err));
+    PV_TRY(pv__slots_reclaim(&p->slots, &p->column, slot, &found, err));
+    return pv__txn_pause(p->txn, err);
+}
+
+static int delete_check_keys(pv__parts *p, const pv__key_list *list, bool must_exist,
+                             uint64_t *out_there, pv_error *err) {
+    for (size_t i = 0; i < list->count; i++) {
+        uint8_t number[8];
+        pv__bytes key;
+        uint32_t slot = 0;
+        bool found = false;
+        PV_TRY(pv__key_list_get(list, p, i, number, &key, err));
+        PV_TRY(pv__idmap_get(&p->ids, key, &slot, &found, err));
+        if (!found && must_exist) {
+            char shown[PV__KEY_SHOWN];
+            return pv__err_at(err,
+                              pv__err(err, PV_ERR_NOTFOUND, "there is no id %s in collection '%s'",
+                                      pv__key_show(p, key, shown), p->c.name),
+                              i);
+        }
+        *out_there += found ? 1u : 0u;
+        PV_TRY(pv__txn_pause(p->txn, err));
+    }
+    return 0;
+}
+
+static int delete_listed(pv__parts *p, const pv__key_list *list, uint64_t *out_deleted,
+                         pv_error *err) {
+    for (size_t i = 0; i < list->count; i++) {
+        uint8_t number[8];
+        pv__bytes key;
+        uint32_t slot = 0;
+        bool found = false;
+        PV_TRY(pv__key_list_get(list, p, i, number, &key, err));
+        PV_TRY(pv__idmap_get(&p->ids, key, &slot, &found, err));
+        if (found) {
+            PV_TRY(delete_record(p, key, slot, err));
+            (*out_deleted)++;
+        }
+    }
+    return pv__parts_save(p, err);
+}
+
+int pv__delete_keys(pv__call *call, const char *collection, const pv__key_list *list,
+                    bool must_exist, uint64_t *out_deleted, pv_error *err) {
+    uint64_t there = 0, deleted = 0;
+    pv__parts parts;
+    int rc = pv__parts_open(&parts, call->txn, collection, err);
+    if (rc == 0) {
+        rc = delete_check_keys(&parts, list, must_exist, &there, err);
+    }
+    if (rc == 0 && there > 0) {
+        call->changing = true;
+        rc = delete_listed(&parts, list, &deleted, err);
+    }
+    pv__parts_done(&parts);
+    if (rc == 0) {
+        *out_deleted = deleted;
+    }
+    return rc;
+}
+
+/* ---- by filter --------------------------------------------------------------------------- */
+
+typedef struct delete_slots {
+    pv__mem *mem;
+    uint32_t *slots;
+    size_t count, cap;
+} delete_slots;
+
+static int delete_collect(void *ctx, uint32_t slot, const pv__row *row, pv_error *err) {
+    delete_slots *d = ctx;
+    (void)row;
+    PV_TRY(
+        pv__alloc_grow(d->mem, (void **)&d->slots, &d->cap, d->count + 1, sizeof(*d->slots), err));
+    d->slots[d->count++] = slot;
+    return 0;
+}
+
+static int delete_collected(pv__parts *p, const delete_slots *d, pv_error *err) {
+    pv__buf buf;
+    int rc = 0;
+    pv__buf_init(&buf, d->mem);
+    for (size_t i = 0; i < d->count && rc == 0; i++) {
+        pv__row row;
+        rc = pv__row_get(p, d->slots[i], &buf, &row, err);
+        if (rc == 0) {
+            rc = delete_record(p, (pv__bytes){row.key, row.key_len}, d->slots[i], err);
+        }
+    }
+    pv__buf_done(&buf);
+    return rc == 0 ? pv__parts_save(p, err) : rc;
+}
+
+int pv__delete_matching(pv__call *call, const char *collection, const char *filter_json,
+                        uint64_t *out_deleted, pv_error *err) {
+    pv__mem *mem = &call->db->env->mem;
+    delete_slots d = {.mem = mem};
+    pv__filter *filter = NULL;
+    pv__parts parts;
+    int rc = pv__parts_open(&parts, call->txn, collection, err);
+    if (rc == 0) {
+        rc = pv__filter_compile(mem, filter_json, strlen(filter_json), &filter, err);
+    }
+    if (rc == 0) {
+        rc = pv__scan_docs(call->db, &parts, filter, delete_collect, &d, err);
+    }
+    if (rc == 0 && d.count > 0) {
+        call->changing = true;
+        rc = delete_collected(&parts, &d, err);
+    }
+    if (rc == 0) {
+        *out_deleted = d.count;
+    }
+    pv__alloc_free(mem, d.slots, d.cap * sizeof(*d.slots));
+    pv__filter_free(filter);
+    pv__parts_done(&parts);
+    return rc;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* parts.h - one collection inside one transaction: its catalogue entry and handles to its parts.
+ *
+ *      key --idmap--> slot --column--> vector
+ *                       '----docs----> { key, document }
+ *
+ * Invariants
+ *   E4  A slot is live if and only if the id map has a key for it, the docs tree a row for it that
+ *       states the same key, and the column a vector.
+ *   E5  The slot counters and next_id in memory are written back by pv__parts_save once per call,
+ *       at its end; a failure before that dooms the transaction.
+ *
+ * Row of the docs tree: key = slot, 4 bytes big-endian; value = u8 layout (1), varint key length,
+ * key, document. */
+#ifndef PV_ENGINE_PARTS_H
+#define PV_ENGINE_PARTS_H
+
+#include "catalog/catalog.h"
+#include "vector/vector.h"
+
+typedef struct pv__parts {
+    pv__txn *txn;
+    pv__collection c;
+    pv__slots slots;
+    pv__column column;
+    pv__idmap ids;
+    pv__tree docs;
+} pv__parts;
+
+/* What a new collection shall be; all numbers resolved (never 0) and checked. */
+typedef struct pv__collection_spec {
+    uint32_t dims, metric, type, key;
+} pv__collection_spec;
+
+/* Bytes of one element times dims, as stored. */
+PV_PRIVATE uint32_t pv__vector_bytes(uint32_t type, uint32_t dims);
+PV_PRIVATE const char *pv__type_name(uint32_t type);     /* "f32", or "?" */
+PV_PRIVATE const char *pv__metric_name(uint32_t metric); /* "l2" */
+
+/* collection.c. PV_ERR_NOTFOUND when there is none of this name. `name` ends with a NUL. */
+PV_PRIVATE int pv__parts_open(pv__parts *p, pv__txn *txn, const char *name, pv_error *err);
+/* The same for an entry that was read already, by a walk. */
+PV_PRIVATE int pv__parts_open_entry(pv__parts *p, pv__txn *txn, const pv__collection *c,
+                                    pv_error *err);
+PV_PRIVATE void pv__parts_done(pv__parts *p);               /* also after a failed open */
+PV_PRIVATE int pv__parts_save(pv__parts *p, pv_error *err); /* E5; counts a generation */
+
+/* Checked already: the spec, and that the name is free and allowed. */
+PV_PRIVATE int pv__collection_make(pv__txn *txn, const char *name, const pv__collection_spec *spec,
+                                   pv_error *err);
+PV_PRIVATE int pv__collection_remove(pv__txn *txn, pv__parts *p, pv_error *err);
+
+/* row.c */
+typedef struct pv__row {
+    const uint8_t *key;
+    size_t key_len;
+    const uint8_t *doc; /* checked; no bytes: the empty object */
+    size_t doc_len;
+} pv__row;
+static inline pv__bytes pv__row_slot_key(uint8_t buf[4], uint32_t slot) {
+    pv__bytes key = {buf, 4};
+    pv__put32be(buf, slot);
+    return key;
+}
+/* scratch is cleared and used. */
+PV_PRIVATE int pv__row_put(pv__parts *p, uint32_t slot, pv__bytes key, pv__bytes doc,
+                           pv__buf *scratch, pv_error *err);
+/* The row of a live slot, in `buf`, which is cleared first. A missing one is PV_ERR_CORRUPT. */
+PV_PRIVATE int pv__row_get(pv__parts *p, uint32_t slot, pv__buf *buf, pv__row *out, pv_error *err);
+/* The row that a cursor over p->docs stands on, and its slot. */
+PV_PRIVATE int pv__row_at(pv__parts *p, pv__cursor *cursor, pv__buf *buf, uint32_t *out_slot,
+                          pv__row *out, pv_error *err);
+PV_PRIVATE int pv__row_del(pv__parts *p, uint32_t slot, pv_error *err);
+
+/* Text of a key for messages: 'abc' cut to a bearable length, or the number. */
+#define PV__KEY_SHOWN 80
+PV_PRIVATE const char *pv__key_show(const pv__parts *p, pv__bytes key, char out[PV__KEY_SHOWN]);
+
+#endif

@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* prepare.c - everything that can be wrong with the records of a writing call, found before the
+ * first page is changed:
+ *
+ *   1. each record by itself: vector, id, metadata (parsed once, here)
+ *   2. ids that were left out are made
+ *   3. records of one call with the same id (twins): refused, or the last one wins
+ *   4. what exists already, what would be too many
+ *   5. update: documents that depend on stored ones
+ *
+ * Pages are read and not one is written. */
+#include "base/checksum.h"
+#include "base/map.h"
+#include "engine/write.h"
+#include "value/json.h"
+
+#define PREPARE_ARENA_CHUNK 4096u
+/* A document of fewer bytes cannot have a text beyond PV__METADATA_BYTES_MAX. */
+#define PREPARE_DOC_SURELY_SMALL (PV__METADATA_BYTES_MAX / 16u)
+
+/* The error of record i: numbered in the message when there are several. */
+static int prepare_fail(const pv__changes *ch, size_t i, int rc, pv_error *err) {
+    if (err && ch->count > 1) {
+        const uint64_t offset = err->offset;
+        pv__err(err, rc, "record %zu: %s", i, err->message);
+        err->offset = offset;
+    }
+    return pv__err_at(err, rc, i);
+}
+
+/* ---- 1. one record ----------------------------------------------------------------------- */
+
+static bool prepare_find_nonfinite(const void *vector, uint32_t dims, uint32_t *out_at) {
+    const uint8_t *p = vector;
+    for (uint32_t i = 0; i < dims; i++) {
+        uint32_t bits;
+        memcpy(&bits, p + (size_t)i * 4, 4);
+        if ((bits & 0x7F800000u) == 0x7F800000u) {
+            *out_at = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+int pv__vector_check(const pv__parts *p, const void *vector, uint32_t dims, uint32_t type,
+                     pv_error *err) {
+    const pv__field *f = &p->c.field;
+    uint32_t at = 0;
+    if (type < PV_TYPE_F32 || type > PV_TYPE_BIT) {
+        return pv__err(err, PV_ERR_UNSUPPORTED, "unknown element type %u", (unsigned)type);
+    }
+    if (dims != f->dims) {
+        return pv__err(err, PV_ERR_DIMS, "vector has %u dimensions, collection '%s' wants %u",
+                       (unsigned)dims, p->c.name, (unsigned)f->dims);
+    }
+    if (type != f->type) {
+        return pv__err(err, PV_ERR_DIMS, "vector has element type %s, collection '%s' wants %s",
+                       pv__type_name(type), p->c.name, pv__type_name(f->type));
+    }
+    if (!vector) {
+        return pv__err(err, PV_ERR_MISUSE, "the vector is missing");
+    }
+    if (prepare_find_nonfinite(vector, dims, &at)) {
+        return pv__err(err, PV_ERR_MISUSE, "the vector has NaN or infinity at position %u",
+                       (unsigned)at);
+    }
+    return 0;
+}
+
+static int prepare_metadata(pv__changes *ch, const pv__input_row *in, pv__change *row,
+                            pv_error *err) {
+    const pv__json_opts opts = {"metadata", PV__METADATA_BYTES_MAX, true};
+    row->doc_at = ch->docs.len;
+    row->doc_len = 0;
+    if (!in->metadata) {
+        if (ch->mode == PV__WRITE_UPDATE) {
+            row->doc_at = PV__NO_DOC;
+        }
+        return 0;
+    }
+    PV_TRY(pv__json_read(&opts, in->metadata, in->metadata_len, &ch->docs, err));
+    row->doc_len = (uint32_t)(ch->docs.len - row->doc_at);
+    return 0;
+}
+
+static int prepare_row(pv__changes *ch, const pv__input *in, size_t i, uint8_t *number_key,
+                       pv_error *err) {
+    pv__change *row = &ch->rows[i];
+    pv__input_row r;
+    pv__bytes key;
+    PV_TRY(in->get(in, i, &r, err));
+    if (r.vector || ch->mode != PV__WRITE_UPDATE) {
+        PV_TRY(pv__vector_check(ch->parts, r.vector, r.dims, r.type, err));
+    }
+    PV_TRY(pv__key_check(ch->parts, r.id, r.id_len, r.id_u64, number_key, &key, err));
+    if (key.size == 0 && ch->mode == PV__WRITE_UPDATE) {
+        return pv__err(err, PV_ERR_MISUSE, "the id is missing");
+    }
+    if (number_key && key.size != 0 && ch->next_id <= r.id_u64) {
+        ch->next_id = r.id_u64 + 1; /* PV_ID_NONE at most: no number is left then */
+    }
+    row->key = key.data;
+    row->key_len = (uint32_t)key.size;
+    row->vector = r.vector;
+    return prepare_metadata(ch, &r, row, err);
+}
+
+/* ---- 2. ids that were left out ----------------------------------------------------------- */
+
+static int prepare_made_numbers(pv__changes *ch, size_t made, uint8_t *numbers, pv_error *err) {
+    if (made > PV_ID_NONE - ch->next_id) {
+        return pv__err(err, PV_ERR_LIMIT, "collection '%s' has no numbers left for %zu new ids",
+                       ch->parts->c.name, made);
+    }
+    for (size_t i = 0; i < ch->count; i++) {
+        pv__change *row = &ch->rows[i];
+        if (row->key_len == 0) {
+            pv__bytes key = pv__idmap_key_u64(numbers + 8 * i, ch->next_id++);
+            row->key = key.data;
+            row->key_len = (uint32_t)key.size;
+        }
+    }
+    return 0;
+}
+
+static int prepare_made_texts(pv__changes *ch, size_t made, pv_error *err) {
+    char *text = pv__arena_alloc(&ch->arena, made * PV__UUID_TEXT);
+    if (!text) {
+        return pv__err_nomem(err, made * PV__UUID_TEXT);
+    }
+    PV_TRY(pv__key_uuids(ch->db->clock, text, made, err));
+    for (size_t i = 0; i < ch->count; i++) {
+        pv__change *row = &ch->rows[i];
+        if (row->key_len == 0) {
+            row->key = (const uint8_t *)text;
+            row->key_len = PV__UUID_TEXT;
+            text += PV__UUID_TEXT;
+        }
+    }
+    return 0;
+}
+
+static int prepare_made_keys(pv__changes *ch, uint8_t *numbers, pv_error *err) {
+    size_t made = 0;
+    for (size_t i = 0; i < ch->count; i++) {
+        made += ch->rows[i].key_len == 0 ? 1u : 0u;
+    }
+    if (made == 0) {
+        return 0;
+    }
+    return ch->parts->c.key == PV_KEY_U64 ? prepare_made_numbers(ch, made, numbers, err)
+                                          : prepare_made_texts(ch, made, err);
+}
+
+/* ---- 3. twins ---------------------------------------------------------------------------- */
+
+static bool prepare_same_key(const pv__change *a, const pv__change *b) {
+    return a->key_len == b->key_len && memcmp(a->key, b->key, a->key_len) == 0;
+}
+
+/* Find the newest record with the key of record i among those before it, and put i in its place.
+ * Different keys with one hash sit at the hash's successors. */
+static int prepare_twin(pv__changes *ch, pv__map *seen, size_t i, pv_error *err) {
+    pv__change *row = &ch->rows[i];
+    uint64_t hash = pv__hash64(row->key, row->key_len, 0) >> 1; /* never UINT64_MAX */
+    uint64_t other = 0;
+    while (pv__map_get(seen, hash, &other)) {
+        pv__change *twin = &ch->rows[other];
+        if (prepare_same_key(twin, row)) {
+            if (ch->mode == PV__WRITE_INSERT) {
+                char shown[PV__KEY_SHOWN];
+                return pv__err(err, PV_ERR_EXISTS, "id %s stands twice in this call",
+                               pv__key_show(ch->parts, (pv__bytes){row->key, row->key_len}, shown));
+            }
+            twin->superseded = true;
+            row->twin = (uint32_t)other + 1;
+            break;
+        }
+        hash = pv__mix64(hash + 1) >> 1;
+    }
+    return pv__map_put(seen, hash, i, err);
+}
+
+static int prepare_twins(pv__changes *ch, pv_error *err) {
+    pv__map seen;
+    int rc = 0;
+    if (ch->count < 2) {
+        return 0;
+    }
+    pv__map_init(&seen, &ch->db->env->mem);
+    for (size_t i = 0; i < ch->count && rc == 0; i++) {
+        rc = prepare_twin(ch, &seen, i, err);
+        if (rc != 0) {
+            rc = prepare_fail(ch, i, rc, err);
+        }
+    }
+    pv__map_done(&seen);
+    return rc;
+}
+
+/* ---- 4. what exists ---------------------------------------------------------------------- */
+
+static int prepare_lookup(pv__changes *ch, size_t i, pv_error *err) {
+    pv__parts *p = ch->parts;
+    pv__change *row = &ch->rows[i];
+    pv__bytes key = {row->key, row->key_len};
+    char shown[PV__KEY_SHOWN];
+    PV_TRY(pv__idmap_get(&p->ids, key, &row->slot, &row->exists, err));
+    if (row->exists && row->slot >= p->slots.meta.high_water) {
+        return pv__err(err, PV_ERR_CORRUPT, "collection '%s': id %s leads to slot %u of %u",
+                       p->c.name, pv__key_show(p, key, shown), (unsigned)row->slot,
+                       (unsigned)p->slots.meta.high_water);
+    }
+    if (row->exists && ch->mode == PV__WRITE_INSERT) {
+        return pv__err(err, PV_ERR_EXISTS, "id %s exists in collection '%s'",
+                       pv__key_show(p, key, shown), p->c.name);
+    }
+    if (!row->exists && ch->mode == PV__WRITE_UPDATE) {
+        return pv__err(err, PV_ERR_NOTFOUND, "there is no id %s in collection '%s'",
+                       pv__key_show(p, key, shown), p->c.name);
+    }
+    return 0;
+}
+
+static int prepare_lookups(pv__changes *ch, pv_error *err) {
+    for (size_t i = 0; i < ch->count; i++) {
+        if (!ch->rows[i].superseded || ch->mode == PV__WRITE_UPDATE) {
+            int rc = prepare_lookup(ch, i, err);
+            if (rc != 0) {
+                return prepare_fail(ch, i, rc, err);
+            }
+            ch->fresh += ch->rows[i].exists ? 0u : 1u;
+            PV_TRY(pv__txn_pause(ch->parts->txn, err));
+        }
+    }
+    const uint32_t live = ch->parts->slots.meta.live_count;
+    if (ch->fresh > PV__SLOTS_PER_COLLECTION_MAX - PV_MIN(live, PV__SLOTS_PER_COLLECTION_MAX)) {
+        return pv__err(
+            err, PV_ERR_LIMIT, "collection '%s' has %u records, %zu more are too many (at most %u)",
+            ch->parts->c.name, (unsigned)live, ch->fresh, (unsigned)PV__SLOTS_PER_COLLECTION_MAX);
+    }
+    return 0;
+}
+
+/* ---- 5. update --------------------------------------------------------------------------- */
+
+static int prepare_doc_limit(pv__bytes doc, pv__buf *scratch, pv_error *err) {
+    if (doc.size <= PREPARE_DOC_SURELY_SMALL) {
+        return 0;
+    }
+    pv__buf_clear(scratch);
+    pv__json_write(scratch, pv__doc_root(doc.data, doc.size));
+    PV_TRY(pv__buf_check(scratch, err));
+    if (scratch->len > PV__METADATA_BYTES_MAX) {
+        return pv__err(err, PV_ERR_LIMIT, "merged metadata has %zu bytes, at most %u are allowed",
+                       scratch->len, (unsigned)PV__METADATA_BYTES_MAX);
+    }
+    return 0;
+}
+
+/* Metadata of record i = merge of what is there (a twin's, or stored) and the given patch. */
+static int prepare_merge(pv__changes *ch, size_t i, pv__buf *stored, pv__buf *merged,
+                         pv_error *err) {
+    pv__change *row = &ch->rows[i];
+    const pv__change *twin = row->twin ? &ch->rows[row->twin - 1] : NULL;
+    pv__bytes target;
+    if (twin && twin->doc_at != PV__NO_DOC) {
+        target = (pv__bytes){ch->docs.data + twin->doc_at, twin->doc_len};
+    } else {
+        pv__row old;
+        PV_TRY(pv__row_get(ch->parts, row->slot, stored, &old, err));
+        target = (pv__bytes){old.doc, old.doc_len};
+    }
+    pv__buf_clear(merged);
+    PV_TRY(pv__merge_patch(target, (pv__bytes){ch->docs.data + row->doc_at, row->doc_len}, merged,
+                           err));
+    PV_TRY(prepare_doc_limit((pv__bytes){merged->data, merged->len}, stored, err));
+    row->doc_at = ch->docs.len;
+    row->doc_len = (uint32_t)merged->len;
+    pv__buf_add(&ch->docs, merged->data, merged->len);
+    return pv__buf_check(&ch->docs, err);
+}
+
+static int prepare_update(pv__changes *ch, pv_error *err) {
+    pv__buf stored, merged;
+    int rc = 0;
+    pv__buf_init(&stored, &ch->db->env->mem);
+    pv__buf_init(&merged, &ch->db->env->mem);
+    for (size_t i = 0; i < ch->count && rc == 0; i++) {
+        pv__change *row = &ch->rows[i];
+        const pv__change *twin = row->twin ? &ch->rows[row->twin - 1] : NULL;
+        if (row->doc_at != PV__NO_DOC && (ch->flags & PV_WRITE_MERGE)) {
+            rc = prepare_merge(ch, i, &stored, &merged, err);
+            rc = rc == 0 ? pv__txn_pause(ch->parts->txn, err) : prepare_fail(ch, i, rc, err);
+        }
+        if (twin && row->doc_at == PV__NO_DOC) {
+            row->doc_at = twin->doc_at;
+            row->doc_len = twin->doc_len;
+        }
+        if (twin && !row->vector) {
+            row->vector = twin->vector;
+        }
+    }
+    pv__buf_done(&merged);
+    pv__buf_done(&stored);
+    return rc;
+}
+
+/* ---- all --------------------------------------------------------------------------------- */
+
+int pv__changes_prepare(pv__changes *ch, pv__parts *parts, pv_db *db, unsigned mode, uint32_t flags,
+                        const pv__input *in, pv_error *err) {
+    pv__mem *mem = &db->env->mem;
+    memset(ch, 0, sizeof(*ch));
+    ch->parts = parts;
+    ch->db = db;
+    ch->mode = mode;
+    ch->flags = flags;
+    ch->next_id = parts->c.next_id;
+    pv__buf_init(&ch->docs, mem);
+    pv__arena_init(&ch->arena, mem, PREPARE_ARENA_CHUNK);
+    if (in->count == 0) {
+        return 0;
+    }
+    ch->rows = pv__alloc_array(mem, in->count, sizeof(*ch->rows));
+    const bool number_keys = parts->c.key == PV_KEY_U64;
+    uint8_t *numbers = number_keys ? pv__arena_alloc(&ch->arena, in->count * 8) : NULL;
+    if (!ch->rows || (number_keys && !numbers)) {
+        pv__alloc_free(mem, ch->rows, in->count * sizeof(*ch->rows));
+        ch->rows = NULL;
+        return pv__err_nomem(err, in->count * sizeof(*ch->rows));
+    }
+    memset(ch->rows, 0, in->count * sizeof(*ch->rows));
+    ch->count = in->count;
+    for (size_t i = 0; i < ch->count; i++) {
+        int rc = prepare_row(ch, in, i, number_keys ? numbers + 8 * i : NULL, err);
+        if (rc != 0) {
+            return prepare_fail(ch, i, rc, err);
+        }
+    }
+    PV_TRY(prepare_made_keys(ch, numbers, err));
+    PV_TRY(prepare_twins(ch, err));
+    PV_TRY(prepare_lookups(ch, err));
+    return mode == PV__WRITE_UPDATE ? prepare_update(ch, err) : 0;
+}
+
+void pv__changes_done(pv__changes *ch) {
+    if (ch->db) {
+        pv__alloc_free(&ch->db->env->mem, ch->rows, ch->count * sizeof(*ch->rows));
+        pv__arena_done(&ch->arena);
+        pv__buf_done(&ch->docs);
+    }
+}
+
+#undef PREPARE_ARENA_CHUNK
+#undef PREPARE_DOC_SURELY_SMALL

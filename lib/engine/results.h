@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* results.h - rows handed to the caller: copies, bound to nothing but their allocator.
+ *
+ *      ids        numbers: u64[count]          strings: text + at[count]
+ *      distances  f32[count]                   when the rows come from a search
+ *      found      u8[count]                    when rows can be missing
+ *      metadata   text + {at, len}[count]      PV_INCLUDE_METADATA
+ *      vectors    row_bytes * count, 64-byte aligned   PV_INCLUDE_VECTOR
+ *
+ * Built row by row by one thread, then never changed. All arrays have `count` places from the
+ * start; offsets into `text` and not pointers, since it grows while rows are added. */
+#ifndef PV_ENGINE_RESULTS_H
+#define PV_ENGINE_RESULTS_H
+
+#include "engine/db.h"
+#include "engine/parts.h"
+
+typedef struct pv__span {
+    size_t at, len;
+} pv__span;
+
+struct pv_results {
+    pv__env *env;
+    size_t count;
+    uint32_t key;        /* PV_KEY_ */
+    uint32_t metric;     /* of the distances */
+    uint32_t type, dims; /* of the vectors; 0 without them */
+    uint32_t row_bytes;
+    uint64_t *ids_u64;
+    size_t *ids;
+    float *distances;
+    uint8_t *found;
+    pv__span *metadata;
+    uint8_t *vectors;
+    pv__buf text; /* ids and metadata, each with a NUL */
+};
+
+struct pv_names {
+    pv__env *env;
+    size_t count, cap;
+    size_t *at;
+    pv__buf text;
+};
+
+#define PV__RESULTS_DISTANCES 0x100u /* beside PV_INCLUDE_ */
+#define PV__RESULTS_FOUND 0x200u     /* rows may be missing: all are, until set */
+
+PV_PRIVATE int pv__results_new(pv__env *env, const pv__collection *c, size_t count,
+                               uint32_t include, pv_results **out, pv_error *err);
+PV_PRIVATE void pv__results_free(pv_results *r); /* NULL is fine */
+PV_PRIVATE int pv__results_set_id(pv_results *r, size_t i, pv__bytes key, pv_error *err);
+/* Id and metadata of a live slot, and the vector: whatever r carries. buf is scratch. */
+PV_PRIVATE int pv__results_fill(pv_results *r, size_t i, pv__parts *p, uint32_t slot, pv__buf *buf,
+                                pv_error *err);
+/* The same without the id, which is there already. */
+PV_PRIVATE int pv__results_fill_found(pv_results *r, size_t i, pv__parts *p, uint32_t slot,
+                                      pv__buf *buf, pv_error *err);
+
+#endif

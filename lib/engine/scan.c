@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* scan.c - exact search: the live rows of each page of the column through the kernels, into one
+ * bounded heap per query.
+ *
+ *      page of vectors    | 0 | 1 | 2 | 3 | 4 | ...      slots first .. first + n
+ *      live bitmap          1   1   0   1   1
+ *      filter  (docs cursor, walked beside in slot order)
+ *                           1   0       0   1            only when there is one
+ *      words                1   0   0   0   1            their rows are compared
+ *
+ * With a filter a page without a matching row is not even read. Where most rows of a block count,
+ * the block is computed whole and dead rows are thrown away: their bytes are only ever old vectors
+ * or zeros, and a sequential read is faster than picking. The kernels promise the same bits either
+ * way.
+ *
+ * Pointers into pages live for one page; between pages the transaction may reclaim memory. */
+#include "engine/scan.h"
+
+#include <math.h>
+
+#define SCAN_BLOCK_ROWS 256u           /* rows per call of a kernel */
+#define SCAN_BLOCK_BYTES (128u * 1024) /* and their bytes, so that many queries find them cached */
+#define SCAN_BLOCK_QUERIES 16u
+#define SCAN_INTERRUPT_ROWS 256u /* documents between two looks at the interrupt callback */
+
+/* ---- documents --------------------------------------------------------------------------- */
+
+int pv__scan_docs(pv_db *db, pv__parts *p, const pv__filter *filter, pv__scan_fn fn, void *ctx,
+                  pv_error *err) {
+    pv__cursor *cursor = NULL;
+    pv__buf buf;
+    bool valid = false;
+    uint32_t seen = 0;
+    pv__buf_init(&buf, &db->env->mem);
+    int rc = pv__cursor_new(&p->docs, &cursor, err);
+    if (rc == 0) {
+        rc = pv__cursor_first(cursor, &valid, err);
+    }
+    while (rc == 0 && valid) {
+        uint32_t slot = 0;
+        pv__row row;
+        rc = pv__row_at(p, cursor, &buf, &slot, &row, err);
+        if (rc == 0) {
+            rc = pv__txn_pause(p->txn, err);
+        }
+        if (rc == 0 && ++seen % SCAN_INTERRUPT_ROWS == 0) {
+            rc = pv__db_interrupted(db, err);
+        }
+        if (rc == 0 && (!filter || pv__filter_match(filter, row.doc, row.doc_len))) {
+            rc = fn(ctx, slot, &row, err);
+        }
+        if (rc == 0) {
+            rc = pv__cursor_next(cursor, &valid, err);
+        }
+    }
+    pv__cursor_free(cursor);
+    pv__buf_done(&buf);
+    return rc;
+}
+
+/* ---- vectors ----------------------------------------------------------------------------- */
+
+typedef struct scan_state {
+    pv_db *db;
+    pv__parts *p;
+    const pv__scan *s;
+    pv__cursor *docs; /* with a filter: stands on the first document not looked at */
+    bool docs_valid;
+    pv__buf buf;
+    uint32_t seen;
+    uint64_t words[PV__ROW_WORDS_MAX];
+    float out[SCAN_BLOCK_QUERIES * SCAN_BLOCK_ROWS];
+} scan_state;
+
+static bool scan_bit(const uint64_t *words, uint32_t i) { return (words[i / 64] >> (i % 64)) & 1u; }
+
+/* Clear the bits of live rows in [first, first + n) that do not match. *out_count: those left. */
+static int scan_filter_page(scan_state *st, uint32_t first, uint32_t n, uint32_t *out_count,
+                            pv_error *err) {
+    uint64_t matching[PV__ROW_WORDS_MAX];
+    uint32_t count = 0;
+    memset(matching, 0, ((size_t)n + 63) / 64 * 8);
+    while (st->docs_valid) {
+        uint32_t slot = 0;
+        pv__row row;
+        PV_TRY(pv__row_at(st->p, st->docs, &st->buf, &slot, &row, err));
+        if (slot >= first + n) {
+            break;
+        }
+        PV_TRY(pv__txn_pause(st->p->txn, err));
+        if (++st->seen % SCAN_INTERRUPT_ROWS == 0) {
+            PV_TRY(pv__db_interrupted(st->db, err));
+        }
+        if (slot >= first && scan_bit(st->words, slot - first) &&
+            pv__filter_match(st->s->filter, row.doc, row.doc_len)) {
+            matching[(slot - first) / 64] |= UINT64_C(1) << ((slot - first) % 64);
+            count++;
+        }
+        PV_TRY(pv__cursor_next(st->docs, &st->docs_valid, err));
+    }
+    memcpy(st->words, matching, ((size_t)n + 63) / 64 * 8);
+    *out_count = count;
+    return 0;
+}
+
+static int scan_offer(pv__nearest *nearest, float max_distance, float distance, uint32_t slot,
+                      pv_error *err) {
+    return distance <= max_distance ? pv__nearest_offer(nearest, distance, slot, err) : 0;
+}
+
+/* Most of rows [at, at + n) of the page count: compute all, keep those with a bit. */
+static int scan_dense(scan_state *st, const uint8_t *rows, uint32_t first, uint32_t at, uint32_t n,
+                      pv_error *err) {
+    const pv__scan *s = st->s;
+    const uint32_t stride = st->p->column.row_size;
+    const uint8_t *block = rows + (size_t)at * stride;
+    for (size_t q = 0; q < s->query_count; q += SCAN_BLOCK_QUERIES) {
+        const size_t queries = PV_MIN(s->query_count - q, (size_t)SCAN_BLOCK_QUERIES);
+        if (queries == 1) {
+            pv__kernel_scan(s->kernel, &s->queries[q], block, stride, n, st->out);
+        } else {
+            pv__kernel_many(s->kernel, &s->queries[q], queries, block, stride, n, st->out, n);
+        }
+        for (size_t i = 0; i < queries; i++) {
+            pv__nearest *nearest = &s->nearest[q + i];
+            const float *out = st->out + i * n;
+            float bound = pv__nearest_bound(nearest);
+            for (uint32_t r = 0; r < n; r++) {
+                if (out[r] <= bound && scan_bit(st->words, at + r)) {
+                    PV_TRY(scan_offer(nearest, s->max_distance, out[r], first + at + r, err));
+                    bound = pv__nearest_bound(nearest);
+                }
+            }
+        }
+    }
+    return 0;
+}
+
+/* Few of them count: pick. */
+static int scan_sparse(scan_state *st, const uint8_t *rows, uint32_t first, uint32_t at, uint32_t n,
+                       pv_error *err) {
+    const pv__scan *s = st->s;
+    const uint8_t *picked[SCAN_BLOCK_ROWS];
+    uint32_t slots[SCAN_BLOCK_ROWS];
+    uint32_t count = 0;
+    for (uint32_t r = at; r < at + n; r++) {
+        if (scan_bit(st->words, r)) {
+            picked[count] = rows + (size_t)r * st->p->column.row_size;
+            slots[count++] = first + r;
+        }
+    }
+    for (size_t q = 0; q < s->query_count; q++) {
+        pv__kernel_gather(s->kernel, &s->queries[q], picked, count, st->out);
+        for (uint32_t i = 0; i < count; i++) {
+            if (st->out[i] <= pv__nearest_bound(&s->nearest[q])) {
+                PV_TRY(scan_offer(&s->nearest[q], s->max_distance, st->out[i], slots[i], err));
+            }
+        }
+    }
+    return 0;
+}
+
+static uint32_t scan_count_bits(const uint64_t *words, uint32_t at, uint32_t n) {
+    uint32_t count = 0;
+    for (uint32_t i = at; i < at + n; i++) {
+        if (i % 64 == 0 && i + 64 <= at + n) {
+            count += (uint32_t)__builtin_popcountll(words[i / 64]);
+            i += 63;
+        } else {
+            count += scan_bit(words, i) ? 1u : 0u;
+        }
+    }
+    return count;
+}
+
+static int scan_page(scan_state *st, uint32_t ordinal, uint32_t first, uint32_t n, pv_error *err) {
+    const uint32_t row_size = st->p->column.row_size;
+    const uint32_t block =
+        PV_MAX(PV_MIN(SCAN_BLOCK_BYTES / row_size, SCAN_BLOCK_ROWS), (uint32_t)1);
+    const uint8_t *rows = NULL;
+    PV_TRY(pv__column_page_read(&st->p->column, ordinal, &rows, err));
+    if (!rows) {
+        return pv__err(err, PV_ERR_CORRUPT, "collection '%s': the vectors from slot %u on are gone",
+                       st->p->c.name, (unsigned)first);
+    }
+    for (uint32_t at = 0; at < n; at += block) {
+        const uint32_t len = PV_MIN(block, n - at);
+        const uint32_t count = scan_count_bits(st->words, at, len);
+        if (count == 0) {
+            continue;
+        }
+        PV_TRY(count > len / 2 ? scan_dense(st, rows, first, at, len, err)
+                               : scan_sparse(st, rows, first, at, len, err));
+    }
+    return 0;
+}
+
+/* Between pages: no pointers are held. */
+static int scan_between(scan_state *st, pv_error *err) {
+    PV_TRY(pv__txn_pause(st->p->txn, err));
+    for (size_t q = 0; q < st->s->query_count; q++) {
+        if (pv__nearest_is_long(&st->s->nearest[q])) {
+            PV_TRY(pv__nearest_settle(&st->s->nearest[q], st->p, err));
+        }
+    }
+    return pv__db_interrupted(st->db, err);
+}
+
+static int scan_all(scan_state *st, pv_error *err) {
+    const pv__slots *slots = &st->p->slots;
+    const uint32_t rpp = st->p->column.rows_per_page;
+    if (st->s->filter) {
+        PV_TRY(pv__cursor_new(&st->p->docs, &st->docs, err));
+        PV_TRY(pv__cursor_first(st->docs, &st->docs_valid, err));
+    }
+    for (uint32_t first = 0, ordinal = 0; first < slots->meta.high_water;
+         first += PV_MIN(rpp, slots->meta.high_water - first), ordinal++) {
+        const uint32_t n = PV_MIN(rpp, slots->meta.high_water - first);
+        uint32_t count = 0;
+        PV_TRY(pv__slots_bits(slots, first, n, st->words, &count, err));
+        if (count > 0 && st->s->filter) {
+            PV_TRY(scan_filter_page(st, first, n, &count, err));
+        }
+        if (count > 0) {
+            PV_TRY(scan_page(st, ordinal, first, n, err));
+        }
+        PV_TRY(scan_between(st, err));
+    }
+    return 0;
+}
+
+int pv__scan_vectors(pv_db *db, pv__parts *p, const pv__scan *s, pv_error *err) {
+    pv__mem *mem = &db->env->mem;
+    scan_state *st = pv__alloc(mem, sizeof(*st)); /* too large for the stack of a small thread */
+    if (!st) {
+        return pv__err_nomem(err, sizeof(*st));
+    }
+    st->db = db;
+    st->p = p;
+    st->s = s;
+    st->docs = NULL;
+    st->docs_valid = false;
+    st->seen = 0;
+    pv__buf_init(&st->buf, mem);
+    int rc = scan_all(st, err);
+    pv__cursor_free(st->docs);
+    pv__buf_done(&st->buf);
+    pv__alloc_free(mem, st, sizeof(*st));
+    return rc;
+}
+
+#undef SCAN_BLOCK_ROWS
+#undef SCAN_BLOCK_BYTES
+#undef SCAN_BLOCK_QUERIES
+#undef SCAN_INTERRUPT_ROWS

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* scan.h - going over all records of a collection, in slot order. */
+#ifndef PV_ENGINE_SCAN_H
+#define PV_ENGINE_SCAN_H
+
+#include "engine/db.h"
+#include "engine/nearest.h"
+#include "engine/parts.h"
+#include "kernel/kernel.h"
+#include "query/filter.h"
+
+/* Documents that match (filter NULL: all), each told to fn, whose non-zero return ends the walk.
+ * No page pointers are held while fn runs; fn may not change the collection. */
+typedef int (*pv__scan_fn)(void *ctx, uint32_t slot, const pv__row *row, pv_error *err);
+PV_PRIVATE int pv__scan_docs(pv_db *db, pv__parts *p, const pv__filter *filter, pv__scan_fn fn,
+                             void *ctx, pv_error *err);
+
+/* The nearest rows of several queries of one collection, by comparing with every record. */
+typedef struct pv__scan {
+    const pv__kernel *kernel;
+    const pv__kernel_query *queries;
+    pv__nearest *nearest; /* one per query */
+    size_t query_count;
+    const pv__filter *filter; /* NULL: all records */
+    float max_distance;       /* +inf: no threshold */
+} pv__scan;
+/* Each page of vectors is read once for all queries. The answers are finished by the caller. */
+PV_PRIVATE int pv__scan_vectors(pv_db *db, pv__parts *p, const pv__scan *s, pv_error *err);
+
+#endif

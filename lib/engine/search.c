@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* search.c - the nearest records of one or many vectors: check the query, scan, hand out rows.
+ *
+ * Every collection is scanned exactly; this is where a planner will choose between the scan and
+ * an index. */
+#include "engine/search.h"
+
+#include <math.h>
+
+#include "engine/scan.h"
+
+#define SEARCH_K_DEFAULT 10u
+#define SEARCH_ALIGN 64u
+
+typedef struct search_job {
+    pv_db *db;
+    pv__parts parts;
+    const pv_query *query;
+    size_t count, k;
+    float *vectors; /* aligned copies, packed */
+    pv__kernel_query *queries;
+    pv__nearest *nearest;
+    pv__hit *hits;
+    pv__filter *filter;
+    pv__buf buf;
+} search_job;
+
+static int search_check(const search_job *j, pv_error *err) {
+    const pv_query *q = j->query;
+    const uint32_t flags = PV_QUERY_EXACT | PV_QUERY_WITHIN;
+    const uint32_t include = PV_INCLUDE_METADATA | PV_INCLUDE_VECTOR;
+    if (q->flags & ~flags) {
+        return pv__err(err, PV_ERR_UNSUPPORTED, "unknown query flags 0x%x",
+                       (unsigned)(q->flags & ~flags));
+    }
+    if (q->include & ~include) {
+        return pv__err(err, PV_ERR_UNSUPPORTED, "unknown include flags 0x%x",
+                       (unsigned)(q->include & ~include));
+    }
+    if (q->k > PV__K_MAX) {
+        return pv__err(err, PV_ERR_LIMIT, "k is %u, at most %u are allowed", (unsigned)q->k,
+                       (unsigned)PV__K_MAX);
+    }
+    if ((q->flags & PV_QUERY_WITHIN) && isnan(q->max_distance)) {
+        return pv__err(err, PV_ERR_MISUSE, "max_distance is NaN");
+    }
+    if (j->count > PV_LIMIT_QUERIES) {
+        return pv__err(err, PV_ERR_LIMIT, "%zu query vectors, at most %u are allowed", j->count,
+                       (unsigned)PV_LIMIT_QUERIES);
+    }
+    return 0;
+}
+
+/* Rows wanted per query: no more than there are, so that a large k costs nothing. */
+static int search_k(search_job *j, pv_error *err) {
+    const pv_query *q = j->query;
+    size_t k = q->k ? q->k : (q->flags & PV_QUERY_WITHIN) ? PV__K_MAX : SEARCH_K_DEFAULT;
+    k = PV_MIN(k, (size_t)j->parts.slots.meta.live_count);
+    if (k > 0 && j->count > PV_LIMIT_QUERY_ROWS / k) {
+        return pv__err(err, PV_ERR_LIMIT,
+                       "%zu query vectors of %zu rows each, at most %u rows are "
+                       "allowed",
+                       j->count, k, (unsigned)PV_LIMIT_QUERY_ROWS);
+    }
+    j->k = k;
+    return 0;
+}
+
+static int search_vectors(search_job *j, size_t stride, pv_error *err) {
+    const pv_query *q = j->query;
+    const uint32_t type = q->type ? q->type : PV_TYPE_F32;
+    const uint8_t *from = q->vector;
+    for (size_t i = 0; i < j->count; i++) {
+        int rc = pv__vector_check(&j->parts, from, q->dims, type, err);
+        if (rc != 0) {
+            return j->count > 1 ? pv__err_at(err, rc, i) : rc;
+        }
+        if (i == 0) {
+            const size_t row = j->parts.column.row_size;
+            stride = stride ? stride : row;
+            if (stride < row && j->count > 1) {
+                return pv__err(err, PV_ERR_MISUSE, "a stride of %zu is less than a vector's %zu",
+                               stride, row);
+            }
+        }
+        memcpy(j->vectors + i * q->dims, from, j->parts.column.row_size);
+        from += stride;
+    }
+    return 0;
+}
+
+static int search_alloc(search_job *j, pv_error *err) {
+    pv__mem *mem = &j->db->env->mem;
+    const uint32_t dims = j->parts.c.field.dims;
+    const size_t vector_bytes = j->count * dims * sizeof(float); /* at most 4 GiB */
+    j->vectors = pv__alloc_aligned(mem, vector_bytes, SEARCH_ALIGN);
+    j->queries = pv__alloc_array(mem, j->count, sizeof(*j->queries));
+    j->nearest = pv__alloc_array(mem, j->count, sizeof(*j->nearest));
+    j->hits = pv__alloc_array(mem, j->count * PV_MAX(j->k, (size_t)1), sizeof(*j->hits));
+    if (j->nearest) {
+        memset(j->nearest, 0, j->count * sizeof(*j->nearest));
+    }
+    if (!j->vectors || !j->queries || !j->nearest || !j->hits) {
+        return pv__err_nomem(err, vector_bytes);
+    }
+    return 0;
+}
+
+static void search_done(search_job *j) {
+    pv__mem *mem = &j->db->env->mem;
+    for (size_t i = 0; j->nearest && i < j->count; i++) {
+        pv__nearest_done(&j->nearest[i]);
+    }
+    pv__alloc_free(mem, j->hits, j->count * PV_MAX(j->k, (size_t)1) * sizeof(*j->hits));
+    pv__alloc_free(mem, j->nearest, j->count * sizeof(*j->nearest));
+    pv__alloc_free(mem, j->queries, j->count * sizeof(*j->queries));
+    pv__alloc_free_aligned(mem, j->vectors, j->count * j->parts.c.field.dims * sizeof(float),
+                           SEARCH_ALIGN);
+    pv__filter_free(j->filter);
+    pv__buf_done(&j->buf);
+    pv__parts_done(&j->parts);
+}
+
+static int search_run(search_job *j, pv_error *err) {
+    const pv_query *q = j->query;
+    const pv__field *field = &j->parts.c.field;
+    const pv__scan scan = {
+        .kernel = pv__kernel_table(j->db->cpu),
+        .queries = j->queries,
+        .nearest = j->nearest,
+        .query_count = j->count,
+        .filter = j->filter,
+        .max_distance = q->flags & PV_QUERY_WITHIN ? q->max_distance : INFINITY,
+    };
+    for (size_t i = 0; i < j->count; i++) {
+        PV_ASSERT(pv__kernel_query_init(&j->queries[i], field->metric, j->vectors + i * field->dims,
+                                        field->dims));
+        pv__nearest_init(&j->nearest[i], &j->db->env->mem, j->hits + i * j->k, j->k);
+    }
+    PV_TRY(pv__scan_vectors(j->db, &j->parts, &scan, err));
+    for (size_t i = 0; i < j->count; i++) {
+        PV_TRY(pv__nearest_finish(&j->nearest[i], &j->parts, err));
+    }
+    return 0;
+}
+
+static int search_rows(search_job *j, size_t i, pv_results **out, pv_error *err) {
+    const pv__topk *top = &j->nearest[i].top;
+    const size_t rows = j->k > 0 ? top->count : 0;
+    pv_results *r = NULL;
+    PV_TRY(pv__results_new(j->db->env, &j->parts.c, rows, j->query->include | PV__RESULTS_DISTANCES,
+                           &r, err));
+    for (size_t h = 0; h < rows; h++) {
+        r->distances[h] = top->hits[h].distance + 0.0f; /* no -0 */
+        int rc = pv__results_fill(r, h, &j->parts, top->hits[h].slot, &j->buf, err);
+        if (rc == 0) {
+            rc = pv__txn_pause(j->parts.txn, err);
+        }
+        if (rc != 0) {
+            pv__results_free(r);
+            return rc;
+        }
+    }
+    *out = r;
+    return 0;
+}
+
+int pv__search(pv__call *call, const char *collection, const pv_query *query, size_t count,
+               size_t stride, pv_results **out_results, pv_error *err) {
+    search_job j = {.db = call->db, .query = query, .count = count};
+    size_t made = 0;
+    pv__buf_init(&j.buf, &j.db->env->mem);
+    int rc = search_check(&j, err);
+    if (rc == 0) {
+        rc = pv__parts_open(&j.parts, call->txn, collection, err);
+    }
+    if (rc == 0) {
+        rc = search_k(&j, err);
+    }
+    if (rc == 0 && count > 0) {
+        /* The first vector before the memory, which depends on dims being right. */
+        const uint32_t type = query->type ? query->type : PV_TYPE_F32;
+        rc = pv__vector_check(&j.parts, query->vector, query->dims, type, err);
+        rc = rc == 0 ? search_alloc(&j, err) : count > 1 ? pv__err_at(err, rc, 0) : rc;
+    }
+    if (rc == 0) {
+        rc = search_vectors(&j, stride, err);
+    }
+    if (rc == 0 && query->filter) {
+        const size_t len = query->filter_len ? query->filter_len : strlen(query->filter);
+        rc = pv__filter_compile(&j.db->env->mem, query->filter, len, &j.filter, err);
+    }
+    if (rc == 0 && j.k > 0 && count > 0) {
+        rc = search_run(&j, err);
+    }
+    while (rc == 0 && made < count) {
+        rc = search_rows(&j, made, &out_results[made], err);
+        made += rc == 0 ? 1u : 0u;
+    }
+    if (rc != 0) {
+        while (made > 0) {
+            pv__results_free(out_results[--made]);
+            out_results[made] = NULL;
+        }
+    }
+    search_done(&j);
+    return rc;
+}
+
+#undef SEARCH_K_DEFAULT
+#undef SEARCH_ALIGN

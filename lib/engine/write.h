@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* write.h - changing records: check everything, then change.
+ *
+ *      pv__input --prepare--> pv__change[n] --apply--> pages
+ *                 ids, vectors, documents,    nothing here can fail for a reason
+ *                 twins, what exists          that the caller could have known
+ *
+ * Prepare reads pages and changes none (E1), so that a call which is refused leaves no trace and
+ * the caller's transaction goes on. Apply dooms the transaction when it fails. */
+#ifndef PV_ENGINE_WRITE_H
+#define PV_ENGINE_WRITE_H
+
+#include "base/arena.h"
+#include "engine/db.h"
+#include "engine/parts.h"
+#include "engine/results.h"
+
+/* One record as the caller gave it, whatever the shape of the call. */
+typedef struct pv__input_row {
+    const char *id;       /* NULL: left out */
+    size_t id_len;        /* resolved: never "up to the NUL" */
+    uint64_t id_u64;      /* PV_ID_NONE: left out */
+    const void *vector;   /* NULL: left out */
+    uint32_t dims, type;  /* type resolved */
+    const char *metadata; /* NULL: left out */
+    size_t metadata_len;
+} pv__input_row;
+
+typedef struct pv__input {
+    size_t count;
+    const void *ctx;
+    size_t stride;
+    int (*get)(const struct pv__input *in, size_t i, pv__input_row *out, pv_error *err);
+} pv__input;
+
+enum { PV__WRITE_INSERT, PV__WRITE_UPSERT, PV__WRITE_UPDATE };
+
+#define PV__NO_DOC SIZE_MAX
+
+/* One record, ready to be written. */
+typedef struct pv__change {
+    const uint8_t *key; /* the caller's bytes, or the arena's */
+    const void *vector; /* the caller's; NULL: keep */
+    size_t doc_at;      /* in pv__changes.docs; PV__NO_DOC: keep */
+    uint32_t doc_len;
+    uint32_t key_len;
+    uint32_t slot; /* when it exists */
+    uint32_t twin; /* index + 1 of the one before with the same key, or 0 */
+    bool exists;
+    bool superseded; /* a later record of the call has the same key */
+} pv__change;
+
+typedef struct pv__changes {
+    pv__parts *parts;
+    pv_db *db;
+    unsigned mode;  /* PV__WRITE_ */
+    uint32_t flags; /* PV_WRITE_ */
+    size_t count;
+    pv__change *rows;
+    uint64_t next_id; /* the collection's, after this call */
+    size_t fresh;     /* records that will be new */
+    pv__buf docs;
+    pv__arena arena;
+} pv__changes;
+
+/* prepare.c. done in every case. */
+PV_PRIVATE int pv__changes_prepare(pv__changes *ch, pv__parts *parts, pv_db *db, unsigned mode,
+                                   uint32_t flags, const pv__input *in, pv_error *err);
+PV_PRIVATE void pv__changes_done(pv__changes *ch);
+
+/* A vector that was given: dims and type are the collection's, all elements finite. */
+PV_PRIVATE int pv__vector_check(const pv__parts *p, const void *vector, uint32_t dims,
+                                uint32_t type, pv_error *err);
+
+/* key.c: one key as the caller gave it to bytes of the id map; `buf` takes a number. A missing one
+ * gives size 0. */
+PV_PRIVATE int pv__key_check(const pv__parts *p, const char *id, size_t id_len, uint64_t id_u64,
+                             uint8_t buf[8], pv__bytes *out, pv_error *err);
+/* UUIDs of version 7 (RFC 9562), 36 characters each without NUL, `count` of them. */
+#define PV__UUID_TEXT 36u
+PV_PRIVATE int pv__key_uuids(const pv_clock *clock, char *out, size_t count, pv_error *err);
+
+/* merge.c: append to `out` what RFC 7396 makes of a document and a patch, both checked. */
+PV_PRIVATE int pv__merge_patch(pv__bytes target, pv__bytes patch, pv__buf *out, pv_error *err);
+
+/* write.c. *out_ids (may be NULL): the ids as rows, given also when the commit then fails.
+ * want_numbers: the caller wants them as numbers, which is a mistake where keys are texts. */
+PV_PRIVATE int pv__write_records(pv__call *call, const char *collection, const pv__input *in,
+                                 unsigned mode, uint32_t flags, bool want_numbers,
+                                 pv_results **out_ids, pv_error *err);
+
+/* delete.c */
+typedef struct pv__key_list {
+    size_t count;
+    const uint64_t *ids_u64;
+    const char *const *ids;
+    const size_t *id_lens;
+} pv__key_list;
+/* Key i; record_index is set on failure. */
+PV_PRIVATE int pv__key_list_get(const pv__key_list *list, const pv__parts *p, size_t i,
+                                uint8_t buf[8], pv__bytes *out, pv_error *err);
+/* must_exist: PV_ERR_NOTFOUND for the first that is not there, before anything is changed. */
+PV_PRIVATE int pv__delete_keys(pv__call *call, const char *collection, const pv__key_list *list,
+                               bool must_exist, uint64_t *out_deleted, pv_error *err);
+PV_PRIVATE int pv__delete_matching(pv__call *call, const char *collection, const char *filter,
+                                   uint64_t *out_deleted, pv_error *err);
+
+static inline int pv__err_at(pv_error *err, int code, size_t record_index) {
+    if (err) {
+        err->record_index = record_index;
+    }
+    return code;
+}
+
+#endif

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kernel.c - from raw sums to distances: choice of the table, blocks of rows, the three metrics
+ * and the values that f32 cannot hold.
+ *
+ *      rows in memory ---> 64 pointers ---> raw sums (pv__kernel) ---> kernel_finish ---> out
+ *                                                                          '-- rare: double
+ *
+ * Range. A raw sum of squares below 2^-100 may have lost terms to underflow, and one that is not
+ * finite has overflowed: both are computed again in double, where neither can happen (dims *
+ * FLT_MAX^2 < 2^271). For cosine the squared norms decide, in [2^-80, 2^80]; products then stay in
+ * range too. A dot product is only computed again when it is not finite: what underflow loses
+ * there is below dims * 2^-149, whatever the metric does with it. */
+#include "kernel/kernel.h"
+
+#include <float.h>
+#include <math.h>
+
+#if PV__KERNEL_X86
+#include <emmintrin.h>
+#endif
+
+#define KERNEL_BLOCK 64u                 /* rows whose sums are in flight */
+#define KERNEL_AHEAD_BYTES 4096u         /* how far ahead of the sums rows are prefetched */
+#define KERNEL_AHEAD_MAX 16u             /* in rows */
+#define KERNEL_MANY_BYTES (256u * 1024u) /* rows kept in the second-level cache for all queries */
+#define KERNEL_L2_TINY 0x1p-100f
+#define KERNEL_NORM2_MIN 0x1p-80f
+#define KERNEL_NORM2_MAX 0x1p+80f
+
+const pv__kernel *pv__kernel_at(size_t index) {
+#if PV__KERNEL_X86
+    switch (index) {
+    case 0:
+        return pv__kernel_scalar();
+    case 1:
+        return pv__kernel_avx2();
+    case 2:
+        return pv__kernel_avx512();
+    default:
+        return NULL;
+    }
+#elif PV__KERNEL_ARM
+    return index == 0 ? pv__kernel_scalar() : index == 1 ? pv__kernel_neon() : NULL;
+#else
+    return index == 0 ? pv__kernel_scalar() : NULL;
+#endif
+}
+
+const pv__kernel *pv__kernel_table(uint32_t cpu) {
+    const pv__kernel *best = pv__kernel_scalar();
+    for (size_t i = 1; pv__kernel_at(i); i++) {
+        const pv__kernel *k = pv__kernel_at(i);
+        if ((cpu & k->cpu) == k->cpu) {
+            best = k;
+        }
+    }
+    return best;
+}
+
+/* ---- the slow way -------------------------------------------------------------------------- */
+
+typedef struct kernel_sums {
+    double l2sq, dot, query2, row2;
+} kernel_sums;
+
+static kernel_sums kernel_sums_of(const float *query, const uint8_t *row, size_t dims) {
+    kernel_sums s = {0, 0, 0, 0};
+    for (size_t i = 0; i < dims; i++) {
+        float v;
+        memcpy(&v, row + i * sizeof v, sizeof v);
+        const double a = query[i], b = v, d = a - b;
+        s.l2sq += d * d;
+        s.dot += a * b;
+        s.query2 += a * a;
+        s.row2 += b * b;
+    }
+    return s;
+}
+
+/* To f32 without infinities. */
+static float kernel_round(double distance) {
+    if (distance >= -(double)FLT_MAX && distance <= (double)FLT_MAX) {
+        return (float)distance;
+    }
+    return distance < 0 ? -FLT_MAX : FLT_MAX;
+}
+
+float pv__kernel_exact(unsigned metric, const float *query, const void *row, size_t dims) {
+    const kernel_sums s = kernel_sums_of(query, row, dims);
+    if (!(s.row2 <= DBL_MAX)) {
+        return FLT_MAX; /* the row holds NaN or infinity */
+    }
+    if (metric == PV_METRIC_L2) {
+        return kernel_round(sqrt(s.l2sq));
+    }
+    if (metric == PV_METRIC_DOT) {
+        return kernel_round(0.0 - s.dot); /* not -0 */
+    }
+    if (s.query2 == 0 || s.row2 == 0) {
+        return 1.0f;
+    }
+    const double d = 1.0 - s.dot / (sqrt(s.query2) * sqrt(s.row2));
+    return d < 0 ? 0.0f : d > 2 ? 2.0f : (float)d;
+}
+
+/* ---- queries ------------------------------------------------------------------------------- */
+
+bool pv__kernel_query_init(pv__kernel_query *q, unsigned metric, const float *vector,
+                           uint32_t dims) {
+    if (metric != PV_METRIC_L2 && metric != PV_METRIC_COSINE && metric != PV_METRIC_DOT) {
+        return false;
+    }
+    q->vector = vector;
+    q->dims = dims;
+    q->metric = metric;
+    q->inv_norm = 1.0f;
+    q->exact = false;
+    if (metric == PV_METRIC_COSINE) {
+        double norm2 = 0;
+        for (uint32_t i = 0; i < dims; i++) {
+            norm2 += (double)vector[i] * (double)vector[i];
+        }
+        q->exact = !(norm2 >= (double)KERNEL_NORM2_MIN && norm2 <= (double)KERNEL_NORM2_MAX);
+        if (!q->exact) {
+            q->inv_norm = (float)(1.0 / sqrt(norm2));
+        }
+    }
+    return true;
+}
+
+/* ---- raw sums to distances ----------------------------------------------------------------- */
+
+static inline bool kernel_in_range(const pv__kernel_query *q, float raw, float norm2) {
+    if (q->metric == PV_METRIC_L2) {
+        return raw >= KERNEL_L2_TINY && raw <= FLT_MAX;
+    }
+    if (q->metric == PV_METRIC_DOT) {
+        return raw >= -FLT_MAX && raw <= FLT_MAX;
+    }
+    return !q->exact && norm2 >= KERNEL_NORM2_MIN && norm2 <= KERNEL_NORM2_MAX;
+}
+
+static inline float kernel_distance(const pv__kernel_query *q, float raw, float norm2) {
+    if (q->metric == PV_METRIC_L2) {
+        return sqrtf(raw);
+    }
+    if (q->metric == PV_METRIC_DOT) {
+        return 0.0f - raw; /* not -0 */
+    }
+    const float d = 1.0f - raw * q->inv_norm / sqrtf(norm2);
+    return d < 0.0f ? 0.0f : d > 2.0f ? 2.0f : d;
+}
+
+#if PV__KERNEL_X86
+/* Four rows at once, or false when one of them is out of range. The same bits as above: roots and
+ * quotients are rounded correctly everywhere. Part of every x86-64, so not in a table. */
+static inline bool kernel_finish4(const pv__kernel_query *q, const float *norm2, float *io) {
+    const __m128 raw = _mm_loadu_ps(io);
+    const bool cosine = q->metric == PV_METRIC_COSINE;
+    const __m128 low = _mm_set1_ps(cosine                      ? KERNEL_NORM2_MIN
+                                   : q->metric == PV_METRIC_L2 ? KERNEL_L2_TINY
+                                                               : -FLT_MAX);
+    const __m128 high = _mm_set1_ps(cosine ? KERNEL_NORM2_MAX : FLT_MAX);
+    const __m128 v = cosine ? _mm_loadu_ps(norm2) : raw;
+    const __m128 good = _mm_and_ps(_mm_cmpge_ps(v, low), _mm_cmple_ps(v, high));
+    if (PV_UNLIKELY(_mm_movemask_ps(good) != 15 || q->exact)) {
+        return false;
+    }
+    __m128 d;
+    if (q->metric == PV_METRIC_L2) {
+        d = _mm_sqrt_ps(raw);
+    } else if (q->metric == PV_METRIC_DOT) {
+        d = _mm_sub_ps(_mm_setzero_ps(), raw);
+    } else {
+        d = _mm_div_ps(_mm_mul_ps(raw, _mm_set1_ps(q->inv_norm)), _mm_sqrt_ps(v));
+        d = _mm_sub_ps(_mm_set1_ps(1.0f), d);
+        d = _mm_min_ps(_mm_max_ps(d, _mm_setzero_ps()), _mm_set1_ps(2.0f));
+    }
+    _mm_storeu_ps(io, d);
+    return true;
+}
+#else
+static inline bool kernel_finish4(const pv__kernel_query *q, const float *norm2, float *io) {
+    (void)q;
+    (void)norm2;
+    (void)io;
+    return false;
+}
+#endif
+
+/* io: raw sums in, distances out. norm2: of the rows, for cosine only (else anything). */
+static void kernel_finish(const pv__kernel_query *q, const uint8_t *const *rows, size_t n,
+                          const float *norm2, float *io) {
+    for (size_t r = 0; r < n;) {
+        if (r + 4 <= n && kernel_finish4(q, norm2 + r, io + r)) {
+            r += 4;
+            continue;
+        }
+        for (const size_t end = PV_MIN(r + 4, n); r < end; r++) {
+            const float v = q->metric == PV_METRIC_COSINE ? norm2[r] : 0.0f;
+            io[r] = kernel_in_range(q, io[r], v)
+                        ? kernel_distance(q, io[r], v)
+                        : pv__kernel_exact(q->metric, q->vector, rows[r], q->dims);
+        }
+    }
+}
+
+/* At most KERNEL_BLOCK rows; `rows` holds n + ahead pointers. */
+static void kernel_block(const pv__kernel *k, const pv__kernel_query *q, const uint8_t *const *rows,
+                         size_t n, size_t ahead, float *out) {
+    float norm2[KERNEL_BLOCK];
+    if (q->metric == PV_METRIC_L2) {
+        k->l2sq(q->vector, q->dims, rows, n, ahead, out);
+    } else if (q->metric == PV_METRIC_DOT) {
+        k->dot(q->vector, q->dims, rows, n, ahead, out);
+    } else {
+        k->cos(q->vector, q->dims, rows, n, ahead, out, norm2);
+    }
+    kernel_finish(q, rows, n, norm2, out);
+}
+
+static size_t kernel_ahead(const pv__kernel_query *q) {
+    const size_t rows = KERNEL_AHEAD_BYTES / (q->dims * sizeof(float) + 1);
+    return PV_MIN(rows + 1, (size_t)KERNEL_AHEAD_MAX);
+}
+
+void pv__kernel_gather(const pv__kernel *k, const pv__kernel_query *q, const uint8_t *const *rows,
+                       size_t n, float *out) {
+    const uint8_t *row[KERNEL_BLOCK + KERNEL_AHEAD_MAX];
+    const size_t ahead = kernel_ahead(q);
+    for (size_t r = 0; r < n; r += KERNEL_BLOCK) {
+        const size_t now = PV_MIN(n - r, (size_t)KERNEL_BLOCK);
+        for (size_t i = 0; i < now + ahead; i++) { /* at the end the last row again: in cache */
+            row[i] = rows[PV_MIN(r + i, n - 1)];
+        }
+        kernel_block(k, q, row, now, ahead, out + r);
+    }
+}
+
+void pv__kernel_scan(const pv__kernel *k, const pv__kernel_query *q, const void *rows,
+                     size_t stride, size_t n, float *out) {
+    const uint8_t *row[KERNEL_BLOCK + KERNEL_AHEAD_MAX];
+    const size_t ahead = kernel_ahead(q);
+    for (size_t r = 0; r < n; r += KERNEL_BLOCK) {
+        const size_t now = PV_MIN(n - r, (size_t)KERNEL_BLOCK);
+        for (size_t i = 0; i < now + ahead; i++) {
+            row[i] = (const uint8_t *)rows + PV_MIN(r + i, n - 1) * stride;
+        }
+        kernel_block(k, q, row, now, ahead, out + r);
+    }
+}
+
+float pv__kernel_pair(const pv__kernel *k, const pv__kernel_query *q, const void *row) {
+    const uint8_t *rows[1] = {row};
+    float out = 0;
+    kernel_block(k, q, rows, 1, 0, &out);
+    return out;
+}
+
+/* ---- many queries -------------------------------------------------------------------------- */
+
+/* One tile of raw sums. What sticks out of the block repeats the last query or row. */
+static void kernel_tile(const pv__kernel *k, const pv__kernel_query *queries, size_t query_count,
+                        const uint8_t *const *rows, size_t n, float *out, size_t out_stride) {
+    const float *q[PV__KERNEL_TILE_MAX];
+    const uint8_t *r[PV__KERNEL_TILE_MAX];
+    float sums[PV__KERNEL_TILE_MAX * PV__KERNEL_TILE_MAX];
+    for (size_t i = 0; i < k->tile_queries; i++) {
+        q[i] = queries[PV_MIN(i, query_count - 1)].vector;
+    }
+    for (size_t i = 0; i < k->tile_rows; i++) {
+        r[i] = rows[PV_MIN(i, n - 1)];
+    }
+    if (queries[0].metric == PV_METRIC_L2) {
+        k->l2sq_tile(q, queries[0].dims, r, sums);
+    } else {
+        k->dot_tile(q, queries[0].dims, r, sums);
+    }
+    for (size_t i = 0; i < PV_MIN(query_count, (size_t)k->tile_queries); i++) {
+        for (size_t j = 0; j < PV_MIN(n, (size_t)k->tile_rows); j++) {
+            out[i * out_stride + j] = sums[i * k->tile_rows + j];
+        }
+    }
+}
+
+/* At most KERNEL_BLOCK rows, which stay in the cache while all queries pass over them. */
+static void kernel_many_block(const pv__kernel *k, const pv__kernel_query *queries,
+                              size_t query_count, const uint8_t *const *rows, size_t n, float *out,
+                              size_t out_stride) {
+    float norm2[KERNEL_BLOCK], dot[KERNEL_BLOCK];
+    if (queries[0].metric == PV_METRIC_COSINE) {
+        k->cos(queries[0].vector, queries[0].dims, rows, n, 0, dot, norm2);
+    }
+    for (size_t q = 0; q < query_count; q += k->tile_queries) {
+        for (size_t r = 0; r < n; r += k->tile_rows) {
+            kernel_tile(k, queries + q, query_count - q, rows + r, n - r, out + q * out_stride + r,
+                        out_stride);
+        }
+    }
+    for (size_t q = 0; q < query_count; q++) {
+        kernel_finish(&queries[q], rows, n, norm2, out + q * out_stride);
+    }
+}
+
+void pv__kernel_many(const pv__kernel *k, const pv__kernel_query *queries, size_t query_count,
+                     const void *rows, size_t stride, size_t n, float *out, size_t out_stride) {
+    if (query_count == 1) { /* no tile to fill */
+        pv__kernel_scan(k, queries, rows, stride, n, out);
+        return;
+    }
+    const uint8_t *row[KERNEL_BLOCK];
+    const size_t fits = KERNEL_MANY_BYTES / PV_MAX(stride, (size_t)1);
+    const size_t block = PV_MIN(PV_MAX(fits, (size_t)PV__KERNEL_TILE_MAX), (size_t)KERNEL_BLOCK);
+    for (size_t r = 0; query_count > 0 && r < n; r += block) {
+        const size_t now = PV_MIN(n - r, block);
+        for (size_t i = 0; i < now; i++) {
+            row[i] = (const uint8_t *)rows + (r + i) * stride;
+        }
+        kernel_many_block(k, queries, query_count, row, now, out + r, out_stride);
+    }
+}
+
+#undef KERNEL_BLOCK
+#undef KERNEL_AHEAD_BYTES
+#undef KERNEL_AHEAD_MAX
+#undef KERNEL_MANY_BYTES
+#undef KERNEL_L2_TINY
+#undef KERNEL_NORM2_MIN
+#undef KERNEL_NORM2_MAX

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vfs.c - the convenience calls: one request at a time through any pv_vfs. */
+#include "os/vfs.h"
+
+int pv__vfs_read(pv_vfs *vfs, pv_file *file, uint64_t offset, void *data, size_t size,
+                 pv_error *err) {
+    pv_io io = {offset, data, size, 0};
+    PV_TRY(vfs->read(vfs, file, &io, 1, err));
+    if (io.done != size) {
+        int rc = pv__err(err, PV_ERR_CORRUPT,
+                         "short read: the file ends %zu bytes into the %zu at offset %llu", io.done,
+                         size, (unsigned long long)offset);
+        if (err) {
+            err->offset = offset;
+        }
+        return rc;
+    }
+    return 0;
+}
+
+int pv__vfs_write(pv_vfs *vfs, pv_file *file, uint64_t offset, const void *data, size_t size,
+                  pv_error *err) {
+    pv_io io = {offset, (void *)(uintptr_t)data, size, 0}; /* write only reads through data */
+    return vfs->write(vfs, file, &io, 1, err);
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* check.c - is the file what it should be? Quick: superblocks, page table, and that every slot is
+ * referred to once. Deep: every page's checksum and identity too, and the database checksum at the
+ * newest LSN from scratch. Findings are reported one by one; the walk goes on past damage. */
+#include "store/internal.h"
+
+typedef struct check_run {
+    pv__store *s;
+    pv__check_fn fn;
+    void *ctx;
+    uint64_t bad, pages;
+    uint64_t *seen; /* one bit a slot */
+    uint64_t slots;
+    uint8_t *page;  /* room for the largest */
+    bool deep;
+} check_run;
+
+#define CHECK_PAGE_BYTES ((size_t)PV__PAGE_SLOTS_MAX * PV__SLOT_SIZE)
+
+static void check_report(check_run *c, uint64_t page_id, uint32_t owner, const char *what) {
+    c->bad++;
+    if (c->fn) {
+        c->fn(c->ctx, page_id, owner, what);
+    }
+}
+
+static int check_entry(void *ctx, int level, uint64_t id, const pv__pte *pte, pv_error *err) {
+    check_run *c = ctx;
+    (void)err;
+    c->pages += level < 0;
+    for (uint64_t i = pte->slot; i < pte->slot + pte->slots; i++) {
+        if (i >= c->slots) {
+            check_report(c, id, 0, "lies beyond the end of the file");
+            return PV_OK;
+        }
+        if (c->seen[i / 64] >> (i % 64) & 1) {
+            check_report(c, id, 0, "shares a slot with another page");
+        }
+        c->seen[i / 64] |= (uint64_t)1 << (i % 64);
+    }
+    if (c->deep && level < 0) {
+        pv_error damage = PV_ERROR_INIT;
+        if (pv__pageio_read(c->s, id, pte, c->page, &damage)) {
+            check_report(c, id, 0, damage.message);
+        }
+    }
+    return PV_OK;
+}
+
+/* Sum over all pages as of the newest commit, through the ordinary read path. */
+static int check_sum(check_run *c, pv_error *err) {
+    pv__store *s = c->s;
+    pv__txn *t = NULL;
+    uint64_t sum = 0, want, limit = 0;
+    const uint8_t *meta = NULL;
+    PV_TRY(pv__txn_begin(s, 0, &t, err));
+    pv__mutex_lock(&s->ver_mutex);
+    want = s->db_sum;
+    bool newest = s->log.published == t->snap;
+    pv__mutex_unlock(&s->ver_mutex);
+    if (t->snap != s->first_lsn &&
+        pv__page_read(t, PV__META_PAGE, PV__PAGE_META, &meta, err) == PV_OK) {
+        limit = pv__get64(meta + PV__META_NEXT_ID);
+    }
+    for (uint64_t id = 1; id < limit && newest; id++) {
+        const uint8_t *page = NULL;
+        pv_error gone = PV_ERROR_INIT;
+        if (pv__page_read(t, id, PV__PAGE_ANY, &page, &gone) == PV_OK) {
+            sum ^= pv__sum_page(id, page, pv__page_size(page));
+        }
+        PV_TRY(pv__txn_pause(t, err));
+    }
+    pv__txn_rollback(t);
+    if (newest && c->bad == 0 && sum != want) {
+        check_report(c, 0, 0, "the database checksum differs from the pages");
+    }
+    return PV_OK;
+}
+
+static int check_super(check_run *c, pv_error *err) {
+    pv__super a, b;
+    bool has_old = false;
+    memset(&a, 0, sizeof a);
+    memset(&b, 0, sizeof b);
+    pv_error damage = PV_ERROR_INIT;
+    if (pv__super_read(c->s, &a, &b, &has_old, &damage)) {
+        check_report(c, 0, 0, damage.message);
+    } else if (a.sequence != c->s->super.sequence) {
+        check_report(c, 0, 0, "the newest superblock is not the one in use");
+    } else if (!has_old) {
+        check_report(c, 0, 0, "one of the two superblocks is damaged");
+    }
+    (void)err;
+    return PV_OK;
+}
+
+PV_PRIVATE int pv__store_check(pv__store *s, bool deep, pv__check_fn fn, void *ctx,
+                               uint64_t *out_bad, pv_error *err) {
+    check_run c = {s, fn, ctx, 0, 0, NULL, 0, NULL, deep};
+    uint64_t size = 0;
+    int rc = PV_OK;
+    *out_bad = 0;
+    if (!s->memory) {
+        pv__mutex_lock(&s->ckpt_mutex); /* the root stays as it is */
+        rc = s->vfs->size(s->vfs, s->file, &size, err);
+        c.slots = size / PV__SLOT_SIZE;
+        size_t bits = (size_t)(c.slots / 64 + 1) * 8;
+        c.seen = rc ? NULL : pv__alloc_zero(s->mem, bits);
+        c.page = rc ? NULL : pv__alloc(s->mem, CHECK_PAGE_BYTES);
+        if (!rc && (!c.seen || !c.page)) {
+            rc = pv__err_nomem(err, bits + CHECK_PAGE_BYTES);
+        }
+        if (!rc) {
+            rc = check_super(&c, err);
+        }
+        if (!rc) {
+            pv_error damage = PV_ERROR_INIT;
+            if (pv__table_walk(s, &s->super.root, s->super.height, NULL, 0, check_entry, &c,
+                               &damage)) {
+                check_report(&c, 0, 0, damage.message);
+            }
+        }
+        pv__mutex_unlock(&s->ckpt_mutex);
+        pv__alloc_free(s->mem, c.seen, bits);
+        pv__alloc_free(s->mem, c.page, CHECK_PAGE_BYTES);
+    }
+    if (!rc && deep) {
+        rc = check_sum(&c, err);
+    }
+    *out_bad = c.bad;
+    return rc;
+}
+
+#undef CHECK_PAGE_BYTES

@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* checkpoint.c - bring the root up to an LSN, copy-on-write (S3):
+ *
+ *   cut at L: log durable to L; versions as of L -> new slots; table nodes -> new slots; sync;
+ *   superblock (the other one of the two) + mirror; sync; then old slots die at L, and log segments
+ *   older than the previous root go.
+ *
+ * It is a snapshot reader like any other: writers go on meanwhile. An error before the superblock
+ * undoes all of it in memory, and the pages are dirty as before; an error of the superblock's own
+ * write leaves unknown which root is on disk, so that the store refuses writes until reopened. */
+#include "store/internal.h"
+
+typedef struct ckpt_page {
+    uint64_t page_id;
+    pv__ver *ver; /* as of L, kept alive by ckpt_snap; valid unless stored: that may be evicted */
+    uint64_t ver_lsn;
+    pv__pte pte, old;
+    bool freed;
+    bool written; /* slots were allocated by this checkpoint */
+} ckpt_page;
+
+typedef struct checkpoint {
+    pv__store *s;
+    uint64_t lsn, db_sum, commits, chain;
+    uint64_t *ids;
+    size_t id_count, id_cap;
+    ckpt_page *pages;
+    size_t page_count;
+    uint8_t *scratch;
+} checkpoint;
+
+#define CKPT_SCRATCH ((size_t)PV__PAGE_SLOTS_MAX * PV__SLOT_SIZE)
+
+static int ckpt_compare(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Heap sort of page ids: no libc qsort, whose memory use we do not control. */
+static void ckpt_sort(uint64_t *v, size_t n) {
+    for (size_t end = n, start = n / 2; end > 1;) {
+        if (start > 0) {
+            start--;
+        } else {
+            end--;
+            uint64_t t = v[end];
+            v[end] = v[0];
+            v[0] = t;
+        }
+        for (size_t root = start, child; (child = 2 * root + 1) < end; root = child) {
+            if (child + 1 < end && ckpt_compare(&v[child], &v[child + 1]) < 0) {
+                child++;
+            }
+            if (ckpt_compare(&v[root], &v[child]) >= 0) {
+                break;
+            }
+            uint64_t t = v[root];
+            v[root] = v[child];
+            v[child] = t;
+        }
+    }
+}
+
+/* Take the dirty list and fix L. */
+static int ckpt_cut(checkpoint *c, pv_error *err) {
+    pv__store *s = c->s;
+    pv__mutex_lock(&s->ver_mutex); /* a commit is accepted and published under it: no half ones */
+    pv__mutex_lock(&s->log.mutex);
+    c->lsn = s->log.published;
+    s->log.seal = true;
+    s->log.cut_lsn = c->lsn;
+    s->log.cut_chain = s->log.chain; /* unless a flush still has to come to it */
+    pv__mutex_unlock(&s->log.mutex);
+    c->db_sum = s->db_sum;
+    c->commits = s->commits;
+    c->ids = s->dirty;
+    c->id_count = s->dirty_count;
+    c->id_cap = s->dirty_cap;
+    s->dirty = NULL;
+    s->dirty_count = s->dirty_cap = 0;
+    s->dirty_seq++;
+    s->ckpt_snap = c->lsn;
+    pv__mutex_unlock(&s->ver_mutex);
+    PV_TRY(pv__log_wait(s, c->lsn, err));
+    pv__mutex_lock(&s->log.mutex);
+    c->chain = s->log.cut_chain;
+    pv__mutex_unlock(&s->log.mutex);
+    return PV_OK;
+}
+
+/* The version of each page as of L. */
+static int ckpt_gather(checkpoint *c, pv_error *err) {
+    pv__store *s = c->s;
+    ckpt_sort(c->ids, c->id_count);
+    c->pages = pv__alloc_array(s->mem, c->id_count, sizeof *c->pages);
+    if (!c->pages) {
+        return pv__err_nomem(err, c->id_count * sizeof *c->pages);
+    }
+    pv__mutex_lock(&s->ver_mutex);
+    for (size_t i = 0; i < c->id_count; i++) {
+        pv__xent *x = pv__xlat_find(s, c->ids[i]);
+        pv__ver *v =
+            x ? pv__frame_ver(atomic_load_explicit(&x->frame, memory_order_relaxed)) : NULL;
+        while (v && v->lsn > c->lsn) {
+            v = atomic_load_explicit(&v->prev, memory_order_relaxed);
+        }
+        if (v) {
+            ckpt_page *p = &c->pages[c->page_count++];
+            memset(p, 0, sizeof *p);
+            p->page_id = c->ids[i];
+            p->ver = v;
+            p->ver_lsn = v->lsn;
+            p->freed = pv__ver_flags(v) & PV__VER_FREED;
+            if (pv__ver_flags(v) & PV__VER_STORED) {
+                p->pte = v->pte;
+            }
+        }
+    }
+    pv__mutex_unlock(&s->ver_mutex);
+    return PV_OK;
+}
+
+static int ckpt_write_pages(checkpoint *c, pv_error *err) {
+    pv__store *s = c->s;
+    for (size_t i = 0; i < c->page_count; i++) {
+        ckpt_page *p = &c->pages[i];
+        if (p->pte.slots == 0 && !p->freed) {
+            const uint8_t *bytes =
+                pv__pageio_encode(s, p->page_id, pv__ver_page(p->ver), c->scratch, &p->pte);
+            unsigned slots = p->pte.slots;
+            p->pte.slots = 0; /* until there is something to free */
+            PV_TRY(pv__slots_alloc(s, slots, &p->pte.slot, err));
+            p->pte.slots = (uint8_t)slots;
+            p->written = true;
+            PV_TRY(pv__vfs_write(s->vfs, s->file, p->pte.slot * PV__SLOT_SIZE, bytes,
+                                 (size_t)slots * PV__SLOT_SIZE, err));
+        }
+        if (p->pte.slots) {
+            p->pte.birth = c->lsn;
+        }
+    }
+    return PV_OK;
+}
+
+static int ckpt_table(checkpoint *c, pv__table_change *t, pv_error *err) {
+    for (size_t i = 0; i < c->page_count; i++) {
+        PV_TRY(pv__table_change_set(c->s, t, c->pages[i].page_id, &c->pages[i].pte,
+                                    &c->pages[i].old, err));
+    }
+    return pv__table_change_store(c->s, t, c->lsn, err);
+}
+
+static int ckpt_flip(checkpoint *c, const pv__table_change *t, pv_error *err) {
+    pv__store *s = c->s;
+    PV_TRY(s->vfs->sync(s->vfs, s->file, err));
+    pv__super next = s->super;
+    next.sequence++;
+    next.lsn = c->lsn;
+    next.db_sum = c->db_sum;
+    next.commits = c->commits;
+    next.chain = c->chain;
+    next.root = t->root;
+    next.height = t->height;
+    next.epoch = s->log.epoch;
+    next.file_slots = s->slots.count;
+    if (s->codec) {
+        next.incompat |= PV__FEATURE_INCOMPAT_ZSTD;
+    }
+    int rc = pv__super_write(s, &next, err);
+    if (rc) {
+        pv__store_fail(s, rc);
+        return rc;
+    }
+    s->older_lsn = s->super.lsn;
+    s->older_root = s->super.root;
+    s->older_height = s->super.height;
+    s->older_valid = true;
+    s->super = next;
+    return PV_OK;
+}
+
+/* The root is on disk: versions know their slots, and what the root replaced dies at L. */
+static void ckpt_settle(checkpoint *c) {
+    pv__store *s = c->s;
+    pv__mutex_lock(&s->ver_mutex);
+    for (size_t i = 0; i < c->page_count; i++) {
+        ckpt_page *p = &c->pages[i];
+        pv__xent *x = pv__xlat_find(s, p->page_id);
+        pv__ver *v = pv__frame_ver(atomic_load_explicit(&x->frame, memory_order_relaxed));
+        uint64_t seen_from = c->lsn;
+        while (v && v->lsn != p->ver_lsn) {
+            v = atomic_load_explicit(&v->prev, memory_order_relaxed);
+        }
+        for (pv__ver *o = v; o; o = atomic_load_explicit(&o->prev, memory_order_relaxed)) {
+            if (o != v && (pv__ver_flags(o) & PV__VER_TABLED) && o->pte.slot == p->old.slot) {
+                seen_from = o->lsn; /* some snapshot may still read it from its slot */
+            }
+        }
+        if (p->old.slots && p->old.slot != p->pte.slot) {
+            pv__slots_free_later(s, p->old.slot, p->old.slots, seen_from, c->lsn);
+        }
+        if (v && !p->freed) {
+            if (p->written) {
+                v->pte = p->pte;
+                atomic_fetch_sub_explicit(&s->dirty_bytes, pv__ver_bytes(v->raw_slots),
+                                          memory_order_relaxed);
+            }
+            pv__ver_set(v, pv__ver_flags(v) | PV__VER_STORED | PV__VER_TABLED);
+        }
+    }
+    s->ckpt_snap = 0;
+    s->evict_again_at = 0;
+    s->superseded_after_sweep = 0;
+    pv__ver_sweep(s);
+    pv__mutex_unlock(&s->ver_mutex);
+}
+
+/* Nothing happened: give the slots back and put the pages on the current dirty list again. */
+static void ckpt_undo(checkpoint *c, bool free_slots) {
+    pv__store *s = c->s;
+    for (size_t i = 0; i < c->page_count && free_slots; i++) {
+        if (c->pages[i].written) {
+            pv__slots_free_now(s, c->pages[i].pte.slot, c->pages[i].pte.slots);
+        }
+    }
+    pv_error ignored = PV_ERROR_INIT;
+    pv__mutex_lock(&s->ver_mutex);
+    s->ckpt_snap = 0;
+    if (s->dirty_count == 0) { /* the list that was taken is as good as new */
+        pv__alloc_free(s->mem, s->dirty, s->dirty_cap * sizeof(uint64_t));
+        s->dirty = c->ids;
+        s->dirty_count = c->id_count;
+        s->dirty_cap = c->id_cap;
+        for (size_t i = 0; i < s->dirty_count; i++) {
+            pv__xlat_find(s, s->dirty[i])->dirty_seq = s->dirty_seq;
+        }
+        c->ids = NULL;
+        c->id_cap = 0;
+    } else if (pv__ver_reserve(s, c->id_count, &ignored)) {
+        pv__store_fail(s, PV_ERR_NOMEM); /* the list is lost: only replay knows these pages */
+    } else {
+        for (size_t i = 0; i < c->id_count; i++) {
+            pv__xent *x = pv__xlat_find(s, c->ids[i]);
+            if (x->dirty_seq != s->dirty_seq) {
+                x->dirty_seq = s->dirty_seq;
+                s->dirty[s->dirty_count++] = c->ids[i];
+            }
+        }
+    }
+    pv__mutex_unlock(&s->ver_mutex);
+}
+
+static int ckpt_work(checkpoint *c, pv_error *err) {
+    pv__store *s = c->s;
+    pv__table_change t;
+    pv__slots_reap(s);
+    PV_TRY(ckpt_gather(c, err));
+    PV_TRY(ckpt_write_pages(c, err));
+    PV_TRY(pv__table_change_begin(s, &t, err));
+    int rc = ckpt_table(c, &t, err);
+    if (!rc) {
+        pv__mutex_lock(&s->ver_mutex);
+        rc = pv__slots_reserve_dead(s, c->page_count + t.nodes.count, err);
+        pv__mutex_unlock(&s->ver_mutex);
+    }
+    if (!rc) {
+        rc = ckpt_flip(c, &t, err);
+    }
+    if (rc) {
+        pv__table_change_drop(s, &t, !atomic_load(&s->failed));
+        return rc;
+    }
+    (void)pv__table_change_install(s, &t, c->lsn, err);
+    ckpt_settle(c);
+    return PV_OK;
+}
+
+static int ckpt_run(pv__store *s, pv_error *err) {
+    checkpoint c;
+    memset(&c, 0, sizeof c);
+    c.s = s;
+    PV_TRY(pv__store_refuse(s, err));
+    c.scratch = pv__alloc(s->mem, CKPT_SCRATCH);
+    if (!c.scratch) {
+        return pv__err_nomem(err, CKPT_SCRATCH);
+    }
+    int rc = ckpt_cut(&c, err);
+    if (!rc && c.lsn == s->super.lsn) {
+        ckpt_undo(&c, false);
+    } else if (!rc) {
+        rc = ckpt_work(&c, err);
+        if (rc) {
+            ckpt_undo(&c, !atomic_load(&s->failed));
+        } else {
+            s->checkpoints++;
+            s->ckpt_log_end = c.lsn;
+            if (!s->replaying) {
+                pv__log_trim(s, s->older_lsn);
+            }
+        }
+    } else {
+        ckpt_undo(&c, false);
+    }
+    pv__alloc_free(s->mem, c.scratch, CKPT_SCRATCH);
+    pv__alloc_free(s->mem, c.pages, c.id_count * sizeof *c.pages);
+    pv__alloc_free(s->mem, c.ids, c.id_cap * sizeof *c.ids);
+    return rc;
+}
+
+PV_PRIVATE int pv__checkpoint_run(pv__store *s, pv_error *err) {
+    if (s->memory || s->readonly) {
+        return PV_OK;
+    }
+    pv__mutex_lock(&s->ckpt_mutex);
+    int rc = ckpt_run(s, err);
+    pv__mutex_unlock(&s->ckpt_mutex);
+    return rc;
+}
+
+/* S9: the final root goes into both superblocks, synced, without the word that a log is needed. */
+PV_PRIVATE int pv__checkpoint_final(pv__store *s, pv_error *err) {
+    PV_TRY(pv__checkpoint_run(s, err));
+    if (!s->log.marked) {
+        return PV_OK;
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        pv__super next = s->super;
+        next.sequence++;
+        next.flags &= ~PV__SUPER_FLAG_LOG;
+        next.epoch = s->log.epoch;
+        next.file_slots = s->slots.ready ? s->slots.count : next.file_slots;
+        PV_TRY(pv__super_write(s, &next, err));
+        s->super = next;
+    }
+    return PV_OK;
+}
+
+/* ---- when ---------------------------------------------------------------------------------- */
+
+static bool ckpt_due(pv__store *s) {
+    pv__mutex_lock(&s->log.mutex);
+    uint64_t logged = s->log.end - s->ckpt_log_end;
+    pv__mutex_unlock(&s->log.mutex);
+    return logged > s->checkpoint_bytes ||
+           atomic_load_explicit(&s->dirty_bytes, memory_order_relaxed) > s->cache_limit / 2;
+}
+
+static void *ckpt_thread(void *arg) {
+    pv__store *s = arg;
+    pv__mutex_lock(&s->worker_mutex);
+    while (!s->worker_stop) {
+        if (!s->worker_wanted) {
+            pv__cond_wait(&s->worker_cond, &s->worker_mutex);
+            continue;
+        }
+        s->worker_wanted = false;
+        pv__mutex_unlock(&s->worker_mutex);
+        pv_error failed = PV_ERROR_INIT;
+        if (pv__checkpoint_run(s, &failed)) {
+            pv__log(&s->log_to, PV_LOG_ERROR, "store", "checkpoint: %s", failed.message);
+        }
+        pv__mutex_lock(&s->worker_mutex);
+    }
+    pv__mutex_unlock(&s->worker_mutex);
+    return NULL;
+}
+
+PV_PRIVATE void pv__checkpoint_want(pv__store *s) {
+    pv_error failed = PV_ERROR_INIT;
+    if (s->memory || s->readonly || atomic_load(&s->failed) || !ckpt_due(s)) {
+        return;
+    }
+    bool inline_now = s->no_threads || atomic_load_explicit(&s->dirty_bytes,
+                                                            memory_order_relaxed) > s->cache_limit;
+    pv__mutex_lock(&s->worker_mutex);
+    if (!s->no_threads && !s->worker_started) {
+        s->worker_started = pv__thread_start(&s->worker, ckpt_thread, s, &failed) == PV_OK;
+    }
+    if (s->worker_started) {
+        s->worker_wanted = true;
+        pv__cond_signal(&s->worker_cond);
+    }
+    inline_now |= !s->worker_started;
+    pv__mutex_unlock(&s->worker_mutex);
+    /* Without a thread, or when it cannot keep up, the writer does the work itself. */
+    if (inline_now && pv__checkpoint_run(s, &failed)) {
+        pv__log(&s->log_to, PV_LOG_ERROR, "store", "checkpoint: %s", failed.message);
+    }
+}
+
+PV_PRIVATE void pv__checkpoint_stop(pv__store *s) {
+    pv__mutex_lock(&s->worker_mutex);
+    bool started = s->worker_started;
+    s->worker_stop = true;
+    pv__cond_broadcast(&s->worker_cond);
+    pv__mutex_unlock(&s->worker_mutex);
+    if (started) {
+        pv__thread_join(s->worker);
+        s->worker_started = false;
+    }
+}
+
+#undef CKPT_SCRATCH

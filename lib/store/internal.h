@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* internal.h - the store's own structures, shared by the files of this folder only.
+ *
+ *   page id --> pv__xent {frame, lsn, mine}        translation entry, 32 bytes (xlat.c)
+ *                  |              '--> version private to the write transaction
+ *                  '--> pv__ver [64 B descriptor][page bytes]  newest committed version
+ *                          '-- prev --> older version ...      while a snapshot needs it (versions.c)
+ *
+ *   commit: body of ranges (delta.c) -> record -> batch -> one write, one sync (log.c)
+ *           -> versions published in their entries -> visible LSN grows (txn.c)
+ *   checkpoint: versions at one LSN -> new slots -> table nodes -> sync -> superblock -> sync
+ *
+ * Locks, by rank; a thread takes them in this order only:
+ *   10 ckpt_mutex     one checkpoint at a time; owns slot frees and segment removal
+ *   20 writer         (flag + mutex + condition) the one write transaction
+ *   30 stripe[]       one miss per page: held during that page's read from disk
+ *   40 table_mutex    page table nodes; held while a node is read
+ *   50 slots_mutex    slot bitmap
+ *   60 ver_mutex      chains, publish, sweep, eviction, dirty list, dead slots; never across I/O
+ *   70 log.mutex      batch, durable and visible LSN; released during write and sync
+ * Readers that hit take none of them. */
+#ifndef PV_STORE_INTERNAL_H
+#define PV_STORE_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "base/buf.h"
+#include "base/checksum.h"
+#include "base/map.h"
+#include "os/sys.h"
+#include "os/thread.h"
+#include "os/vfs.h"
+#include "store/store.h"
+
+/* ---- versions ------------------------------------------------------------------------------ */
+
+#define PV__VER_RESIDENT 0x1u /* page bytes follow this descriptor */
+#define PV__VER_FREED 0x2u    /* the page does not exist in this version */
+#define PV__VER_STORED 0x4u   /* `pte` names slots that hold exactly this version */
+#define PV__VER_TABLED 0x8u   /* the newest page table refers to those slots */
+
+typedef struct pv__ver {
+    uint64_t lsn;                  /* readers with a snapshot >= lsn see it: stamp + 1 */
+    _Atomic(struct pv__ver *) prev; /* older version or NULL */
+    struct pv__ver *newer;         /* ver_mutex */
+    uint64_t page_id;
+    _Atomic uint32_t flags; /* changed under ver_mutex; RESIDENT and FREED never change */
+    uint32_t list_at;       /* place in the superseded list + 1, 0: not there; ver_mutex */
+    pv__pte pte;            /* STORED; ver_mutex */
+    uint8_t raw_slots;      /* size of the page */
+    uint8_t level;          /* savepoint level that may write it in place (mine only) */
+} pv__ver;
+#define PV__VER_HEAD 128u /* bytes from the descriptor to the page: keeps pages 64-byte aligned */
+PV_STATIC_ASSERT(sizeof(pv__ver) <= PV__VER_HEAD, version_descriptor_fits);
+
+static inline uint8_t *pv__ver_page(pv__ver *v) { return (uint8_t *)v + PV__VER_HEAD; }
+static inline uint32_t pv__ver_flags(const pv__ver *v) {
+    return atomic_load_explicit(&v->flags, memory_order_relaxed);
+}
+static inline void pv__ver_set(pv__ver *v, uint32_t flags) {
+    atomic_store_explicit(&v->flags, flags, memory_order_relaxed);
+}
+static inline size_t pv__ver_bytes(unsigned raw_slots) {
+    return PV__VER_HEAD + (size_t)raw_slots * PV__SLOT_SIZE;
+}
+
+/* Translation entry. `frame` is the newest committed version: its address when resident, address
+ * + 1 for a stub (not resident, or freed), 0 when only the page table knows. See S10 for the order
+ * in which frame and lsn are stored and loaded. */
+typedef struct pv__xent {
+    _Atomic uintptr_t frame;
+    _Atomic uint64_t lsn;
+    _Atomic(struct pv__ver *) mine; /* the write transaction's version, NULL when untouched */
+    uint32_t dirty_seq;             /* checkpoint whose dirty list holds this page; ver_mutex */
+    _Atomic uint32_t used;          /* clock mark for eviction */
+} pv__xent;
+PV_STATIC_ASSERT(sizeof(pv__xent) == 32, translation_entry_is_32_bytes);
+
+#define PV__XLAT_BITS 10u
+#define PV__XLAT_FAN (1u << PV__XLAT_BITS)
+#define PV__XLAT_TOP 512u
+typedef struct pv__xlat {
+    _Atomic(void *) top[PV__XLAT_TOP]; /* -> arrays of FAN pointers -> arrays of FAN entries */
+    _Atomic uint64_t limit;            /* ids >= limit have no entry */
+} pv__xlat;
+
+/* ---- readers ------------------------------------------------------------------------------- */
+
+typedef struct pv__rslot {
+    _Alignas(64) _Atomic uint32_t taken;
+    _Atomic uint64_t epoch; /* 0: holds no pointers */
+    _Atomic uint64_t snap;  /* LSN it reads, 0: none */
+} pv__rslot;
+#define PV__RSLOT_CHUNK 32u
+typedef struct pv__rchunk {
+    pv__rslot slots[PV__RSLOT_CHUNK];
+    _Atomic(struct pv__rchunk *) next;
+} pv__rchunk;
+
+typedef struct pv__retired {
+    pv__ver *ver;
+    uint64_t epoch;
+} pv__retired;
+
+/* ---- log ----------------------------------------------------------------------------------- */
+
+typedef struct pv__segment {
+    uint64_t start, cap; /* first LSN; LSNs it has room for */
+    uint64_t chain, durable; /* as its head states */
+    uint32_t epoch;
+    bool valid; /* the head is intact */
+} pv__segment;
+
+typedef struct pv__record {
+    uint8_t head[PV__REC_HEAD];
+    uint8_t *body;
+    size_t body_bytes, body_cap;
+    uint64_t lsn, end;
+} pv__record;
+
+typedef struct pv__batch {
+    pv__record *records;
+    size_t count, cap;
+    uint64_t start, end;
+} pv__batch;
+
+
+typedef struct pv__wal {
+    pv__mutex mutex;
+    pv__cond cond;
+    pv_file *file;      /* newest segment, NULL before the first batch */
+    pv__segment *segs;  /* all that exist, by start */
+    size_t seg_count, seg_cap;
+    pv__batch open;     /* records accepted, not yet given to a flush */
+    pv__batch spare;
+    uint64_t end;       /* end of the last accepted record */
+    uint64_t chain;     /* head hash of the last flushed record */
+    uint64_t cut_lsn, cut_chain; /* where the running checkpoint cuts, and the chain there */
+    uint64_t async_end; /* prefix of asynchronous commits that may be visible early */
+    _Atomic uint64_t durable;
+    _Atomic uint64_t visible;
+    uint64_t published; /* entries hold all commits up to here; set by the writer */
+    uint64_t next_cap;  /* size of the next segment */
+    uint64_t first_unsynced_us;
+    uint64_t syncs;
+    uint32_t epoch;     /* of the records written now */
+    bool flushing;
+    bool marked;        /* the superblock on disk says that the log is required (S9) */
+    bool seal;          /* the next record begins on a fresh 4 KiB boundary */
+} pv__wal;
+
+/* ---- slots, table -------------------------------------------------------------------------- */
+
+typedef struct pv__dead_slots {
+    uint64_t slot, seen_from, death; /* snapshots in [seen_from, death) may still read them */
+    uint32_t count;
+} pv__dead_slots;
+
+typedef struct pv__slots {
+    uint64_t *used;    /* one bit a slot; NULL until first needed */
+    uint64_t count;    /* bits in use: the file's length in slots */
+    size_t words;      /* allocated */
+    uint64_t free, cursor;
+    uint64_t fail_at[PV__PAGE_SLOTS_MAX + 1]; /* value of `frees` when this size last failed */
+    uint64_t frees;
+    pv__dead_slots *dead;
+    size_t dead_count, dead_cap;
+    bool ready;
+} pv__slots;
+
+typedef struct pv__table {
+    pv__map nodes; /* level << 56 | index -> address of a node */
+    pv__pte root;
+    uint32_t height;
+} pv__table;
+
+typedef struct pv__node {
+    uint8_t bytes[PV__SLOT_SIZE];
+    pv__pte pte; /* where it is stored */
+} pv__node;
+
+typedef struct pv__super {
+    uint8_t uuid[16];
+    uint64_t sequence, lsn, db_sum, file_slots, fork_lsn, commits, chain;
+    uint64_t incompat;
+    int64_t created_us;
+    pv__pte root;
+    uint32_t height, flags, timeline, epoch;
+} pv__super;
+
+/* ---- the store ----------------------------------------------------------------------------- */
+
+typedef struct pv__superseded {
+    pv__ver *ver; /* has a newer version */
+} pv__superseded;
+
+struct pv__store {
+    pv__mem *mem;
+    pv_vfs *vfs;
+    const pv_clock *clock;
+    pv__logger log_to;
+    pv_file *file, *shm;
+    char *path, *dir, *wal_dir, *shm_path; /* dir: the folder that holds path */
+    size_t path_size;
+    uint64_t uuid_tag;
+    uint64_t first_lsn;  /* where the log of every database begins */
+    bool memory, readonly, no_threads, replaying;
+    uint32_t busy_timeout_ms, codec;
+    uint64_t cache_limit, checkpoint_bytes;
+
+    pv__super super;      /* what the newest superblock says */
+    uint64_t older_lsn;   /* root of the other superblock: log and slots are kept for it (S3) */
+    pv__pte older_root;
+    uint32_t older_height;
+    bool older_valid;
+
+    _Atomic int failed;   /* code of a failed sync: writes are refused (S8) */
+    pv__mutex ckpt_mutex, table_mutex, slots_mutex, ver_mutex;
+#define PV__STRIPES 64u
+    pv__mutex stripe[PV__STRIPES];
+    pv__mutex writer_mutex;
+    pv__cond writer_cond;
+    bool writer_busy;
+
+    pv__xlat xlat;
+    pv__rchunk readers;
+    _Atomic uint64_t epoch;
+    pv__retired *retired; /* ver_mutex, oldest first from retired_first */
+    size_t retired_first, retired_count, retired_cap;
+    pv__superseded *superseded;
+    size_t superseded_count, superseded_cap, superseded_after_sweep;
+    uint64_t *dirty;      /* page ids changed since the last checkpoint's cut; ver_mutex */
+    size_t dirty_count, dirty_cap;
+    uint32_t dirty_seq;
+    uint64_t ckpt_snap;   /* LSN a running checkpoint reads, 0: none; ver_mutex */
+    uint64_t clock_hand;
+    uint64_t evict_again_at; /* cache_bytes below which another round is not worth it */
+    _Atomic uint64_t cache_bytes, dirty_bytes, versions;
+    _Atomic uint64_t hits, misses;
+
+    pv__wal log;
+    pv__slots slots;
+    pv__table table;
+    uint64_t db_sum;      /* after the last published commit; ver_mutex */
+    uint64_t commits;     /* number of the last published commit; ver_mutex */
+    uint64_t ckpt_log_end; /* log end at the last checkpoint */
+    uint64_t checkpoints;
+
+    pv__thread worker;
+    pv__mutex worker_mutex;
+    pv__cond worker_cond;
+    bool worker_started, worker_stop, worker_wanted;
+};
+
+typedef struct pv__touched {
+    uint64_t page_id;
+    uint64_t old_sum; /* part of the committed version in the database checksum, if has_old_sum */
+    uint64_t new_sum; /* of this transaction's version, if that is STORED */
+    bool has_old_sum;
+} pv__touched;
+
+struct pv__txn {
+    pv__store *store;
+    pv__rslot *slot;
+    uint64_t snap;  /* reads versions with lsn <= snap */
+    uint64_t stamp; /* write: stamp of the pages it changes */
+    bool write, async, in_epoch, reserved;
+    int doomed;
+    pv__touched *touched;
+    size_t touched_count, touched_cap;
+    uint64_t mine_bytes; /* private versions in memory */
+};
+
+/* ---- xlat.c -------------------------------------------------------------------------------- */
+PV_PRIVATE pv__xent *pv__xlat_find(pv__store *s, uint64_t page_id); /* NULL: nothing there */
+PV_PRIVATE int pv__xlat_make(pv__store *s, uint64_t page_id, pv__xent **out, pv_error *err);
+PV_PRIVATE void pv__xlat_done(pv__store *s); /* frees arrays and every version */
+
+/* ---- versions.c: memory of versions, epochs, sweep, eviction -------------------------------- */
+PV_PRIVATE pv__ver *pv__ver_new(pv__store *s, uint64_t page_id, unsigned raw_slots, bool resident,
+                                pv_error *err);
+PV_PRIVATE void pv__ver_free(pv__store *s, pv__ver *v);
+PV_PRIVATE void pv__ver_retire(pv__store *s, pv__ver *v); /* under ver_mutex */
+PV_PRIVATE int pv__ver_reserve(pv__store *s, size_t more, pv_error *err); /* lists; ver_mutex */
+PV_PRIVATE void pv__ver_sweep(pv__store *s);   /* under ver_mutex */
+PV_PRIVATE void pv__ver_reclaim(pv__store *s); /* under ver_mutex */
+PV_PRIVATE void pv__ver_evict(pv__store *s, uint64_t want_bytes); /* takes ver_mutex */
+PV_PRIVATE int pv__reader_begin(pv__store *s, pv__rslot **out, uint64_t *out_snap, pv_error *err);
+PV_PRIVATE void pv__reader_end(pv__rslot *slot);
+PV_PRIVATE void pv__reader_enter(pv__store *s, pv__rslot *slot);
+PV_PRIVATE void pv__reader_leave(pv__rslot *slot);
+/* All snapshots somebody reads or may begin to read now. Under ver_mutex. */
+#define PV__SNAPS_MAX 256u
+typedef struct pv__snaps {
+    uint64_t lsn[PV__SNAPS_MAX]; /* ascending */
+    size_t count;
+    bool overflow; /* more exist: only lsn[0], the oldest, can be trusted */
+} pv__snaps;
+PV_PRIVATE void pv__snaps_collect(pv__store *s, pv__snaps *out);
+PV_PRIVATE bool pv__snaps_between(const pv__snaps *snaps, uint64_t from, uint64_t before);
+static inline pv__ver *pv__frame_ver(uintptr_t f) { return (pv__ver *)(f & ~(uintptr_t)1); }
+static inline uintptr_t pv__ver_frame(pv__ver *v) {
+    return (uintptr_t)v | ((pv__ver_flags(v) & PV__VER_RESIDENT) ? 0u : 1u);
+}
+
+/* ---- pageio.c: one page between slots and memory -------------------------------------------- */
+PV_PRIVATE uint64_t pv__page_seed(const pv__store *s, uint64_t page_id);
+/* Read and verify the page that `pte` vouches for into `page` (raw_slots * 4 KiB). */
+PV_PRIVATE int pv__pageio_read(pv__store *s, uint64_t page_id, const pv__pte *pte, uint8_t *page,
+                               pv_error *err);
+/* Bytes to store for `page`: itself, or a compressed image in `scratch` (as large as the page).
+ * Fills everything of *pte but slot and birth. */
+PV_PRIVATE const uint8_t *pv__pageio_encode(pv__store *s, uint64_t page_id, const uint8_t *page,
+                                            uint8_t *scratch, pv__pte *pte);
+PV_PRIVATE int pv__page_fetch(pv__store *s, uint64_t page_id, uint64_t snap, pv__ver **out,
+                              pv_error *err); /* any version visible at snap, resident */
+
+/* ---- delta.c: ranges and the database checksum ---------------------------------------------- */
+PV_PRIVATE uint64_t pv__sum_page(uint64_t page_id, const uint8_t *page, size_t size);
+/* Append a DELTA or FULL entry for the change old -> page (old NULL: new page) and return in
+ * *io_sum the database checksum with the change applied. */
+PV_PRIVATE void pv__delta_encode(pv__buf *body, uint64_t page_id, const uint8_t *old,
+                                 size_t old_size, const uint8_t *page, size_t size,
+                                 uint64_t old_sum, uint64_t *io_sum);
+/* Apply the rest of a DELTA entry (after kind and page id) to `page`. */
+PV_PRIVATE int pv__delta_apply(pv__reader *r, uint64_t page_id, uint8_t *page, size_t size,
+                               uint64_t stamp, uint64_t *io_sum, pv_error *err);
+
+/* ---- slots.c ------------------------------------------------------------------------------- */
+PV_PRIVATE int pv__slots_alloc(pv__store *s, unsigned count, uint64_t *out_slot, pv_error *err);
+PV_PRIVATE void pv__slots_free_now(pv__store *s, uint64_t slot, unsigned count); /* never used */
+/* The dead list is guarded by ver_mutex. */
+PV_PRIVATE int pv__slots_reserve_dead(pv__store *s, size_t more, pv_error *err);
+PV_PRIVATE void pv__slots_free_later(pv__store *s, uint64_t slot, unsigned count,
+                                     uint64_t seen_from, uint64_t death); /* reserved before */
+PV_PRIVATE void pv__slots_reap(pv__store *s); /* dead slots that nobody can need: free again */
+PV_PRIVATE int pv__slots_mark(pv__store *s, uint64_t slot, unsigned count, bool *out_twice,
+                              pv_error *err);
+PV_PRIVATE int pv__slots_prepare(pv__store *s, pv_error *err);
+PV_PRIVATE void pv__slots_done(pv__store *s);
+
+/* ---- table.c ------------------------------------------------------------------------------- */
+PV_PRIVATE int pv__table_lookup(pv__store *s, uint64_t page_id, pv__pte *out, pv_error *err);
+/* A set of changes on its way to a new root: nodes are cloned, stored, then installed. */
+typedef struct pv__table_change {
+    pv__map nodes; /* level << 56 | index -> clone */
+    pv__pte root;
+    uint32_t height;
+} pv__table_change;
+PV_PRIVATE int pv__table_change_begin(pv__store *s, pv__table_change *c, pv_error *err);
+PV_PRIVATE int pv__table_change_set(pv__store *s, pv__table_change *c, uint64_t page_id,
+                                    const pv__pte *pte, pv__pte *out_old, pv_error *err);
+PV_PRIVATE int pv__table_change_store(pv__store *s, pv__table_change *c, uint64_t lsn,
+                                      pv_error *err);
+PV_PRIVATE int pv__table_change_install(pv__store *s, pv__table_change *c, uint64_t lsn,
+                                        pv_error *err);
+PV_PRIVATE void pv__table_change_drop(pv__store *s, pv__table_change *c, bool free_slots);
+/* Visit every entry of a table: nodes first (level >= 0), then pages (level -1). Subtrees whose
+ * entry equals that of `known` (may be NULL) are skipped. */
+typedef int (*pv__table_visit)(void *ctx, int level, uint64_t id, const pv__pte *pte,
+                               pv_error *err);
+PV_PRIVATE int pv__table_walk(pv__store *s, const pv__pte *root, uint32_t height,
+                              const pv__pte *known, uint32_t known_height, pv__table_visit fn,
+                              void *ctx, pv_error *err);
+PV_PRIVATE void pv__table_done(pv__store *s);
+
+/* ---- super.c ------------------------------------------------------------------------------- */
+PV_PRIVATE int pv__super_read(pv__store *s, pv__super *out_new, pv__super *out_old, bool *has_old,
+                              pv_error *err);
+PV_PRIVATE int pv__super_write(pv__store *s, const pv__super *super, pv_error *err); /* + sync */
+
+/* ---- log.c, logscan.c ---------------------------------------------------------------------- */
+PV_PRIVATE int pv__log_init(pv__store *s, pv_error *err);
+PV_PRIVATE void pv__log_done(pv__store *s);
+/* Take a body (moved, also on failure) as the next record. Writer only. */
+typedef struct pv__commit_info {
+    uint64_t stamp, db_sum, number, body_hash;
+    uint32_t entries;
+    bool async;
+} pv__commit_info;
+/* Room in the newest segment for a record with such a body; may wait, write and sync. */
+PV_PRIVATE int pv__log_reserve(pv__store *s, size_t body_bytes, pv_error *err);
+/* Without I/O, under ver_mutex: a record is accepted and its pages published in one step. */
+PV_PRIVATE int pv__log_append(pv__store *s, pv__buf *body, const pv__commit_info *info,
+                              uint64_t *out_end, pv_error *err);
+PV_PRIVATE void pv__log_published(pv__store *s, uint64_t end);
+PV_PRIVATE int pv__log_wait(pv__store *s, uint64_t end, pv_error *err); /* durable to end */
+PV_PRIVATE uint64_t pv__log_async_due(pv__store *s);
+PV_PRIVATE void pv__log_trim(pv__store *s, uint64_t keep_from); /* remove older segments */
+PV_PRIVATE int pv__log_remove_all(pv__store *s, pv_error *err);
+/* Make the segment that `seg` describes under `name`: allocated, head written, not synced. */
+PV_PRIVATE int pv__seg_create(pv__store *s, const pv__segment *seg, const char *name,
+                              pv_file **out, pv_error *err);
+PV_PRIVATE int pv__seg_push(pv__store *s, const pv__segment *seg, pv_error *err);
+PV_PRIVATE int pv__seg_unlink(pv__store *s, const pv__segment *seg, pv_error *err);
+#define PV__SEG_NAME_MAX 40u
+PV_PRIVATE void pv__seg_name(char out[PV__SEG_NAME_MAX], uint64_t start, uint32_t epoch);
+PV_PRIVATE char *pv__path_join(pv__mem *mem, const char *dir, const char *name, size_t *out_size);
+PV_PRIVATE uint64_t pv__rec_body_hash(const pv__store *s, uint64_t stamp, const void *body,
+                                      size_t bytes);
+PV_PRIVATE void pv__rec_seal(const pv__store *s, uint8_t *head, uint64_t chain, uint64_t durable,
+                             uint32_t epoch);
+/* Replay: list segments and call fn for each valid record from `from`, in order; applies the tail
+ * rule (S6). *out_end: end of the last; *out_durable: last LSN proven durable. */
+typedef int (*pv__log_apply)(pv__store *s, const uint8_t *head, const uint8_t *body, size_t bytes,
+                             pv_error *err);
+typedef struct pv__log_state {
+    uint64_t end, chain, durable;
+    uint64_t tail_start;  /* first record after the proven part; == end when none */
+    uint64_t tail_chain;  /* chain value before it */
+    uint32_t epoch;       /* highest seen */
+    uint64_t records;
+} pv__log_state;
+PV_PRIVATE int pv__log_list(pv__store *s, bool *out_exists, pv_error *err);
+PV_PRIVATE int pv__log_replay(pv__store *s, uint64_t from, uint64_t chain, pv__log_apply fn,
+                              pv__log_state *out, pv_error *err);
+PV_PRIVATE int pv__log_adopt_tail(pv__store *s, const pv__log_state *st, pv_error *err);
+
+/* ---- recover.c, checkpoint.c, txn.c --------------------------------------------------------- */
+PV_PRIVATE int pv__recover(pv__store *s, pv_error *err);
+PV_PRIVATE int pv__checkpoint_run(pv__store *s, pv_error *err); /* takes ckpt_mutex */
+PV_PRIVATE int pv__checkpoint_final(pv__store *s, pv_error *err); /* clean close: both roots */
+PV_PRIVATE void pv__checkpoint_want(pv__store *s); /* start one if it is time */
+PV_PRIVATE void pv__checkpoint_stop(pv__store *s); /* ends the background thread */
+/* Make `v` the newest committed version of its page. Under ver_mutex; lists reserved before. */
+PV_PRIVATE void pv__publish(pv__store *s, pv__xent *x, pv__ver *v);
+PV_PRIVATE int pv__store_refuse(pv__store *s, pv_error *err); /* error when writes are refused */
+PV_PRIVATE void pv__store_fail(pv__store *s, int code);
+
+#endif

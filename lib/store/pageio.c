@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pageio.c - one page between its slots in the file and a version in memory. Everything read is
+ * verified before anyone sees it: the checksum that the parent entry holds (S4), then the page's
+ * own statement of who it is. */
+#include "base/compress.h"
+#include "store/internal.h"
+
+PV_PRIVATE uint64_t pv__page_seed(const pv__store *s, uint64_t page_id) {
+    return pv__mix64(s->uuid_tag ^ pv__mix64(page_id));
+}
+
+/* The page's bytes say who it should be; name its owner when they do. */
+static int pageio_damaged(pv__store *s, uint64_t page_id, const pv__pte *pte, const uint8_t *page,
+                          const char *what, pv_error *err) {
+    int rc;
+    if (pv__get64(page + PV__HEAD_UUID) == s->uuid_tag && pv__page_id(page) == page_id) {
+        rc = pv__err(err, PV_ERR_CORRUPT, "page %llu (object %u, part %u) is damaged: %s, slot %llu",
+                     (unsigned long long)page_id, pv__page_owner(page), pv__page_ordinal(page),
+                     what, (unsigned long long)pte->slot);
+    } else {
+        rc = pv__err(err, PV_ERR_CORRUPT, "page %llu is damaged: %s, slot %llu",
+                     (unsigned long long)page_id, what, (unsigned long long)pte->slot);
+    }
+    if (err) {
+        err->offset = pte->slot * PV__SLOT_SIZE;
+    }
+    return rc;
+}
+
+/* Is every number of the entry one that can be followed? */
+static int pageio_check_pte(pv__store *s, uint64_t page_id, const pv__pte *pte, pv_error *err) {
+    if (pte->slots == 0) {
+        return pv__err(err, PV_ERR_CORRUPT, "page %llu does not exist",
+                       (unsigned long long)page_id);
+    }
+    if (pte->slots > PV__PAGE_SLOTS_MAX || pte->raw_slots > PV__PAGE_SLOTS_MAX ||
+        pte->raw_slots < pte->slots || pte->slot < 2 || (pte->codec & 0xF0) ||
+        (pte->codec == 0 && pte->raw_slots != pte->slots)) {
+        return pv__err(err, PV_ERR_CORRUPT, "page %llu: its table entry makes no sense",
+                       (unsigned long long)page_id);
+    }
+    (void)s;
+    return PV_OK;
+}
+
+/* Compressed pages: 64 bytes of head as they are, then the packed payload. */
+static int pageio_unpack(pv__store *s, uint64_t page_id, const pv__pte *pte, const uint8_t *stored,
+                         uint8_t *page, pv_error *err) {
+    size_t raw = (size_t)pte->raw_slots * PV__SLOT_SIZE - PV__PAGE_HEAD, got = 0;
+    uint32_t packed = pv__get32(stored + PV__HEAD_PACKED);
+    if (packed > (size_t)pte->slots * PV__SLOT_SIZE - PV__PAGE_HEAD) {
+        return pageio_damaged(s, page_id, pte, stored, "packed length", err);
+    }
+    PV_TRY(pv__decompress(s->mem, pte->codec, stored + PV__PAGE_HEAD, packed, page + PV__PAGE_HEAD, raw,
+                          &got, err));
+    if (got != raw) {
+        return pageio_damaged(s, page_id, pte, stored, "unpacked length", err);
+    }
+    memcpy(page, stored, PV__PAGE_HEAD);
+    pv__put32(page + PV__HEAD_PACKED, 0);
+    return PV_OK;
+}
+
+static int pageio_load(pv__store *s, uint64_t page_id, const pv__pte *pte, uint8_t *stored,
+                       pv_error *err) {
+    size_t size = (size_t)pte->slots * PV__SLOT_SIZE;
+    int rc = pv__vfs_read(s->vfs, s->file, pte->slot * PV__SLOT_SIZE, stored, size, err);
+    if (rc) {
+        return rc == PV_ERR_CORRUPT
+                   ? pv__err(err, PV_ERR_CORRUPT,
+                             "page %llu is damaged: slot %llu lies beyond the end of the file",
+                             (unsigned long long)page_id, (unsigned long long)pte->slot)
+                   : rc;
+    }
+    if (pv__hash64(stored, size, pv__page_seed(s, page_id)) != pte->checksum) {
+        return pageio_damaged(s, page_id, pte, stored, "checksum differs", err);
+    }
+    if (pv__get64(stored + PV__HEAD_UUID) != s->uuid_tag || pv__page_id(stored) != page_id ||
+        pv__page_slots(stored) != pte->raw_slots) {
+        return pageio_damaged(s, page_id, pte, stored, "it states another identity", err);
+    }
+    return PV_OK;
+}
+
+PV_PRIVATE int pv__pageio_read(pv__store *s, uint64_t page_id, const pv__pte *pte, uint8_t *page,
+                               pv_error *err) {
+    PV_TRY(pageio_check_pte(s, page_id, pte, err));
+    if (pte->codec == 0) {
+        return pageio_load(s, page_id, pte, page, err);
+    }
+    size_t size = (size_t)pte->slots * PV__SLOT_SIZE;
+    uint8_t *stored = pv__alloc(s->mem, size);
+    if (!stored) {
+        return pv__err_nomem(err, size);
+    }
+    int rc = pageio_load(s, page_id, pte, stored, err);
+    if (!rc) {
+        rc = pageio_unpack(s, page_id, pte, stored, page, err);
+    }
+    pv__alloc_free(s->mem, stored, size);
+    return rc;
+}
+
+PV_PRIVATE const uint8_t *pv__pageio_encode(pv__store *s, uint64_t page_id, const uint8_t *page,
+                                            uint8_t *scratch, pv__pte *pte) {
+    unsigned raw = pv__page_slots(page);
+    const uint8_t *out = page;
+    pte->raw_slots = pte->slots = (uint8_t)raw;
+    pte->codec = 0;
+    /* Vectors hardly shrink, so only the pages of trees are tried. */
+    unsigned kind = pv__page_kind(page);
+    if (s->codec && scratch && raw > 1 && (kind == PV__PAGE_TREE || kind == PV__PAGE_OVERFLOW)) {
+        size_t cap = (size_t)(raw - 1) * PV__SLOT_SIZE - PV__PAGE_HEAD, got = 0;
+        pv_error ignored = PV_ERROR_INIT;
+        int rc = pv__compress(s->mem, s->codec, 1, page + PV__PAGE_HEAD,
+                              (size_t)raw * PV__SLOT_SIZE - PV__PAGE_HEAD, scratch + PV__PAGE_HEAD,
+                              cap, &got, &ignored);
+        if (rc == PV_OK && got > 0) {
+            size_t used = PV_ALIGN_UP(got + PV__PAGE_HEAD, (size_t)PV__SLOT_SIZE);
+            memcpy(scratch, page, PV__PAGE_HEAD);
+            pv__put32(scratch + PV__HEAD_PACKED, (uint32_t)got);
+            memset(scratch + PV__PAGE_HEAD + got, 0, used - PV__PAGE_HEAD - got);
+            pte->slots = (uint8_t)(used / PV__SLOT_SIZE);
+            pte->codec = (uint8_t)s->codec;
+            out = scratch;
+        }
+    }
+    pte->checksum = pv__hash64(out, (size_t)pte->slots * PV__SLOT_SIZE, pv__page_seed(s, page_id));
+    return out;
+}
+
+/* ---- miss ---------------------------------------------------------------------------------- */
+
+static int pageio_absent(uint64_t page_id, uint64_t snap, pv_error *err) {
+    (void)snap;
+    return pv__err(err, PV_ERR_CORRUPT, "page %llu does not exist", (unsigned long long)page_id);
+}
+
+/* A resident version with the bytes that pte vouches for, not yet in any chain. */
+static int pageio_make(pv__store *s, uint64_t page_id, const pv__pte *pte, pv__ver **out,
+                       pv_error *err) {
+    PV_TRY(pageio_check_pte(s, page_id, pte, err));
+    pv_error first = PV_ERROR_INIT;
+    pv__ver *v = pv__ver_new(s, page_id, pte->raw_slots, true, &first);
+    if (!v) {
+        return pv__err(err, first.code, "%s", first.message);
+    }
+    int rc = pv__pageio_read(s, page_id, pte, pv__ver_page(v), err);
+    if (rc) {
+        pv__ver_free(s, v);
+        return rc;
+    }
+    v->lsn = pv__page_stamp(pv__ver_page(v)) + 1;
+    v->pte = *pte;
+    atomic_fetch_add_explicit(&s->misses, 1, memory_order_relaxed);
+    *out = v;
+    return PV_OK;
+}
+
+/* Put v in the place of the stub it was loaded for. False when the chain changed meanwhile. */
+static bool pageio_replace(pv__store *s, pv__xent *x, pv__ver *stub, pv__ver *v) {
+    pv__ver *at = pv__frame_ver(atomic_load_explicit(&x->frame, memory_order_relaxed));
+    pv__ver *newer = NULL;
+    while (at && at != stub) {
+        newer = at;
+        at = atomic_load_explicit(&at->prev, memory_order_relaxed);
+    }
+    if (!at || v->lsn != stub->lsn) {
+        return false;
+    }
+    pv__ver *older = atomic_load_explicit(&stub->prev, memory_order_relaxed);
+    pv__ver_set(v, pv__ver_flags(stub) | PV__VER_RESIDENT);
+    v->pte = stub->pte;
+    v->newer = newer;
+    v->list_at = stub->list_at;
+    atomic_store_explicit(&v->prev, older, memory_order_relaxed);
+    if (older) {
+        older->newer = v;
+    }
+    if (v->list_at) {
+        s->superseded[v->list_at - 1].ver = v;
+    }
+    if (newer) {
+        atomic_store_explicit(&newer->prev, v, memory_order_release);
+    } else {
+        atomic_store_explicit(&x->frame, pv__ver_frame(v), memory_order_release);
+    }
+    pv__ver_retire(s, stub);
+    return true;
+}
+
+/* One try under the page's stripe lock. *out NULL and no error: look again. */
+static int pageio_miss(pv__store *s, pv__xent *x, uint64_t page_id, uint64_t snap, pv__ver **out,
+                       pv_error *err) {
+    uintptr_t f = atomic_load_explicit(&x->frame, memory_order_acquire);
+    pv__ver *v = pv__frame_ver(f), *fresh = NULL;
+    pv__pte pte;
+    while (v && v->lsn > snap) {
+        v = atomic_load_explicit(&v->prev, memory_order_acquire);
+    }
+    if (f && (!v || (pv__ver_flags(v) & PV__VER_FREED))) {
+        return pageio_absent(page_id, snap, err);
+    }
+    if (v && (pv__ver_flags(v) & PV__VER_RESIDENT)) {
+        *out = v;
+        return PV_OK;
+    }
+    if (v) {
+        pv__mutex_lock(&s->ver_mutex);
+        pte = v->pte;
+        pv__mutex_unlock(&s->ver_mutex);
+    } else {
+        PV_TRY(pv__table_lookup(s, page_id, &pte, err));
+    }
+    PV_TRY(pageio_make(s, page_id, &pte, &fresh, err));
+    pv__mutex_lock(&s->ver_mutex);
+    int rc = pv__ver_reserve(s, 1, err);
+    bool placed = false;
+    if (!rc && v) {
+        placed = pageio_replace(s, x, v, fresh);
+    } else if (!rc && atomic_load_explicit(&x->frame, memory_order_relaxed) == 0) {
+        pv__ver_set(fresh, PV__VER_RESIDENT | PV__VER_STORED | PV__VER_TABLED);
+        atomic_store_explicit(&x->lsn, fresh->lsn, memory_order_relaxed);
+        atomic_store_explicit(&x->frame, pv__ver_frame(fresh), memory_order_release);
+        placed = true;
+    }
+    pv__mutex_unlock(&s->ver_mutex);
+    if (!placed) {
+        pv__ver_free(s, fresh);
+        return rc;
+    }
+    if (fresh->lsn <= snap) {
+        *out = fresh;
+        return PV_OK;
+    }
+    return pageio_absent(page_id, snap, err);
+}
+
+PV_PRIVATE int pv__page_fetch(pv__store *s, uint64_t page_id, uint64_t snap, pv__ver **out,
+                              pv_error *err) {
+    pv__xent *x = NULL;
+    PV_TRY(pv__xlat_make(s, page_id, &x, err));
+    pv__mutex *stripe = &s->stripe[pv__mix64(page_id) % PV__STRIPES];
+    pv__ver *v = NULL;
+    int rc = PV_OK;
+    pv__mutex_lock(stripe);
+    while (!rc && !v) {
+        rc = pageio_miss(s, x, page_id, snap, &v, err);
+    }
+    pv__mutex_unlock(stripe);
+    if (!rc) {
+        *out = v;
+    }
+    return rc;
+}

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* store.c - opening, creating and closing; statistics. The parts and how they hang together are
+ * drawn in internal.h.
+ *
+ * Until writers of several processes take turns, a database that is open for writing belongs to one
+ * handle: lock 0 of the file is held exclusively by it, shared by read-only handles. `x.pv-shm`
+ * states the writer's process for whoever meets the lock; it carries no truth. */
+#include "store/internal.h"
+
+#define STORE_LOCK_PRESENCE 0u
+#define STORE_CACHE_DEFAULT ((uint64_t)4 << 30)
+#define STORE_CACHE_MIN ((uint64_t)64 << 20)
+#define STORE_CHECKPOINT_DEFAULT ((uint64_t)1 << 30)
+#define STORE_FIRST_LSN 4096u
+#define STORE_SHM_MAGIC "PiramidShm\r\n\x1a\n\0" /* 16 bytes with the final NUL */
+
+static char *store_path(pv__mem *mem, const char *path, const char *suffix, size_t size) {
+    size_t n = strlen(path);
+    char *p = pv__alloc(mem, size);
+    if (p) {
+        memcpy(p, path, n);
+        memcpy(p + n, suffix, strlen(suffix) + 1);
+    }
+    return p;
+}
+
+/* "a/b.pv" -> "a", "b.pv" -> ".", "/b.pv" -> "/" */
+static char *store_dir(pv__mem *mem, const char *path, size_t size) {
+    char *p = store_path(mem, path, "", size);
+    if (p) {
+        char *slash = strrchr(p, '/');
+        if (!slash) {
+            memcpy(p, ".", 2);
+        } else {
+            slash[slash == p] = 0;
+        }
+    }
+    return p;
+}
+
+static void store_free(pv__store *s) {
+    pv__xlat_done(s);
+    for (size_t i = 0; i < s->retired_count; i++) {
+        pv__ver_free(s, s->retired[s->retired_first + i].ver);
+    }
+    for (pv__rchunk *c = atomic_load(&s->readers.next), *next; c; c = next) {
+        next = atomic_load(&c->next);
+        pv__alloc_free_aligned(s->mem, c, sizeof *c, 64);
+    }
+    pv__alloc_free(s->mem, s->retired, s->retired_cap * sizeof *s->retired);
+    pv__alloc_free(s->mem, s->superseded, s->superseded_cap * sizeof *s->superseded);
+    pv__alloc_free(s->mem, s->dirty, s->dirty_cap * sizeof *s->dirty);
+    pv__slots_done(s);
+    pv__table_done(s);
+    pv__log_done(s);
+    pv__alloc_free(s->mem, s->path, s->path_size);
+    pv__alloc_free(s->mem, s->dir, s->path_size);
+    pv__alloc_free(s->mem, s->wal_dir, s->path_size);
+    pv__alloc_free(s->mem, s->shm_path, s->path_size);
+    pv__mutex_done(&s->ckpt_mutex);
+    pv__mutex_done(&s->table_mutex);
+    pv__mutex_done(&s->slots_mutex);
+    pv__mutex_done(&s->ver_mutex);
+    pv__mutex_done(&s->writer_mutex);
+    pv__mutex_done(&s->worker_mutex);
+    pv__cond_done(&s->writer_cond);
+    pv__cond_done(&s->worker_cond);
+    for (unsigned i = 0; i < PV__STRIPES; i++) {
+        pv__mutex_done(&s->stripe[i]);
+    }
+    pv__alloc_free_aligned(s->mem, s, sizeof *s, 64);
+}
+
+static int store_init_locks(pv__store *s, pv_error *err) {
+    PV_TRY(pv__mutex_init(&s->ckpt_mutex, err));
+    PV_TRY(pv__mutex_init(&s->table_mutex, err));
+    PV_TRY(pv__mutex_init(&s->slots_mutex, err));
+    PV_TRY(pv__mutex_init(&s->ver_mutex, err));
+    PV_TRY(pv__mutex_init(&s->writer_mutex, err));
+    PV_TRY(pv__mutex_init(&s->worker_mutex, err));
+    PV_TRY(pv__cond_init(&s->writer_cond, err));
+    PV_TRY(pv__cond_init(&s->worker_cond, err));
+    for (unsigned i = 0; i < PV__STRIPES; i++) {
+        PV_TRY(pv__mutex_init(&s->stripe[i], err));
+    }
+    return pv__log_init(s, err);
+}
+
+static int store_new(const pv__store_opts *o, pv__store **out, pv_error *err) {
+    pv__store *s = pv__alloc_aligned(o->mem, sizeof *s, 64);
+    if (!s) {
+        return pv__err_nomem(err, sizeof *s);
+    }
+    memset(s, 0, sizeof *s);
+    s->mem = o->mem;
+    s->vfs = o->vfs ? o->vfs : pv__vfs_posix();
+    s->clock = o->clock;
+    if (o->log) {
+        s->log_to = *o->log;
+    }
+    s->memory = strcmp(o->path, ":memory:") == 0;
+    s->readonly = o->readonly;
+    s->no_threads = o->no_threads;
+    s->codec = o->codec;
+    s->busy_timeout_ms = o->busy_timeout_ms;
+    s->cache_limit = o->cache_bytes;
+    if (s->cache_limit == 0) {
+        uint64_t share = pv__sys_ram_bytes() / 4;
+        s->cache_limit = PV_MIN(PV_MAX(share, STORE_CACHE_MIN), STORE_CACHE_DEFAULT);
+    }
+    s->checkpoint_bytes = o->checkpoint_bytes ? o->checkpoint_bytes : STORE_CHECKPOINT_DEFAULT;
+    s->first_lsn = STORE_FIRST_LSN;
+    s->dirty_seq = 1;
+    atomic_store(&s->epoch, 1);
+    s->clock_hand = 0;
+    pv__map_init(&s->table.nodes, s->mem);
+    s->path_size = strlen(o->path) + 8;
+    s->path = store_path(s->mem, o->path, "", s->path_size);
+    s->dir = store_dir(s->mem, o->path, s->path_size);
+    s->wal_dir = store_path(s->mem, o->path, "-wal", s->path_size);
+    s->shm_path = store_path(s->mem, o->path, "-shm", s->path_size);
+    int rc = store_init_locks(s, err);
+    if (!rc && (!s->path || !s->dir || !s->wal_dir || !s->shm_path)) {
+        rc = pv__err_nomem(err, s->path_size);
+    }
+    if (rc) {
+        store_free(s);
+        return rc;
+    }
+    *out = s;
+    return PV_OK;
+}
+
+/* ---- who has it open ----------------------------------------------------------------------- */
+
+static uint64_t store_read_owner(pv__store *s) {
+    uint8_t p[64];
+    pv_file *f = NULL;
+    pv_error ignored = PV_ERROR_INIT;
+    pv_io io = {0, p, sizeof p, 0};
+    uint64_t pid = 0;
+    if (s->vfs->open(s->vfs, s->shm_path, PV_VFS_OPEN_READONLY, &f, NULL, &ignored) == PV_OK) {
+        if (s->vfs->read(s->vfs, f, &io, 1, &ignored) == PV_OK &&
+            memcmp(p, STORE_SHM_MAGIC, 16) == 0) {
+            pid = pv__get64(p + 16);
+        }
+        s->vfs->close(s->vfs, f, &ignored);
+    }
+    return pid;
+}
+
+static int store_write_owner(pv__store *s, pv_error *err) {
+    uint8_t p[64];
+    memset(p, 0, sizeof p);
+    memcpy(p, STORE_SHM_MAGIC, 16);
+    pv__put64(p + 16, pv__sys_pid());
+    PV_TRY(s->vfs->open(s->vfs, s->shm_path, PV_VFS_OPEN_CREATE, &s->shm, NULL, err));
+    return pv__vfs_write(s->vfs, s->shm, 0, p, sizeof p, err);
+}
+
+static int store_lock(pv__store *s, pv_error *err) {
+    pv_error busy = PV_ERROR_INIT;
+    int mode = s->readonly ? PV_VFS_LOCK_SHARED : PV_VFS_LOCK_EXCLUSIVE;
+    uint64_t began = pv__sys_mono_us(s->clock);
+    int rc;
+    while ((rc = s->vfs->lock(s->vfs, s->file, STORE_LOCK_PRESENCE, mode, &busy)) == PV_ERR_BUSY &&
+           pv__sys_mono_us(s->clock) - began < s->busy_timeout_ms * (uint64_t)1000) {
+        pv__sys_sleep_ms(5);
+    }
+    if (rc == PV_ERR_BUSY) {
+        uint64_t pid = store_read_owner(s);
+        return pid ? pv__err(err, PV_ERR_BUSY, "'%s' is open for writing in process %llu%s",
+                             s->path, (unsigned long long)pid,
+                             pv__sys_pid_alive(pid) ? "" : ", which is dead")
+                   : pv__err(err, PV_ERR_BUSY, "'%s' is open in another process or handle",
+                             s->path);
+    }
+    if (rc) {
+        return pv__err(err, rc, "%s", busy.message);
+    }
+    return s->readonly ? PV_OK : store_write_owner(s, err);
+}
+
+/* ---- open ---------------------------------------------------------------------------------- */
+
+static int store_create(pv__store *s, pv_error *err) {
+    pv__super first;
+    memset(&first, 0, sizeof first);
+    PV_TRY(pv__sys_random(s->clock, first.uuid, 16, err));
+    first.lsn = STORE_FIRST_LSN;
+    first.fork_lsn = STORE_FIRST_LSN;
+    first.timeline = 1;
+    first.created_us = pv__sys_wall_us(s->clock);
+    first.file_slots = PV__SUPER_SLOT_B + PV__SUPER_MIRROR + 1;
+    for (uint64_t i = 1; i <= 2; i++) {
+        first.sequence = i;
+        PV_TRY(pv__super_write(s, &first, err));
+    }
+    return s->vfs->sync_dir(s->vfs, s->dir, err);
+}
+
+static void store_memory(pv__store *s) {
+    s->uuid_tag = 1;
+    s->super.lsn = s->log.end = s->log.published = STORE_FIRST_LSN;
+    atomic_store(&s->log.durable, STORE_FIRST_LSN);
+    atomic_store(&s->log.visible, STORE_FIRST_LSN);
+}
+
+static int store_open_file(pv__store *s, bool create, pv_error *err) {
+    uint64_t size = 0;
+    uint32_t flags = s->readonly ? PV_VFS_OPEN_READONLY : create ? PV_VFS_OPEN_CREATE : 0;
+    if (s->vfs->probe) {
+        PV_TRY(s->vfs->probe(s->vfs, s->path, err));
+    }
+    PV_TRY(s->vfs->open(s->vfs, s->path, flags, &s->file, NULL, err));
+    PV_TRY(store_lock(s, err));
+    PV_TRY(s->vfs->size(s->vfs, s->file, &size, err));
+    if (size == 0 && !s->readonly && create) {
+        PV_TRY(store_create(s, err));
+    }
+    return pv__recover(s, err);
+}
+
+static void store_close_files(pv__store *s) {
+    pv_error ignored = PV_ERROR_INIT;
+    if (s->shm) {
+        s->vfs->close(s->vfs, s->shm, &ignored);
+        s->vfs->unlink(s->vfs, s->shm_path, &ignored);
+    }
+    if (s->file) {
+        /* A forked child may still hold a copy of the descriptor: closing ours is not enough. */
+        s->vfs->lock(s->vfs, s->file, STORE_LOCK_PRESENCE, PV_VFS_UNLOCK, &ignored);
+        s->vfs->close(s->vfs, s->file, &ignored);
+    }
+    s->shm = s->file = NULL;
+}
+
+PV_PRIVATE int pv__store_open(const pv__store_opts *o, pv__store **out_store, pv_error *err) {
+    static const uint16_t one = 1;
+    pv__store *s = NULL;
+    *out_store = NULL;
+    if (*(const uint8_t *)&one != 1) {
+        return pv__err(err, PV_ERR_UNSUPPORTED, "big-endian machines are not supported");
+    }
+    PV_TRY(store_new(o, &s, err));
+    int rc = PV_OK;
+    if (s->memory) {
+        store_memory(s);
+    } else {
+        rc = store_open_file(s, o->create, err);
+    }
+    if (rc) {
+        store_close_files(s);
+        store_free(s);
+        return rc;
+    }
+    *out_store = s;
+    return PV_OK;
+}
+
+/* ---- close --------------------------------------------------------------------------------- */
+
+/* After the final root only what it reaches is needed: give the free end of the file back. */
+static void store_shorten(pv__store *s) {
+    pv__slots *a = &s->slots;
+    pv_error ignored = PV_ERROR_INIT;
+    if (!a->ready) {
+        return;
+    }
+    s->older_valid = false;
+    pv__slots_reap(s);
+    while (a->count > 1 && !(a->used[(a->count - 1) / 64] >> ((a->count - 1) % 64) & 1)) {
+        a->count--;
+    }
+    s->vfs->truncate(s->vfs, s->file, a->count * PV__SLOT_SIZE, &ignored);
+}
+
+PV_PRIVATE int pv__store_close(pv__store *s, pv_error *err) {
+    int rc = PV_OK;
+    if (!s) {
+        return PV_OK;
+    }
+    pv__checkpoint_stop(s);
+    if (!s->memory && !s->readonly) {
+        rc = atomic_load(&s->failed) ? pv__store_refuse(s, err) : pv__checkpoint_final(s, err);
+        if (!rc && s->log.marked) {
+            store_shorten(s);
+            rc = pv__log_remove_all(s, err);
+        }
+    }
+    store_close_files(s);
+    store_free(s);
+    return rc;
+}
+
+PV_PRIVATE void pv__store_abandon(pv__store *s) {
+    pv_error ignored = PV_ERROR_INIT;
+    if (s && s->file) { /* the child's copies of the descriptors; the locks stay the parent's */
+        s->vfs->close(s->vfs, s->file, &ignored);
+        if (s->shm) {
+            s->vfs->close(s->vfs, s->shm, &ignored);
+        }
+    }
+    if (s) {
+        s->shm = s->file = NULL;
+        store_free(s);
+    }
+}
+
+PV_PRIVATE int pv__store_checkpoint(pv__store *s, pv_error *err) {
+    if (s->readonly) {
+        return pv__err(err, PV_ERR_READONLY, "'%s' is open read-only", s->path);
+    }
+    return pv__checkpoint_run(s, err);
+}
+
+PV_PRIVATE void pv__store_stats_get(pv__store *s, pv__store_stats *out) {
+    memset(out, 0, sizeof *out);
+    pv__mutex_lock(&s->ver_mutex);
+    pv__mutex_lock(&s->log.mutex);
+    out->lsn = s->log.published;
+    out->durable_lsn = atomic_load(&s->log.durable);
+    out->db_checksum = s->db_sum;
+    out->commits = s->commits;
+    out->log_syncs = s->log.syncs;
+    for (size_t i = 0; i < s->log.seg_count; i++) {
+        out->log_bytes += PV__SEG_HEAD + s->log.segs[i].cap;
+    }
+    pv__mutex_unlock(&s->log.mutex);
+    out->dirty_pages = s->dirty_count;
+    pv__mutex_unlock(&s->ver_mutex);
+    out->checkpoint_lsn = s->super.lsn;
+    if (s->file) {
+        pv_error ignored = PV_ERROR_INIT;
+        s->vfs->size(s->vfs, s->file, &out->file_bytes, &ignored);
+    }
+    out->page_count = atomic_load(&s->xlat.limit) ? atomic_load(&s->xlat.limit) - 1 : 0;
+    out->free_slots = s->slots.free;
+    out->cache_bytes = atomic_load(&s->cache_bytes);
+    out->cache_limit = s->cache_limit;
+    out->versions = atomic_load(&s->versions);
+    out->page_misses = atomic_load(&s->misses);
+    out->checkpoints = s->checkpoints;
+    memcpy(out->uuid, s->super.uuid, 16);
+}
+
+#undef STORE_LOCK_PRESENCE
+#undef STORE_CACHE_DEFAULT
+#undef STORE_CACHE_MIN
+#undef STORE_CHECKPOINT_DEFAULT
+#undef STORE_FIRST_LSN
+#undef STORE_SHM_MAGIC

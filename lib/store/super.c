@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* super.c - the superblock: two places, each mirrored; the valid one with the highest sequence
+ * number is the database's newest root. Odd sequences go to A, even ones to B, so that writing one
+ * never touches the other. Layout in format.h. */
+#include "store/internal.h"
+
+static void super_encode(const pv__super *u, uint64_t self, uint8_t *p) {
+    memset(p, 0, PV__SLOT_SIZE);
+    memcpy(p, PV__SUPER_MAGIC, 16);
+    pv__put32(p + PV__SUPER_MAJOR, PV__FORMAT_MAJOR);
+    pv__put32(p + PV__SUPER_MINOR, PV__FORMAT_MINOR);
+    pv__put64(p + PV__SUPER_INCOMPAT, u->incompat);
+    memcpy(p + PV__SUPER_UUID, u->uuid, 16);
+    pv__put64(p + PV__SUPER_SEQUENCE, u->sequence);
+    pv__put64(p + PV__SUPER_LSN, u->lsn);
+    pv__put64(p + PV__SUPER_DB_SUM, u->db_sum);
+    pv__put64(p + PV__SUPER_FILE_SLOTS, u->file_slots);
+    pv__pte_put(p + PV__SUPER_ROOT, &u->root);
+    pv__put32(p + PV__SUPER_HEIGHT, u->height);
+    pv__put32(p + PV__SUPER_FLAGS, u->flags);
+    pv__put32(p + PV__SUPER_TIMELINE, u->timeline);
+    pv__put32(p + PV__SUPER_EPOCH, u->epoch);
+    pv__put64(p + PV__SUPER_FORK_LSN, u->fork_lsn);
+    pv__put64(p + PV__SUPER_COMMITS, u->commits);
+    pv__put64(p + PV__SUPER_CREATED_US, (uint64_t)u->created_us);
+    pv__put64(p + PV__SUPER_SELF, self);
+    pv__put64(p + PV__SUPER_CHAIN, u->chain);
+}
+
+static void super_decode(const uint8_t *p, pv__super *u) {
+    memcpy(u->uuid, p + PV__SUPER_UUID, 16);
+    u->incompat = pv__get64(p + PV__SUPER_INCOMPAT);
+    u->sequence = pv__get64(p + PV__SUPER_SEQUENCE);
+    u->lsn = pv__get64(p + PV__SUPER_LSN);
+    u->db_sum = pv__get64(p + PV__SUPER_DB_SUM);
+    u->file_slots = pv__get64(p + PV__SUPER_FILE_SLOTS);
+    u->root = pv__pte_get(p + PV__SUPER_ROOT);
+    u->height = pv__get32(p + PV__SUPER_HEIGHT);
+    u->flags = pv__get32(p + PV__SUPER_FLAGS);
+    u->timeline = pv__get32(p + PV__SUPER_TIMELINE);
+    u->epoch = pv__get32(p + PV__SUPER_EPOCH);
+    u->fork_lsn = pv__get64(p + PV__SUPER_FORK_LSN);
+    u->commits = pv__get64(p + PV__SUPER_COMMITS);
+    u->created_us = (int64_t)pv__get64(p + PV__SUPER_CREATED_US);
+    u->chain = pv__get64(p + PV__SUPER_CHAIN);
+}
+
+PV_PRIVATE int pv__super_write(pv__store *s, const pv__super *super, pv_error *err) {
+    uint8_t *p = pv__alloc(s->mem, PV__SLOT_SIZE);
+    if (!p) {
+        return pv__err_nomem(err, PV__SLOT_SIZE);
+    }
+    uint64_t slot = super->sequence % 2 ? PV__SUPER_SLOT_A : PV__SUPER_SLOT_B;
+    int rc = PV_OK;
+    for (unsigned copy = 0; copy < 2 && !rc; copy++) {
+        uint64_t self = slot + copy * PV__SUPER_MIRROR;
+        super_encode(super, self, p);
+        pv__put64(p + PV__SUPER_WRITTEN_US, (uint64_t)pv__sys_wall_us(s->clock));
+        pv__put64(p + PV__SUPER_CHECKSUM, pv__hash64(p, PV__SUPER_CHECKSUM, 0));
+        rc = pv__vfs_write(s->vfs, s->file, self * PV__SLOT_SIZE, p, PV__SLOT_SIZE, err);
+    }
+    if (!rc) {
+        rc = s->vfs->sync(s->vfs, s->file, err);
+    }
+    pv__alloc_free(s->mem, p, PV__SLOT_SIZE);
+    return rc;
+}
+
+/* Does this copy count? A newer format is told apart from damage. */
+static int super_judge(const uint8_t *p, uint64_t self, bool *out_valid, pv_error *err) {
+    *out_valid = false;
+    if (memcmp(p, PV__SUPER_MAGIC, 16) != 0 ||
+        pv__get64(p + PV__SUPER_CHECKSUM) != pv__hash64(p, PV__SUPER_CHECKSUM, 0) ||
+        pv__get64(p + PV__SUPER_SELF) != self) {
+        return PV_OK;
+    }
+    uint32_t major = pv__get32(p + PV__SUPER_MAJOR);
+    if (major != PV__FORMAT_MAJOR) {
+        return pv__err(err, PV_ERR_FORMAT, "the file has format %u.%u, this library knows %u.%u",
+                       major, pv__get32(p + PV__SUPER_MINOR), PV__FORMAT_MAJOR, PV__FORMAT_MINOR);
+    }
+    uint64_t strange = pv__get64(p + PV__SUPER_INCOMPAT) & ~(uint64_t)PV__FEATURE_INCOMPAT_KNOWN;
+    if (strange) {
+        return pv__err(err, PV_ERR_FORMAT,
+                       "the file uses features (0x%llx) that this library does not know",
+                       (unsigned long long)strange);
+    }
+    *out_valid = true;
+    return PV_OK;
+}
+
+PV_PRIVATE int pv__super_read(pv__store *s, pv__super *out_new, pv__super *out_old, bool *has_old,
+                              pv_error *err) {
+    static const uint64_t places[4] = {
+        PV__SUPER_SLOT_A, PV__SUPER_SLOT_B, PV__SUPER_SLOT_A + PV__SUPER_MIRROR,
+        PV__SUPER_SLOT_B + PV__SUPER_MIRROR};
+    uint8_t *p = pv__alloc_zero(s->mem, 4 * (size_t)PV__SLOT_SIZE);
+    if (!p) {
+        return pv__err_nomem(err, 4 * (size_t)PV__SLOT_SIZE);
+    }
+    pv_io io[4];
+    memset(io, 0, sizeof io);
+    for (unsigned i = 0; i < 4; i++) {
+        io[i].offset = places[i] * PV__SLOT_SIZE;
+        io[i].data = p + i * (size_t)PV__SLOT_SIZE;
+        io[i].size = PV__SLOT_SIZE;
+    }
+    int rc = s->vfs->read(s->vfs, s->file, io, 4, err);
+    bool found = false, magic = false;
+    *has_old = false;
+    for (unsigned i = 0; i < 4 && !rc; i++) {
+        const uint8_t *copy = io[i].data;
+        pv__super u;
+        bool valid = false;
+        magic |= memcmp(copy, PV__SUPER_MAGIC, 16) == 0;
+        rc = super_judge(copy, places[i], &valid, err);
+        if (rc || !valid) {
+            continue;
+        }
+        memset(&u, 0, sizeof u);
+        super_decode(copy, &u);
+        if (!found || u.sequence > out_new->sequence) {
+            if (found) {
+                *out_old = *out_new;
+                *has_old = true;
+            }
+            *out_new = u;
+            found = true;
+        } else if (u.sequence < out_new->sequence &&
+                   (!*has_old || u.sequence > out_old->sequence)) {
+            *out_old = u;
+            *has_old = true;
+        }
+    }
+    if (!rc && !found) {
+        rc = magic ? pv__err(err, PV_ERR_CORRUPT,
+                             "'%s': all four copies of the superblock are damaged", s->path)
+                   : pv__err(err, PV_ERR_FORMAT, "'%s' is not a Piramid database", s->path);
+    }
+    pv__alloc_free(s->mem, p, 4 * (size_t)PV__SLOT_SIZE);
+    return rc;
+}

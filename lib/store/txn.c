@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* txn.c - begin, commit, rollback; spilling.
+ *
+ *   commit: every private version -> DELTA, FULL, REF or FREE entry in one body
+ *           -> room in the log (I/O) -> [ver_mutex: record accepted, versions published, counters]
+ *           -> next writer may begin -> wait until durable -> visible
+ *
+ * Large images (bulk loads, and what was spilled because a transaction outgrew its share of the
+ * cache) are written to their final slots and synced before the record, which then names them by
+ * reference: nothing is written twice (S5). Invariants: S1, S5, S7, S10, S13. */
+#include "store/internal.h"
+
+#define TXN_BULK_BYTES ((uint64_t)1 << 20) /* images beyond this in one commit go by reference */
+#define TXN_SNAP_WRITER (UINT64_MAX / 2)   /* the writer reads the newest of everything */
+
+PV_PRIVATE void pv__store_fail(pv__store *s, int code) {
+    int none = 0;
+    atomic_compare_exchange_strong(&s->failed, &none, code);
+}
+
+PV_PRIVATE int pv__store_refuse(pv__store *s, pv_error *err) {
+    int code = atomic_load(&s->failed);
+    if (code) {
+        return pv__err(err, code, "writes are refused since a write or sync failed; reopen '%s'",
+                       s->path);
+    }
+    return PV_OK;
+}
+
+/* ---- begin, end ---------------------------------------------------------------------------- */
+
+static int txn_lock_writer(pv__store *s, uint32_t flags, pv_error *err) {
+    uint64_t began = pv__sys_mono_us(s->clock);
+    int rc = PV_OK;
+    pv__mutex_lock(&s->writer_mutex);
+    while (s->writer_busy && !rc) {
+        uint64_t spent_ms = (pv__sys_mono_us(s->clock) - began) / 1000;
+        if ((flags & PV__TXN_NOWAIT) || spent_ms >= s->busy_timeout_ms) {
+            rc = pv__err(err, PV_ERR_BUSY, "another write transaction is open (waited %llu ms)",
+                         (unsigned long long)spent_ms);
+        } else {
+            pv__cond_wait_for(&s->writer_cond, &s->writer_mutex,
+                              (uint32_t)(s->busy_timeout_ms - spent_ms));
+        }
+    }
+    if (!rc) {
+        s->writer_busy = true;
+    }
+    pv__mutex_unlock(&s->writer_mutex);
+    return rc;
+}
+
+static void txn_unlock_writer(pv__store *s) {
+    pv__mutex_lock(&s->writer_mutex);
+    s->writer_busy = false;
+    pv__cond_signal(&s->writer_cond);
+    pv__mutex_unlock(&s->writer_mutex);
+}
+
+PV_PRIVATE int pv__txn_begin(pv__store *s, uint32_t flags, pv__txn **out_txn, pv_error *err) {
+    *out_txn = NULL;
+    bool write = flags & PV__TXN_WRITE;
+    if (write) {
+        if (s->readonly) {
+            return pv__err(err, PV_ERR_READONLY, "'%s' is open read-only", s->path);
+        }
+        PV_TRY(pv__store_refuse(s, err));
+        PV_TRY(txn_lock_writer(s, flags, err));
+    }
+    pv__txn *t = pv__alloc_zero(s->mem, sizeof *t);
+    int rc = t ? pv__reader_begin(s, &t->slot, &t->snap, err) : pv__err_nomem(err, sizeof *t);
+    if (rc) {
+        pv__alloc_free(s->mem, t, sizeof *t);
+        if (write) {
+            txn_unlock_writer(s);
+        }
+        return rc;
+    }
+    t->store = s;
+    t->write = write;
+    t->async = flags & PV__TXN_ASYNC;
+    if (write) {
+        t->snap = TXN_SNAP_WRITER;
+        pv__mutex_lock(&s->log.mutex);
+        t->stamp = s->log.end; /* S1 */
+        pv__mutex_unlock(&s->log.mutex);
+    }
+    *out_txn = t;
+    return PV_OK;
+}
+
+static void txn_free(pv__txn *t) {
+    pv__store *s = t->store;
+    pv__reader_end(t->slot);
+    pv__alloc_free(s->mem, t->touched, t->touched_cap * sizeof(pv__touched));
+    pv__alloc_free(s->mem, t, sizeof *t);
+}
+
+/* Forget the private versions; slots they were given are free again. */
+static void txn_discard(pv__txn *t) {
+    pv__store *s = t->store;
+    for (size_t i = 0; i < t->touched_count; i++) {
+        pv__xent *x = pv__xlat_find(s, t->touched[i].page_id);
+        pv__ver *v = atomic_load_explicit(&x->mine, memory_order_relaxed);
+        if (v) {
+            pv__mutex_lock(&s->ver_mutex);
+            atomic_store_explicit(&x->mine, NULL, memory_order_relaxed);
+            pv__mutex_unlock(&s->ver_mutex);
+            if (pv__ver_flags(v) & PV__VER_STORED) {
+                pv__slots_free_now(s, v->pte.slot, v->pte.slots);
+            }
+            pv__ver_free(s, v);
+        }
+    }
+    t->touched_count = 0;
+}
+
+PV_PRIVATE void pv__txn_rollback(pv__txn *t) {
+    if (!t) {
+        return;
+    }
+    pv__store *s = t->store;
+    bool write = t->write;
+    txn_discard(t);
+    txn_free(t);
+    if (write) {
+        txn_unlock_writer(s);
+    }
+}
+
+PV_PRIVATE uint64_t pv__txn_lsn(const pv__txn *t) { return t->write ? t->stamp : t->snap; }
+PV_PRIVATE bool pv__txn_is_write(const pv__txn *t) { return t->write; }
+PV_PRIVATE bool pv__txn_is_dirty(const pv__txn *t) { return t->touched_count > 0; }
+PV_PRIVATE pv__mem *pv__txn_mem(pv__txn *t) { return t->store->mem; }
+PV_PRIVATE void pv__txn_doom(pv__txn *t, int code) {
+    if (t->write && !t->doomed) {
+        t->doomed = code;
+    }
+}
+
+/* ---- images to slots ----------------------------------------------------------------------- */
+
+/* Write the resident private version v to slots of its own; `t->touched` learns its sums. */
+static int txn_store_version(pv__txn *t, pv__xent *x, pv__ver *v, uint8_t *scratch,
+                             pv_error *err) {
+    pv__store *s = t->store;
+    pv__touched *w = &t->touched[v->list_at - 1];
+    pv__pte pte;
+    memset(&pte, 0, sizeof pte);
+    const uint8_t *bytes = pv__pageio_encode(s, v->page_id, pv__ver_page(v), scratch, &pte);
+    if (!w->has_old_sum) {
+        uintptr_t f = atomic_load_explicit(&x->frame, memory_order_acquire);
+        if (f && !(f & 1)) { /* resident: it is pinned while our version is */
+            pv__ver *base = pv__frame_ver(f);
+            w->old_sum = pv__sum_page(v->page_id, pv__ver_page(base),
+                                      (size_t)base->raw_slots * PV__SLOT_SIZE);
+        }
+        w->has_old_sum = true;
+    }
+    w->new_sum =
+        pv__sum_page(v->page_id, pv__ver_page(v), (size_t)v->raw_slots * PV__SLOT_SIZE);
+    PV_TRY(pv__slots_alloc(s, pte.slots, &pte.slot, err));
+    int rc = pv__vfs_write(s->vfs, s->file, pte.slot * PV__SLOT_SIZE, bytes,
+                           (size_t)pte.slots * PV__SLOT_SIZE, err);
+    if (rc) {
+        pv__slots_free_now(s, pte.slot, pte.slots);
+        return rc;
+    }
+    v->pte = pte;
+    pv__ver_set(v, pv__ver_flags(v) | PV__VER_STORED);
+    return PV_OK;
+}
+
+static pv__ver *txn_mine(pv__txn *t, size_t i, pv__xent **out_x) {
+    pv__xent *x = pv__xlat_find(t->store, t->touched[i].page_id);
+    *out_x = x;
+    return atomic_load_explicit(&x->mine, memory_order_relaxed);
+}
+
+/* The transaction has outgrown its share: its resident versions go to slots, stubs stay. */
+static int txn_spill(pv__txn *t, pv_error *err) {
+    pv__store *s = t->store;
+    size_t cap = (size_t)PV__PAGE_SLOTS_MAX * PV__SLOT_SIZE;
+    uint8_t *scratch = s->codec ? pv__alloc(s->mem, cap) : NULL;
+    int rc = PV_OK;
+    for (size_t i = 0; i < t->touched_count && !rc; i++) {
+        pv__xent *x = NULL;
+        pv__ver *v = txn_mine(t, i, &x);
+        if (!v || !(pv__ver_flags(v) & PV__VER_RESIDENT) || v->page_id == PV__META_PAGE) {
+            continue;
+        }
+        if (!(pv__ver_flags(v) & PV__VER_STORED)) {
+            rc = txn_store_version(t, x, v, scratch, err);
+        }
+        pv_error why = PV_ERROR_INIT;
+        pv__ver *stub = rc ? NULL : pv__ver_new(s, v->page_id, v->raw_slots, false, &why);
+        if (!stub) {
+            rc = rc ? rc : pv__err(err, why.code, "%s", why.message);
+            break;
+        }
+        stub->lsn = v->lsn;
+        stub->pte = v->pte;
+        stub->list_at = v->list_at;
+        pv__ver_set(stub, PV__VER_STORED);
+        pv__mutex_lock(&s->ver_mutex);
+        atomic_store_explicit(&x->mine, stub, memory_order_relaxed);
+        pv__mutex_unlock(&s->ver_mutex);
+        t->mine_bytes -= pv__ver_bytes(v->raw_slots);
+        pv__ver_free(s, v);
+    }
+    pv__alloc_free(s->mem, scratch, cap);
+    return rc;
+}
+
+PV_PRIVATE int pv__txn_pause(pv__txn *t, pv_error *err) {
+    pv__store *s = t->store;
+    if (t->in_epoch) {
+        pv__reader_leave(t->slot);
+        t->in_epoch = false;
+    }
+    if (t->write && !s->memory && !t->doomed && t->mine_bytes > s->cache_limit / 4) {
+        int rc = txn_spill(t, err);
+        if (rc) {
+            pv__txn_doom(t, rc);
+            return rc;
+        }
+    }
+    return PV_OK;
+}
+
+/* ---- commit -------------------------------------------------------------------------------- */
+
+/* New images of more than TXN_BULK_BYTES in all go to slots now. */
+static int txn_store_bulk(pv__txn *t, bool *out_sync, pv_error *err) {
+    pv__store *s = t->store;
+    uint64_t bytes = 0;
+    size_t cap = (size_t)PV__PAGE_SLOTS_MAX * PV__SLOT_SIZE;
+    pv__xent *x = NULL;
+    int rc = PV_OK;
+    for (unsigned pass = 0; pass < 2 && !rc; pass++) {
+        uint8_t *scratch = pass && s->codec ? pv__alloc(s->mem, cap) : NULL;
+        for (size_t i = 0; i < t->touched_count && !rc; i++) {
+            pv__ver *v = txn_mine(t, i, &x);
+            if (!v || v->page_id == PV__META_PAGE) {
+                continue;
+            }
+            uint32_t flags = pv__ver_flags(v);
+            if (flags & PV__VER_STORED) {
+                *out_sync = true; /* spilled earlier */
+            } else if (flags & PV__VER_RESIDENT) {
+                uintptr_t f = atomic_load_explicit(&x->frame, memory_order_acquire);
+                bool image = f == 0 || (pv__ver_flags(pv__frame_ver(f)) & PV__VER_FREED) ||
+                             t->touched[i].has_old_sum;
+                if (image && pass) {
+                    rc = txn_store_version(t, x, v, scratch, err);
+                    *out_sync = true;
+                } else if (image) {
+                    bytes += (uint64_t)v->raw_slots * PV__SLOT_SIZE;
+                }
+            }
+        }
+        pv__alloc_free(s->mem, scratch, cap);
+        if (bytes < TXN_BULK_BYTES || s->memory) {
+            break;
+        }
+    }
+    return rc;
+}
+
+static void txn_encode_one(pv__txn *t, size_t i, pv__buf *body, uint32_t *entries,
+                           uint64_t *io_sum) {
+    pv__xent *x = NULL;
+    pv__ver *v = txn_mine(t, i, &x);
+    const pv__touched *w = &t->touched[i];
+    if (!v) {
+        return;
+    }
+    uintptr_t f = atomic_load_explicit(&x->frame, memory_order_acquire);
+    pv__ver *base = f && !(f & 1) ? pv__frame_ver(f) : NULL;
+    uint32_t flags = pv__ver_flags(v);
+    if (flags & PV__VER_FREED) {
+        if (w->has_old_sum) {
+            pv__buf_add_u8(body, PV__ENTRY_FREE);
+            pv__buf_add_varint(body, v->page_id);
+            pv__buf_add_u64(body, w->old_sum);
+            *io_sum ^= w->old_sum;
+            ++*entries;
+        }
+        return;
+    }
+    ++*entries;
+    if (flags & PV__VER_STORED) {
+        uint8_t pte[PV__PTE_SIZE];
+        pv__buf_add_u8(body, PV__ENTRY_REF);
+        pv__buf_add_varint(body, v->page_id);
+        pv__buf_add_u64(body, w->old_sum);
+        pv__buf_add_u64(body, w->new_sum);
+        pv__pte_put(pte, &v->pte);
+        pv__buf_add(body, pte, sizeof pte);
+        *io_sum ^= w->old_sum ^ w->new_sum;
+        return;
+    }
+    size_t size = (size_t)v->raw_slots * PV__SLOT_SIZE;
+    if (base && !w->has_old_sum) {
+        size_t old_size = (size_t)base->raw_slots * PV__SLOT_SIZE;
+        pv__delta_encode(body, v->page_id, pv__ver_page(base), old_size, pv__ver_page(v), size, 0,
+                         io_sum);
+    } else {
+        pv__delta_encode(body, v->page_id, NULL, 0, pv__ver_page(v), size,
+                         w->has_old_sum ? w->old_sum : 0, io_sum);
+    }
+}
+
+PV_PRIVATE void pv__publish(pv__store *s, pv__xent *x, pv__ver *v) {
+    pv__ver *head = pv__frame_ver(atomic_load_explicit(&x->frame, memory_order_relaxed));
+    v->level = 0;
+    v->list_at = 0;
+    atomic_store_explicit(&v->prev, head, memory_order_relaxed);
+    if (head) {
+        head->newer = v;
+        head->list_at = (uint32_t)(s->superseded_count + 1);
+        s->superseded[s->superseded_count++].ver = head;
+    }
+    if (x->dirty_seq != s->dirty_seq) {
+        x->dirty_seq = s->dirty_seq;
+        s->dirty[s->dirty_count++] = v->page_id;
+    }
+    if ((pv__ver_flags(v) & (PV__VER_RESIDENT | PV__VER_STORED)) == PV__VER_RESIDENT) {
+        atomic_fetch_add_explicit(&s->dirty_bytes, pv__ver_bytes(v->raw_slots),
+                                  memory_order_relaxed);
+    }
+    /* S10: the LSN first, the frame last, with release. */
+    atomic_store_explicit(&x->lsn, v->lsn, memory_order_relaxed);
+    atomic_store_explicit(&x->frame, pv__ver_frame(v), memory_order_release);
+}
+
+/* Under ver_mutex: everything is reserved, nothing here can fail after the record is accepted. */
+static int txn_accept(pv__txn *t, pv__buf *body, const pv__commit_info *info, uint64_t *out_end,
+                      pv_error *err) {
+    pv__store *s = t->store;
+    PV_TRY(pv__ver_reserve(s, t->touched_count, err));
+    PV_TRY(pv__log_append(s, body, info, out_end, err));
+    for (size_t i = 0; i < t->touched_count; i++) {
+        pv__xent *x = NULL;
+        pv__ver *v = txn_mine(t, i, &x);
+        if (!v) {
+            continue;
+        }
+        atomic_store_explicit(&x->mine, NULL, memory_order_relaxed);
+        uintptr_t f = atomic_load_explicit(&x->frame, memory_order_relaxed);
+        if ((pv__ver_flags(v) & PV__VER_FREED) && !t->touched[i].has_old_sum && f == 0) {
+            pv__ver_free(s, v); /* made and freed in here: never was */
+            continue;
+        }
+        pv__publish(s, x, v);
+    }
+    s->db_sum = info->db_sum;
+    s->commits = info->number;
+    pv__log_published(s, *out_end);
+    pv__ver_sweep(s);
+    return PV_OK;
+}
+
+static int txn_commit_write(pv__txn *t, uint64_t *out_end, pv_error *err) {
+    pv__store *s = t->store;
+    pv__buf body;
+    bool sync = false;
+    pv__commit_info info = {t->stamp, s->db_sum, s->commits + 1, 0, 0, t->async};
+    pv__buf_init(&body, s->mem);
+    int rc = pv__store_refuse(s, err);
+    if (!rc && !s->memory) {
+        rc = txn_store_bulk(t, &sync, err);
+    }
+    if (!rc && sync) { /* S5: before the record that refers to them */
+        rc = s->vfs->sync(s->vfs, s->file, err);
+        if (rc) {
+            pv__store_fail(s, rc);
+        }
+    }
+    for (size_t i = 0; i < t->touched_count && !rc; i++) {
+        txn_encode_one(t, i, &body, &info.entries, &info.db_sum);
+    }
+    rc = rc ? rc : pv__buf_check(&body, err);
+    if (!rc && !s->memory) {
+        info.body_hash = pv__rec_body_hash(s, t->stamp, body.data, body.len);
+        rc = pv__log_reserve(s, body.len, err);
+    }
+    if (!rc) {
+        pv__mutex_lock(&s->ver_mutex);
+        rc = txn_accept(t, &body, &info, out_end, err);
+        pv__mutex_unlock(&s->ver_mutex);
+    }
+    pv__buf_done(&body);
+    return rc;
+}
+
+PV_PRIVATE int pv__txn_commit(pv__txn *t, uint64_t *out_lsn, pv_error *err) {
+    pv__store *s = t->store;
+    uint64_t end = t->write ? t->stamp : t->snap;
+    int rc = PV_OK;
+    bool wrote = t->write && t->touched_count > 0, write = t->write, async = t->async;
+    if (t->doomed) {
+        rc = pv__err(err, t->doomed, "the transaction had failed and was rolled back");
+    } else if (wrote) {
+        if (!t->in_epoch) {
+            pv__reader_enter(s, t->slot); /* bases are read below */
+        }
+        rc = txn_commit_write(t, &end, err);
+    }
+    if (rc) {
+        pv__txn_rollback(t);
+        return rc;
+    }
+    txn_free(t);
+    if (write) {
+        txn_unlock_writer(s);
+    }
+    if (wrote && !s->memory) {
+        uint64_t wait = async ? pv__log_async_due(s) : end;
+        if (wait) {
+            rc = pv__log_wait(s, wait, err);
+        }
+        pv__checkpoint_want(s);
+    }
+    if (!rc && out_lsn) {
+        *out_lsn = end;
+    }
+    return rc;
+}
+
+#undef TXN_BULK_BYTES
+#undef TXN_SNAP_WRITER

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* versions.c - the life of page versions in memory: allocation against the cache budget, readers'
+ * epochs and snapshots, the sweep that drops versions no snapshot sees, and eviction.
+ *
+ *   published --superseded--> old --(no snapshot in [lsn, newer.lsn))--> unlinked --> retired
+ *        |                                                                              |
+ *        '--stored, not used lately--> evicted (stub or page table) --> retired         |
+ *                                       every epoch that could hold its pointer ended --> freed
+ *
+ * Invariants: S10 (a pointer found inside an epoch stays valid in it), S11 (a version lives while
+ * a snapshot can see it). A version without slots is never evicted: it is the only copy.
+ * Epochs: K. Fraser, "Practical lock-freedom", 2004, section 5.2.3. */
+#include "store/internal.h"
+
+/* ---- memory -------------------------------------------------------------------------------- */
+
+static size_t versions_size(const pv__ver *v) {
+    return (pv__ver_flags(v) & PV__VER_RESIDENT) ? pv__ver_bytes(v->raw_slots) : PV__VER_HEAD;
+}
+
+PV_PRIVATE pv__ver *pv__ver_new(pv__store *s, uint64_t page_id, unsigned raw_slots, bool resident,
+                                pv_error *err) {
+    size_t size = resident ? pv__ver_bytes(raw_slots) : PV__VER_HEAD;
+    uint64_t used = atomic_load_explicit(&s->cache_bytes, memory_order_relaxed);
+    if (resident && used + size > s->cache_limit) {
+        if (s->memory) {
+            pv__err(err, PV_ERR_LIMIT, "the in-memory database has reached its budget of %llu bytes",
+                    (unsigned long long)s->cache_limit);
+            return NULL;
+        }
+        pv__ver_evict(s, used + size - s->cache_limit);
+    }
+    pv__ver *v = pv__alloc_aligned(s->mem, size, 64);
+    if (!v) {
+        pv__err_nomem(err, size);
+        return NULL;
+    }
+    memset(v, 0, PV__VER_HEAD);
+    v->page_id = page_id;
+    v->raw_slots = (uint8_t)raw_slots;
+    pv__ver_set(v, resident ? PV__VER_RESIDENT : 0);
+    atomic_fetch_add_explicit(&s->cache_bytes, size, memory_order_relaxed);
+    atomic_fetch_add_explicit(&s->versions, 1, memory_order_relaxed);
+    return v;
+}
+
+PV_PRIVATE void pv__ver_free(pv__store *s, pv__ver *v) {
+    size_t size = versions_size(v);
+    atomic_fetch_sub_explicit(&s->cache_bytes, size, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&s->versions, 1, memory_order_relaxed);
+    pv__alloc_free_aligned(s->mem, v, size, 64);
+}
+
+PV_PRIVATE int pv__ver_reserve(pv__store *s, size_t more, pv_error *err) {
+    PV_TRY(pv__alloc_grow(s->mem, (void **)&s->superseded, &s->superseded_cap,
+                          s->superseded_count + more, sizeof(pv__superseded), err));
+    PV_TRY(pv__alloc_grow(s->mem, (void **)&s->dirty, &s->dirty_cap, s->dirty_count + more,
+                          sizeof(uint64_t), err));
+    return pv__alloc_grow(s->mem, (void **)&s->retired, &s->retired_cap,
+                          s->retired_first + s->retired_count + s->superseded_count + 2 * more + 64,
+                          sizeof(pv__retired), err);
+}
+
+/* ---- readers ------------------------------------------------------------------------------- */
+
+static pv__rslot *versions_take_slot(pv__store *s, pv_error *err) {
+    pv__rchunk *chunk = &s->readers;
+    size_t hint = (size_t)(pv__mix64(pv__thread_id()) % PV__RSLOT_CHUNK);
+    for (;;) {
+        for (size_t i = 0; i < PV__RSLOT_CHUNK; i++) {
+            pv__rslot *slot = &chunk->slots[(hint + i) % PV__RSLOT_CHUNK];
+            uint32_t no = 0;
+            if (atomic_load_explicit(&slot->taken, memory_order_relaxed) == 0 &&
+                atomic_compare_exchange_strong_explicit(&slot->taken, &no, 1, memory_order_acquire,
+                                                        memory_order_relaxed)) {
+                return slot;
+            }
+        }
+        pv__rchunk *next = atomic_load_explicit(&chunk->next, memory_order_acquire);
+        if (!next) {
+            pv__rchunk *fresh = pv__alloc_aligned(s->mem, sizeof(pv__rchunk), 64);
+            if (!fresh) {
+                pv__err_nomem(err, sizeof(pv__rchunk));
+                return NULL;
+            }
+            memset(fresh, 0, sizeof *fresh);
+            if (atomic_compare_exchange_strong_explicit(&chunk->next, &next, fresh,
+                                                        memory_order_acq_rel,
+                                                        memory_order_acquire)) {
+                next = fresh;
+            } else {
+                pv__alloc_free_aligned(s->mem, fresh, sizeof(pv__rchunk), 64);
+            }
+        }
+        chunk = next;
+    }
+}
+
+PV_PRIVATE int pv__reader_begin(pv__store *s, pv__rslot **out, uint64_t *out_snap, pv_error *err) {
+    pv__rslot *slot = versions_take_slot(s, err);
+    if (!slot) {
+        return PV_ERR_NOMEM;
+    }
+    uint64_t snap = atomic_load_explicit(&s->log.visible, memory_order_seq_cst);
+    for (;;) {
+        /* Announce, then look again: a sweep that missed the announcement had read a visible LSN
+         * no newer than ours before it, and keeps what that LSN sees (pv__snaps_collect). */
+        atomic_exchange_explicit(&slot->snap, snap, memory_order_seq_cst);
+        uint64_t now = atomic_load_explicit(&s->log.visible, memory_order_seq_cst);
+        if (now == snap) {
+            break;
+        }
+        snap = now;
+    }
+    *out = slot;
+    *out_snap = snap;
+    return PV_OK;
+}
+
+PV_PRIVATE void pv__reader_end(pv__rslot *slot) {
+    atomic_store_explicit(&slot->epoch, 0, memory_order_release);
+    atomic_store_explicit(&slot->snap, 0, memory_order_release);
+    atomic_store_explicit(&slot->taken, 0, memory_order_release);
+}
+
+PV_PRIVATE void pv__reader_enter(pv__store *s, pv__rslot *slot) {
+    uint64_t e = atomic_load_explicit(&s->epoch, memory_order_seq_cst);
+    atomic_exchange_explicit(&slot->epoch, e, memory_order_seq_cst);
+#if !defined(__SANITIZE_THREAD__)
+    /* The pointer loads that follow must not move above the announcement; pairs with the
+     * fetch_add in versions_min_epoch. */
+    atomic_thread_fence(memory_order_seq_cst);
+#endif
+}
+
+PV_PRIVATE void pv__reader_leave(pv__rslot *slot) {
+    atomic_store_explicit(&slot->epoch, 0, memory_order_release);
+}
+
+static void versions_snaps_add(pv__snaps *out, uint64_t lsn) {
+    if (out->count == PV__SNAPS_MAX) {
+        out->overflow = true;
+        out->lsn[0] = PV_MIN(out->lsn[0], lsn);
+        return;
+    }
+    size_t i = out->count++;
+    while (i > 0 && out->lsn[i - 1] > lsn) {
+        out->lsn[i] = out->lsn[i - 1];
+        i--;
+    }
+    out->lsn[i] = lsn;
+}
+
+PV_PRIVATE void pv__snaps_collect(pv__store *s, pv__snaps *out) {
+    out->count = 0;
+    out->overflow = false;
+    /* Before the scan: whoever begins at this LSN or later need not be seen by the scan. */
+    versions_snaps_add(out, atomic_load_explicit(&s->log.visible, memory_order_seq_cst));
+    if (s->ckpt_snap) {
+        versions_snaps_add(out, s->ckpt_snap);
+    }
+    for (pv__rchunk *c = &s->readers; c; c = atomic_load_explicit(&c->next, memory_order_acquire)) {
+        for (size_t i = 0; i < PV__RSLOT_CHUNK; i++) {
+            uint64_t snap = atomic_load_explicit(&c->slots[i].snap, memory_order_seq_cst);
+            if (snap) {
+                versions_snaps_add(out, snap);
+            }
+        }
+    }
+}
+
+PV_PRIVATE bool pv__snaps_between(const pv__snaps *snaps, uint64_t from, uint64_t before) {
+    if (snaps->overflow) {
+        return snaps->lsn[0] < before;
+    }
+    size_t lo = 0, hi = snaps->count;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        if (snaps->lsn[mid] < from) {
+            lo = mid + 1;
+        } else {
+            hi = mid;
+        }
+    }
+    return lo < snaps->count && snaps->lsn[lo] < before;
+}
+
+/* ---- retire, sweep ------------------------------------------------------------------------- */
+
+/* Oldest epoch in which somebody may hold pointers, after opening a new one. */
+static uint64_t versions_min_epoch(pv__store *s) {
+    uint64_t min = atomic_fetch_add_explicit(&s->epoch, 1, memory_order_seq_cst) + 1;
+    for (pv__rchunk *c = &s->readers; c; c = atomic_load_explicit(&c->next, memory_order_acquire)) {
+        for (size_t i = 0; i < PV__RSLOT_CHUNK; i++) {
+            uint64_t e = atomic_load_explicit(&c->slots[i].epoch, memory_order_seq_cst);
+            if (e && e < min) {
+                min = e;
+            }
+        }
+    }
+    return min;
+}
+
+PV_PRIVATE void pv__ver_retire(pv__store *s, pv__ver *v) {
+    size_t at = s->retired_first + s->retired_count;
+    if (at == s->retired_cap && s->retired_first > 0) {
+        memmove(s->retired, s->retired + s->retired_first,
+                s->retired_count * sizeof(pv__retired));
+        s->retired_first = 0;
+        at = s->retired_count;
+    }
+    PV_DEBUG_ASSERT(at < s->retired_cap); /* pv__ver_reserve came before */
+    s->retired[at].ver = v;
+    s->retired[at].epoch = atomic_load_explicit(&s->epoch, memory_order_relaxed);
+    s->retired_count++;
+}
+
+PV_PRIVATE void pv__ver_reclaim(pv__store *s) {
+    if (s->retired_count == 0) {
+        return;
+    }
+    uint64_t min = versions_min_epoch(s);
+    while (s->retired_count > 0 && s->retired[s->retired_first].epoch < min) {
+        pv__ver_free(s, s->retired[s->retired_first].ver);
+        s->retired_first++;
+        s->retired_count--;
+    }
+    if (s->retired_count == 0) {
+        s->retired_first = 0;
+    }
+}
+
+/* Take v, which has a newer version, out of its chain. */
+static void versions_unlink(pv__store *s, pv__ver *v) {
+    pv__ver *older = atomic_load_explicit(&v->prev, memory_order_relaxed);
+    atomic_store_explicit(&v->newer->prev, older, memory_order_release);
+    if (older) {
+        older->newer = v->newer;
+    }
+    if ((pv__ver_flags(v) & (PV__VER_RESIDENT | PV__VER_STORED)) == PV__VER_RESIDENT) {
+        atomic_fetch_sub_explicit(&s->dirty_bytes, pv__ver_bytes(v->raw_slots),
+                                  memory_order_relaxed);
+    }
+    pv__ver_retire(s, v);
+}
+
+/* Slots of a version that the page table never referred to go when it goes. */
+static bool versions_give_slots(pv__store *s, const pv__ver *v) {
+    if ((pv__ver_flags(v) & (PV__VER_STORED | PV__VER_TABLED)) != PV__VER_STORED) {
+        return true;
+    }
+    pv_error ignored = PV_ERROR_INIT;
+    if (pv__slots_reserve_dead(s, 1, &ignored)) {
+        return false;
+    }
+    pv__slots_free_later(s, v->pte.slot, v->pte.slots, v->lsn, v->newer->lsn);
+    return true;
+}
+
+PV_PRIVATE void pv__ver_sweep(pv__store *s) {
+    /* With a pinned snapshot most of the list stays: look again only when it has doubled. */
+    if (s->superseded_count < 2 * s->superseded_after_sweep + 16) {
+        pv__ver_reclaim(s);
+        return;
+    }
+    pv__snaps snaps;
+    pv__snaps_collect(s, &snaps);
+    size_t kept = 0;
+    for (size_t i = 0; i < s->superseded_count; i++) {
+        pv__ver *v = s->superseded[i].ver;
+        if (pv__snaps_between(&snaps, v->lsn, v->newer->lsn) || !versions_give_slots(s, v)) {
+            s->superseded[kept++].ver = v;
+            v->list_at = (uint32_t)kept;
+        } else {
+            versions_unlink(s, v);
+        }
+    }
+    s->superseded_count = kept;
+    s->superseded_after_sweep = kept;
+    pv__ver_reclaim(s);
+}
+
+/* ---- eviction ------------------------------------------------------------------------------ */
+
+/* Replace the resident version v by a descriptor without bytes. `x` when v is the head. */
+static bool versions_to_stub(pv__store *s, pv__xent *x, pv__ver *v) {
+    pv_error ignored = PV_ERROR_INIT;
+    pv__ver *stub = pv__ver_new(s, v->page_id, v->raw_slots, false, &ignored);
+    if (!stub) {
+        return false;
+    }
+    pv__ver *older = atomic_load_explicit(&v->prev, memory_order_relaxed);
+    stub->lsn = v->lsn;
+    pv__ver_set(stub, pv__ver_flags(v) & ~PV__VER_RESIDENT);
+    stub->list_at = v->list_at;
+    stub->pte = v->pte;
+    stub->newer = v->newer;
+    atomic_store_explicit(&stub->prev, older, memory_order_relaxed);
+    if (older) {
+        older->newer = stub;
+    }
+    if (x) {
+        atomic_store_explicit(&x->frame, pv__ver_frame(stub), memory_order_release);
+    } else {
+        atomic_store_explicit(&v->newer->prev, stub, memory_order_release);
+    }
+    if (stub->list_at) {
+        s->superseded[stub->list_at - 1].ver = stub;
+    }
+    pv__ver_retire(s, v);
+    return true;
+}
+
+static size_t versions_evict_head(pv__store *s, pv__xent *x) {
+    uintptr_t f = atomic_load_explicit(&x->frame, memory_order_relaxed);
+    pv__ver *mine = atomic_load_explicit(&x->mine, memory_order_relaxed);
+    if (f == 0 || (f & 1) || (mine && (pv__ver_flags(mine) & PV__VER_RESIDENT))) {
+        return 0; /* a commit will compare the writer's version with this one */
+    }
+    pv__ver *v = pv__frame_ver(f);
+    if (!(pv__ver_flags(v) & PV__VER_STORED)) {
+        return 0;
+    }
+    if (atomic_load_explicit(&x->used, memory_order_relaxed)) {
+        atomic_store_explicit(&x->used, 0, memory_order_relaxed); /* a second chance */
+        return 0;
+    }
+    size_t size = pv__ver_bytes(v->raw_slots);
+    if (!mine && (pv__ver_flags(v) & PV__VER_TABLED) &&
+        !atomic_load_explicit(&v->prev, memory_order_relaxed)) {
+        atomic_store_explicit(&x->frame, 0, memory_order_release);
+        pv__ver_retire(s, v);
+        return size;
+    }
+    return versions_to_stub(s, x, v) ? size : 0;
+}
+
+static uint64_t versions_evict_old(pv__store *s, uint64_t want) {
+    uint64_t freed = 0;
+    for (size_t i = 0; i < s->superseded_count && freed < want; i++) {
+        pv__ver *v = s->superseded[i].ver;
+        if ((pv__ver_flags(v) & PV__VER_RESIDENT) && (pv__ver_flags(v) & PV__VER_STORED)) {
+            pv__xent *x = pv__xlat_find(s, v->page_id);
+            bool pinned = x && atomic_load_explicit(&x->mine, memory_order_relaxed);
+            if (!pinned && versions_to_stub(s, NULL, v)) {
+                freed += pv__ver_bytes(v->raw_slots);
+            }
+        }
+    }
+    return freed;
+}
+
+PV_PRIVATE void pv__ver_evict(pv__store *s, uint64_t want_bytes) {
+    pv_error ignored = PV_ERROR_INIT;
+    pv__mutex_lock(&s->ver_mutex);
+    pv__ver_reclaim(s);
+    uint64_t used = atomic_load_explicit(&s->cache_bytes, memory_order_relaxed);
+    if (used < s->evict_again_at || pv__ver_reserve(s, 1024, &ignored)) {
+        pv__mutex_unlock(&s->ver_mutex);
+        return;
+    }
+    /* Some more than asked, so that not every miss pays for a round. */
+    uint64_t want = want_bytes + s->cache_limit / 64;
+    uint64_t freed = 0, limit = atomic_load_explicit(&s->xlat.limit, memory_order_relaxed);
+    size_t evicted = 0;
+    for (uint64_t step = 0; step < 2 * limit && freed < want && evicted < 1024; step++) {
+        s->clock_hand = s->clock_hand + 1 < limit ? s->clock_hand + 1 : 1;
+        pv__xent *x = pv__xlat_find(s, s->clock_hand);
+        if (!x) { /* no array: nothing up to its end */
+            s->clock_hand |= PV__XLAT_FAN - 1;
+            continue;
+        }
+        size_t got = versions_evict_head(s, x);
+        freed += got;
+        evicted += got != 0;
+    }
+    if (freed < want && evicted < 1024) {
+        freed += versions_evict_old(s, want - freed);
+    }
+    s->evict_again_at = freed < want_bytes ? used + s->cache_limit / 64 : 0;
+    pv__ver_reclaim(s);
+    pv__mutex_unlock(&s->ver_mutex);
+}

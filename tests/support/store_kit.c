@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* store_kit.c - see store_kit.h. The numbers of the layer above (pv__store_root_get) serve as the
+ * list of pages: index 0 counts commits, so that a recovered state tells which commit it is. */
+#include "support/store_kit.h"
+
+#include <stdio.h>
+
+#include "base/checksum.h"
+
+void kit_fill(uint8_t *page, size_t size, uint64_t seed) {
+    /* A third of the blocks, so that deltas, full images and zero tails all occur. */
+    uint8_t *payload = page + PV__PAGE_HEAD;
+    pv__put64(payload, seed);
+    for (size_t at = 8; at + 16 <= size - PV__PAGE_HEAD; at += 16) {
+        uint64_t h = pv__mix64(seed ^ (at / 512) * 0x9E3779B97F4A7C15u);
+        pv__put64(payload + at, h % 3 ? 0 : pv__mix64(h + at));
+    }
+}
+
+bool kit_is(const uint8_t *page, size_t size, uint64_t seed) {
+    static uint8_t want[PV__PAGE_SLOTS_MAX * PV__SLOT_SIZE];
+    memset(want, 0, size);
+    kit_fill(want, size, seed);
+    return memcmp(want + PV__PAGE_HEAD, page + PV__PAGE_HEAD, size - PV__PAGE_HEAD) == 0;
+}
+
+static unsigned kit_slots(test_rng *r) {
+    static const unsigned sizes[] = {1, 1, 1, 2, 2, 4, 16};
+    return sizes[test_rng_below(r, PV_COUNTOF(sizes))];
+}
+
+int kit_mutate(kit_world *w, pv__txn *t, unsigned changes, pv_error *err) {
+    for (unsigned i = 0; i < changes; i++) {
+        kit_page *p = &w->now.pages[test_rng_below(&w->rng, KIT_PAGES_MAX)];
+        uint64_t seed = test_rng_u64(&w->rng);
+        uint8_t *page = NULL;
+        if (p->id == 0) {
+            unsigned slots = kit_slots(&w->rng);
+            PV_TRY(pv__page_new(t, PV__PAGE_COLUMN, slots, 7, (uint32_t)(p - w->now.pages),
+                                &p->id, &page, err));
+            p->slots = slots;
+        } else if (test_rng_below(&w->rng, 4) == 0) {
+            PV_TRY(pv__page_free(t, p->id, err));
+            p->id = 0;
+            continue;
+        } else {
+            PV_TRY(pv__page_write(t, p->id, PV__PAGE_COLUMN, &page, err));
+        }
+        kit_fill(page, pv__page_size(page), seed);
+        p->seed = seed;
+        if (test_rng_below(&w->rng, 8) == 0) {
+            PV_TRY(pv__txn_pause(t, err));
+        }
+    }
+    w->now.commits++;
+    return pv__store_root_set(t, 0, w->now.commits, err);
+}
+
+bool kit_matches(pv__store *s, const kit_state *want, char message[200]) {
+    pv_error err = PV_ERROR_INIT;
+    pv__txn *t = NULL;
+    uint64_t commits = 0;
+    bool good = false;
+    if (pv__txn_begin(s, 0, &t, &err) || pv__store_root_get(t, 0, &commits, &err)) {
+        snprintf(message, 200, "%.190s", err.message);
+        goto done;
+    }
+    if (commits != want->commits) {
+        snprintf(message, 200, "has commit %llu, wanted is %llu", (unsigned long long)commits,
+                 (unsigned long long)want->commits);
+        goto done;
+    }
+    for (size_t i = 0; i < KIT_PAGES_MAX; i++) {
+        const kit_page *p = &want->pages[i];
+        const uint8_t *page = NULL;
+        if (p->id == 0) {
+            continue;
+        }
+        if (pv__page_read(t, p->id, PV__PAGE_COLUMN, &page, &err)) {
+            snprintf(message, 200, "%.190s", err.message);
+            goto done;
+        }
+        if (pv__page_ordinal(page) != i || pv__page_slots(page) != p->slots ||
+            !kit_is(page, pv__page_size(page), p->seed)) {
+            snprintf(message, 200, "page %llu has other content", (unsigned long long)p->id);
+            goto done;
+        }
+        if (pv__txn_pause(t, &err)) {
+            snprintf(message, 200, "%.190s", err.message);
+            goto done;
+        }
+    }
+    good = true;
+done:
+    pv__txn_rollback(t);
+    return good;
+}

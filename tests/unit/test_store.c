@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_store.c - the store through store.h: what is committed is there, at once and after reopening
+ * in every way; what is rolled back or refused is not; snapshots stay as they were. On files of a
+ * memory VFS and on real ones. */
+#include "os/vfs.h"
+#include "sim/sim_vfs.h"
+#include "support/store_kit.h"
+
+static pv__mem t_mem;
+
+static pv__store_opts t_opts(pv_vfs *vfs, const char *path) {
+    pv__store_opts o;
+    memset(&o, 0, sizeof o);
+    o.path = path;
+    o.vfs = vfs;
+    o.mem = &t_mem;
+    o.create = true;
+    o.no_threads = true;
+    o.cache_bytes = 64u << 20;
+    return o;
+}
+
+static void t_open(kit_world *w, pv__store_opts o) {
+    pv_error err = PV_ERROR_INIT;
+    test_assert_ok(pv__store_open(&o, &w->store, &err), &err);
+}
+
+static void t_commit(kit_world *w, unsigned changes) {
+    pv_error err = PV_ERROR_INIT;
+    pv__txn *t = NULL;
+    pv__store_stats st;
+    test_assert_ok(pv__txn_begin(w->store, PV__TXN_WRITE, &t, &err), &err);
+    test_assert_ok(kit_mutate(w, t, changes, &err), &err);
+    test_assert_ok(pv__txn_commit(t, &w->now.lsn, &err), &err);
+    pv__store_stats_get(w->store, &st);
+    w->now.db_sum = st.db_checksum;
+}
+
+static void t_matches(kit_world *w) {
+    char message[200];
+    if (!kit_matches(w->store, &w->now, message)) {
+        fail_msg("%s", message);
+    }
+    uint64_t bad = 0;
+    pv_error err = PV_ERROR_INIT;
+    test_assert_ok(pv__store_check(w->store, true, NULL, NULL, &bad, &err), &err);
+    assert_int_equal(bad, 0);
+}
+
+static void t_close(kit_world *w) {
+    pv_error err = PV_ERROR_INIT;
+    test_assert_ok(pv__store_close(w->store, &err), &err);
+    w->store = NULL;
+}
+
+static void t_world(kit_world *w, uint64_t seed) {
+    memset(w, 0, sizeof *w);
+    test_rng_init(&w->rng, seed);
+}
+
+static void test_store__memory_database_keeps_what_is_committed(void **state) {
+    (void)state;
+    static kit_world w;
+    t_world(&w, 1);
+    test_mem_init(&t_mem);
+    t_open(&w, t_opts(NULL, ":memory:"));
+    for (int i = 0; i < 100; i++) {
+        t_commit(&w, 10);
+        t_matches(&w);
+    }
+    t_close(&w);
+    test_mem_done(&t_mem);
+}
+
+static void test_store__clean_close_leaves_one_file_with_everything(void **state) {
+    (void)state;
+    static kit_world w;
+    t_world(&w, test_seed());
+    test_mem_init(&t_mem);
+    sim *s = sim_new(1);
+    sim_log_enable(s, false);
+    for (int round = 0; round < 30; round++) {
+        t_open(&w, t_opts(sim_vfs(s), "a.pv"));
+        t_matches(&w);
+        for (int i = 0; i < 10; i++) {
+            t_commit(&w, 1 + (unsigned)test_rng_below(&w.rng, 30));
+        }
+        t_matches(&w);
+        if (round % 3 == 0) {
+            pv_error err = PV_ERROR_INIT;
+            test_assert_ok(pv__store_checkpoint(w.store, &err), &err);
+            t_matches(&w);
+            t_commit(&w, 5);
+        }
+        t_close(&w);
+        uint64_t size = 0;
+        assert_true(sim_file_size(s, "a.pv", &size));
+        assert_false(sim_file_size(s, "a.pv-shm", &size));
+        assert_int_equal(sim_calls(s, SIM_ANY, SIM_CLASS_ANY) > 0, 1);
+    }
+    sim_free(s);
+    test_mem_done(&t_mem);
+}
+
+static void test_store__crash_at_any_commit_is_replayed(void **state) {
+    (void)state;
+    static kit_world w;
+    t_world(&w, 3);
+    test_mem_init(&t_mem);
+    sim *s = sim_new(1);
+    for (int round = 0; round < 40; round++) {
+        t_open(&w, t_opts(sim_vfs(s), "a.pv"));
+        t_matches(&w);
+        unsigned commits = (unsigned)test_rng_below(&w.rng, 8);
+        for (unsigned i = 0; i < commits; i++) {
+            t_commit(&w, 1 + (unsigned)test_rng_below(&w.rng, 40));
+        }
+        if (round % 4 == 1) {
+            pv_error err = PV_ERROR_INIT;
+            test_assert_ok(pv__store_checkpoint(w.store, &err), &err);
+            t_commit(&w, 3);
+        }
+        t_matches(&w);
+        sim *after = sim_image(s, sim_op_count(s), SIM_CUT_KEEP_ALL, 1); /* kill -9 */
+        pv__store_abandon(w.store);
+        sim_free(s);
+        s = after;
+    }
+    sim_free(s);
+    test_mem_done(&t_mem);
+}
+
+static void test_store__rollback_leaves_no_trace(void **state) {
+    (void)state;
+    static kit_world w;
+    t_world(&w, 4);
+    test_mem_init(&t_mem);
+    sim *s = sim_new(1);
+    t_open(&w, t_opts(sim_vfs(s), "a.pv"));
+    t_commit(&w, 100);
+    for (int i = 0; i < 50; i++) {
+        pv_error err = PV_ERROR_INIT;
+        pv__txn *t = NULL;
+        pv__store_stats before, after;
+        pv__store_stats_get(w.store, &before);
+        size_t ops = sim_op_count(s);
+        w.saved = w.now;
+        test_assert_ok(pv__txn_begin(w.store, PV__TXN_WRITE, &t, &err), &err);
+        test_assert_ok(kit_mutate(&w, t, 60, &err), &err);
+        pv__txn_rollback(t);
+        w.now = w.saved;
+        pv__store_stats_get(w.store, &after);
+        assert_int_equal(before.db_checksum, after.db_checksum);
+        assert_int_equal(before.lsn, after.lsn);
+        assert_int_equal(ops, sim_op_count(s));
+        t_matches(&w);
+        t_commit(&w, 5);
+    }
+    t_close(&w);
+    sim_free(s);
+    test_mem_done(&t_mem);
+}
+
+static void test_store__a_reader_sees_its_snapshot_for_ever(void **state) {
+    (void)state;
+    static kit_world w;
+    static kit_state seen[20];
+    pv__txn *readers[20];
+    pv_error err = PV_ERROR_INIT;
+    t_world(&w, 5);
+    test_mem_init(&t_mem);
+    sim *s = sim_new(1);
+    sim_log_enable(s, false);
+    t_open(&w, t_opts(sim_vfs(s), "a.pv"));
+    for (int i = 0; i < 20; i++) {
+        t_commit(&w, 50);
+        seen[i] = w.now;
+        test_assert_ok(pv__txn_begin(w.store, 0, &readers[i], &err), &err);
+        if (i % 4 == 3) {
+            test_assert_ok(pv__store_checkpoint(w.store, &err), &err);
+        }
+    }
+    for (int order = 0; order < 20; order++) {
+        int i = (order * 7 + 3) % 20;
+        for (size_t p = 0; p < KIT_PAGES_MAX; p++) {
+            const uint8_t *page = NULL;
+            const kit_page *k = &seen[i].pages[p];
+            if (k->id) {
+                test_assert_ok(pv__page_read(readers[i], k->id, PV__PAGE_COLUMN, &page, &err),
+                               &err);
+                assert_true(kit_is(page, pv__page_size(page), k->seed));
+                test_assert_ok(pv__txn_pause(readers[i], &err), &err);
+            }
+        }
+        pv__txn_rollback(readers[i]);
+        t_commit(&w, 20);
+        test_assert_ok(pv__store_checkpoint(w.store, &err), &err);
+    }
+    t_matches(&w);
+    t_close(&w);
+    sim_free(s);
+    test_mem_done(&t_mem);
+}
+
+static void test_store__small_cache_evicts_and_spills(void **state) {
+    (void)state;
+    static kit_world w;
+    pv_error err = PV_ERROR_INIT;
+    t_world(&w, 6);
+    test_mem_init(&t_mem);
+    sim *s = sim_new(1);
+    sim_log_enable(s, false);
+    pv__store_opts o = t_opts(sim_vfs(s), "a.pv");
+    o.cache_bytes = 700 * 1024;
+    o.checkpoint_bytes = 1 << 20;
+    for (int round = 0; round < 10; round++) {
+        t_open(&w, o);
+        for (int i = 0; i < 20; i++) {
+            t_commit(&w, i % 5 ? 10 : 250);
+            if (i % 7 == 0) {
+                t_matches(&w);
+            }
+            if (i % 3 == 0) {
+                pv__txn *t = NULL;
+                w.saved = w.now;
+                test_assert_ok(pv__txn_begin(w.store, PV__TXN_WRITE, &t, &err), &err);
+                test_assert_ok(kit_mutate(&w, t, 200, &err), &err);
+                pv__txn_rollback(t);
+                w.now = w.saved;
+            }
+        }
+        t_matches(&w);
+        if (round % 2) {
+            t_close(&w);
+        } else {
+            pv__store_abandon(w.store); /* locks of the sim go with its files */
+        }
+    }
+    t_open(&w, o);
+    t_matches(&w);
+    t_close(&w);
+    sim_free(s);
+    test_mem_done(&t_mem);
+}
+
+static void test_store__real_files(void **state) {
+    (void)state;
+    static kit_world w;
+    test_dir d;
+    char path[600];
+    pv_error err = PV_ERROR_INIT;
+    pv__store *second = NULL;
+    t_world(&w, 7);
+    test_mem_init(&t_mem);
+    test_dir_init(&d);
+    test_dir_file(&d, "a.pv", path, sizeof path);
+    pv__store_opts o = t_opts(NULL, path);
+    for (int round = 0; round < 4; round++) {
+        t_open(&w, o);
+        t_matches(&w);
+        for (int i = 0; i < 10; i++) {
+            t_commit(&w, 30);
+        }
+        test_assert_rc(pv__store_open(&o, &second, &err), PV_ERR_BUSY, &err);
+        assert_non_null(strstr(err.message, "process"));
+        if (round % 2) {
+            t_close(&w);
+        } else {
+            pv__store_abandon(w.store);
+        }
+    }
+    test_dir_done(&d);
+    test_mem_done(&t_mem);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_store__memory_database_keeps_what_is_committed),
+        cmocka_unit_test(test_store__clean_close_leaves_one_file_with_everything),
+        cmocka_unit_test(test_store__crash_at_any_commit_is_replayed),
+        cmocka_unit_test(test_store__rollback_leaves_no_trace),
+        cmocka_unit_test(test_store__a_reader_sees_its_snapshot_for_ever),
+        cmocka_unit_test(test_store__small_cache_evicts_and_spills),
+        cmocka_unit_test(test_store__real_files),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
