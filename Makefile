@@ -175,7 +175,7 @@ fake:
 		LAYERS='base os tree' TESTS='$(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/test_tree*.c))' \
 		test
 
-# The same unit tests in one translation unit with pv.c: support and sim are included too, because
+# The same unit tests in one translation unit with pv.c: what helps a test is included too, because
 # every internal function is static there.
 amalgamation: $(AMALGAMATION)
 $(AMALGAMATION): amalgamation/gen.py lib/sources.txt $(LIB_ALL:%=lib/%) $(wildcard lib/*/*.h) \
@@ -184,7 +184,8 @@ $(AMALGAMATION): amalgamation/gen.py lib/sources.txt $(LIB_ALL:%=lib/%) $(wildca
 
 $(BUILD)/pv-tests/%: tests/unit/%.c $(AMALGAMATION) $(SUPPORT_SRC) $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(COMPILE) -Iinclude -Ilib -Itests -include $(AMALGAMATION) $(SUPPORT_SRC:%=-include %) $< \
+	$(COMPILE) -Iinclude -Ilib -Itests -include $(AMALGAMATION) \
+		$(addprefix -include ,$(shell $(PYTHON) tools/test_helpers.py $<)) $< \
 		-o $@ $(PV_LDFLAGS) $(LDFLAGS) -lcmocka $(PV_LIBS)
 test-pv: $(PV_UNIT)
 	$(RUN_TESTS) --timeout 120 $(PV_UNIT)

@@ -195,8 +195,8 @@ typedef struct pv_open_opts {
     uint32_t threads;              /* 0: the library chooses; 1: none but the caller's */
     uint32_t busy_timeout_ms;      /* wait for another writer; 0: 5000 (see PV_OPEN_NOWAIT) */
     int32_t log_level;             /* PV_LOG_; 0: PV_LOG_WARN */
-    uint64_t cache_bytes;          /* page cache; 0: a quarter of the memory, 64 MiB to 4 GiB */
-    uint64_t memory_limit_bytes;   /* all memory of the handle beside the cache; 0: no limit */
+    uint64_t cache_bytes;          /* page cache; 0: the library chooses, by the memory there is */
+    uint64_t memory_limit_bytes;   /* all memory of the handle, cache included; 0: none */
     uint64_t checkpoint_bytes;     /* log size that starts a checkpoint; 0: the library chooses */
     const pv_allocator *allocator; /* copied; NULL: the C library */
     pv_vfs *vfs;                   /* NULL: the system's files */
@@ -736,11 +736,11 @@ typedef struct pv_stats {
     uint64_t db_checksum;    /* of all pages at lsn; equal contents give equal numbers */
     uint64_t file_bytes;     /* size of the database file */
     uint64_t log_bytes;      /* size of its log */
-    uint64_t pages;          /* in use */
+    uint64_t pages;          /* numbered so far, free ones among them */
     uint64_t free_bytes;     /* inside the file, to be used again */
     uint64_t cache_bytes;    /* page cache in use */
     uint64_t cache_limit;    /* and its bound */
-    uint64_t memory_bytes;   /* all other memory of the handle */
+    uint64_t memory_bytes;   /* all memory of the handle */
     uint64_t memory_peak;    /* its highest value so far */
     uint64_t page_hits;      /* page reads answered by the cache */
     uint64_t page_misses;    /* and by the file */

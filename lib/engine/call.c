@@ -128,9 +128,8 @@ int pv__txn_close(pv_txn *t, bool commit, uint64_t *out_lsn, pv_error *err) {
     int rc = pv__db_enter(db, err);
     const bool inside = rc == 0;
     if (!inside) {
-        if (pv__db_forked(db)) { /* the parent's transaction is only forgotten */
+        if (pv__db_forked(db)) { /* the parent's transaction is only forgotten, see db_end_txns */
             pv__iter_detach_all(t);
-            pv__txn_rollback(t->txn);
         } else { /* pv_close has ended it, or is about to */
             pv__db_wait_ended(db);
         }

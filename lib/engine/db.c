@@ -107,6 +107,9 @@ static int db_check_opts(const char *path, const pv_open_opts *o, pv_error *err)
         return pv__err(err, PV_ERR_LIMIT, "%u threads are asked for, at most %u are allowed",
                        (unsigned)o->threads, DB_THREADS_MAX);
     }
+    if (o->memory_limit_bytes && o->cache_bytes > o->memory_limit_bytes) {
+        return pv__err(err, PV_ERR_MISUSE, "cache_bytes is more than memory_limit_bytes");
+    }
     if (o->log_level < 0 || o->log_level > PV_LOG_DEBUG) {
         return pv__err(err, PV_ERR_UNSUPPORTED, "unknown log level %d", (int)o->log_level);
     }
@@ -125,7 +128,8 @@ static int db_open_store(pv_db *db, const char *path, const pv_open_opts *o, pv_
         .log = &db->log,
         .readonly = (o->flags & PV_OPEN_READONLY) != 0,
         .create = !(o->flags & (PV_OPEN_READONLY | PV_OPEN_NOCREATE)),
-        .cache_bytes = o->cache_bytes,
+        /* A limit for everything must leave room beside the cache. */
+        .cache_bytes = o->cache_bytes ? o->cache_bytes : o->memory_limit_bytes / 2,
         .checkpoint_bytes = o->checkpoint_bytes,
         .busy_timeout_ms = o->flags & PV_OPEN_NOWAIT ? 0
                            : o->busy_timeout_ms      ? o->busy_timeout_ms
@@ -217,7 +221,11 @@ int pv__db_unref(pv_db *db, bool pin, pv_error *err) {
         if (!forked) {
             pv__mutex_unlock(&db->mutex);
         }
-        rc = store ? pv__store_close(store, err) : 0;
+        if (forked) {
+            pv__store_abandon(store);
+        } else if (store) {
+            rc = pv__store_close(store, err);
+        }
     }
     if (!forked) {
         pv__mutex_lock(&db->mutex);
@@ -233,11 +241,14 @@ int pv__db_unref(pv_db *db, bool pin, pv_error *err) {
 }
 
 /* Transactions are ended here, not by pv_txn_rollback, whose handle stays with its owner. E2: no
- * call is inside, so nobody uses them. */
+ * call is inside, so nobody uses them. In a forked child the store's half of a transaction is left
+ * alone: it hangs in lists whose locks another thread of the parent may have held. */
 static void db_end_txns(pv_db *db) {
     for (pv_txn *t = db->txns; t; t = t->next) {
         pv__iter_detach_all(t);
-        pv__txn_rollback(t->txn);
+        if (!pv__db_forked(db)) {
+            pv__txn_rollback(t->txn);
+        }
         t->txn = NULL;
     }
     atomic_store_explicit(&db->writer, 0, memory_order_relaxed);

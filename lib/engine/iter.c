@@ -208,7 +208,9 @@ void pv__iter_free(pv_iter *it) {
     if (own) {
         pv__txn *txn = it->txn;
         iter_drop(it);
-        pv__txn_rollback(txn);
+        if (!pv__db_forked(db)) {
+            pv__txn_rollback(txn);
+        }
     } else if (pv__db_forked(db)) {
         if (it->txn) {
             iter_unlink(it);
@@ -224,7 +226,11 @@ void pv__iter_free(pv_iter *it) {
         pv__db_wait_ended(db); /* pv_close detaches it */
     }
     iter_release(it);
-    (void)pv__db_unref(db, own, NULL);
+    pv_error err = PV_ERROR_INIT;
+    const pv__logger log = db->log; /* db may be gone afterwards */
+    if (pv__db_unref(db, own, &err) != 0) {
+        pv__log(&log, PV_LOG_ERROR, "store", "deferred close: %s", err.message);
+    }
 }
 
 /* ---- steps ------------------------------------------------------------------------------- */

@@ -129,7 +129,7 @@ static int ckpt_write_pages(checkpoint *c, pv_error *err) {
                 pv__pageio_encode(s, p->page_id, pv__ver_page(p->ver), c->scratch, &p->pte);
             unsigned slots = p->pte.slots;
             p->pte.slots = 0; /* until there is something to free */
-            PV_TRY(pv__slots_alloc(s, slots, &p->pte.slot, err));
+            PV_TRY(pv__space_alloc(s, slots, &p->pte.slot, err));
             p->pte.slots = (uint8_t)slots;
             p->written = true;
             PV_TRY(pv__vfs_write(s->vfs, s->file, p->pte.slot * PV__SLOT_SIZE, bytes,
@@ -162,7 +162,7 @@ static int ckpt_flip(checkpoint *c, const pv__table_change *t, pv_error *err) {
     next.root = t->root;
     next.height = t->height;
     next.epoch = s->log.epoch;
-    next.file_slots = s->slots.count;
+    next.file_slots = s->space.count;
     if (s->codec) {
         next.incompat |= PV__FEATURE_INCOMPAT_ZSTD;
     }
@@ -197,7 +197,7 @@ static void ckpt_settle(checkpoint *c) {
             }
         }
         if (p->old.slots && p->old.slot != p->pte.slot) {
-            pv__slots_free_later(s, p->old.slot, p->old.slots, seen_from, c->lsn);
+            pv__space_free_later(s, p->old.slot, p->old.slots, seen_from, c->lsn);
         }
         if (v && !p->freed) {
             if (p->written) {
@@ -220,7 +220,7 @@ static void ckpt_undo(checkpoint *c, bool free_slots) {
     pv__store *s = c->s;
     for (size_t i = 0; i < c->page_count && free_slots; i++) {
         if (c->pages[i].written) {
-            pv__slots_free_now(s, c->pages[i].pte.slot, c->pages[i].pte.slots);
+            pv__space_free_now(s, c->pages[i].pte.slot, c->pages[i].pte.slots);
         }
     }
     pv_error ignored = PV_ERROR_INIT;
@@ -253,14 +253,14 @@ static void ckpt_undo(checkpoint *c, bool free_slots) {
 static int ckpt_work(checkpoint *c, pv_error *err) {
     pv__store *s = c->s;
     pv__table_change t;
-    pv__slots_reap(s);
+    pv__space_reap(s);
     PV_TRY(ckpt_gather(c, err));
     PV_TRY(ckpt_write_pages(c, err));
     PV_TRY(pv__table_change_begin(s, &t, err));
     int rc = ckpt_table(c, &t, err);
     if (!rc) {
         pv__mutex_lock(&s->ver_mutex);
-        rc = pv__slots_reserve_dead(s, c->page_count + t.nodes.count, err);
+        rc = pv__space_reserve_dead(s, c->page_count + t.nodes.count, err);
         pv__mutex_unlock(&s->ver_mutex);
     }
     if (!rc) {
@@ -328,7 +328,7 @@ PV_PRIVATE int pv__checkpoint_final(pv__store *s, pv_error *err) {
         next.sequence++;
         next.flags &= ~PV__SUPER_FLAG_LOG;
         next.epoch = s->log.epoch;
-        next.file_slots = s->slots.ready ? s->slots.count : next.file_slots;
+        next.file_slots = s->space.ready ? s->space.count : next.file_slots;
         PV_TRY(pv__super_write(s, &next, err));
         s->super = next;
     }

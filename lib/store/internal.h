@@ -15,7 +15,7 @@
  *   20 writer         (flag + mutex + condition) the one write transaction
  *   30 stripe[]       one miss per page: held during that page's read from disk
  *   40 table_mutex    page table nodes; held while a node is read
- *   50 slots_mutex    slot bitmap
+ *   50 space_mutex    slot bitmap
  *   60 ver_mutex      chains, publish, sweep, eviction, dirty list, dead slots; never across I/O
  *   70 log.mutex      batch, durable and visible LSN; released during write and sync
  * Readers that hit take none of them. */
@@ -151,22 +151,22 @@ typedef struct pv__wal {
 
 /* ---- slots, table -------------------------------------------------------------------------- */
 
-typedef struct pv__dead_slots {
+typedef struct pv__dead_space {
     uint64_t slot, seen_from, death; /* snapshots in [seen_from, death) may still read them */
     uint32_t count;
-} pv__dead_slots;
+} pv__dead_space;
 
-typedef struct pv__slots {
+typedef struct pv__space {
     uint64_t *used;    /* one bit a slot; NULL until first needed */
     uint64_t count;    /* bits in use: the file's length in slots */
     size_t words;      /* allocated */
     uint64_t free, cursor;
     uint64_t fail_at[PV__PAGE_SLOTS_MAX + 1]; /* value of `frees` when this size last failed */
     uint64_t frees;
-    pv__dead_slots *dead;
+    pv__dead_space *dead;
     size_t dead_count, dead_cap;
     bool ready;
-} pv__slots;
+} pv__space;
 
 typedef struct pv__table {
     pv__map nodes; /* level << 56 | index -> address of a node */
@@ -215,7 +215,7 @@ struct pv__store {
     bool older_valid;
 
     _Atomic int failed;   /* code of a failed sync: writes are refused (S8) */
-    pv__mutex ckpt_mutex, table_mutex, slots_mutex, ver_mutex;
+    pv__mutex ckpt_mutex, table_mutex, space_mutex, ver_mutex;
 #define PV__STRIPES 64u
     pv__mutex stripe[PV__STRIPES];
     pv__mutex writer_mutex;
@@ -239,7 +239,7 @@ struct pv__store {
     _Atomic uint64_t hits, misses;
 
     pv__wal log;
-    pv__slots slots;
+    pv__space space;
     pv__table table;
     uint64_t db_sum;      /* after the last published commit; ver_mutex */
     uint64_t commits;     /* number of the last published commit; ver_mutex */
@@ -326,18 +326,18 @@ PV_PRIVATE void pv__delta_encode(pv__buf *body, uint64_t page_id, const uint8_t 
 PV_PRIVATE int pv__delta_apply(pv__reader *r, uint64_t page_id, uint8_t *page, size_t size,
                                uint64_t stamp, uint64_t *io_sum, pv_error *err);
 
-/* ---- slots.c ------------------------------------------------------------------------------- */
-PV_PRIVATE int pv__slots_alloc(pv__store *s, unsigned count, uint64_t *out_slot, pv_error *err);
-PV_PRIVATE void pv__slots_free_now(pv__store *s, uint64_t slot, unsigned count); /* never used */
+/* ---- space.c ------------------------------------------------------------------------------- */
+PV_PRIVATE int pv__space_alloc(pv__store *s, unsigned count, uint64_t *out_slot, pv_error *err);
+PV_PRIVATE void pv__space_free_now(pv__store *s, uint64_t slot, unsigned count); /* never used */
 /* The dead list is guarded by ver_mutex. */
-PV_PRIVATE int pv__slots_reserve_dead(pv__store *s, size_t more, pv_error *err);
-PV_PRIVATE void pv__slots_free_later(pv__store *s, uint64_t slot, unsigned count,
+PV_PRIVATE int pv__space_reserve_dead(pv__store *s, size_t more, pv_error *err);
+PV_PRIVATE void pv__space_free_later(pv__store *s, uint64_t slot, unsigned count,
                                      uint64_t seen_from, uint64_t death); /* reserved before */
-PV_PRIVATE void pv__slots_reap(pv__store *s); /* dead slots that nobody can need: free again */
-PV_PRIVATE int pv__slots_mark(pv__store *s, uint64_t slot, unsigned count, bool *out_twice,
+PV_PRIVATE void pv__space_reap(pv__store *s); /* dead slots that nobody can need: free again */
+PV_PRIVATE int pv__space_mark(pv__store *s, uint64_t slot, unsigned count, bool *out_twice,
                               pv_error *err);
-PV_PRIVATE int pv__slots_prepare(pv__store *s, pv_error *err);
-PV_PRIVATE void pv__slots_done(pv__store *s);
+PV_PRIVATE int pv__space_prepare(pv__store *s, pv_error *err);
+PV_PRIVATE void pv__space_done(pv__store *s);
 
 /* ---- table.c ------------------------------------------------------------------------------- */
 PV_PRIVATE int pv__table_lookup(pv__store *s, uint64_t page_id, pv__pte *out, pv_error *err);

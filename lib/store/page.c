@@ -183,7 +183,7 @@ static int page_copy(pv__txn *t, pv__xent *x, uint64_t page_id, pv__ver **out, p
 static void page_unstore(pv__txn *t, pv__ver *v) {
     uint32_t flags = pv__ver_flags(v);
     if (flags & PV__VER_STORED) {
-        pv__slots_free_now(t->store, v->pte.slot, v->pte.slots);
+        pv__space_free_now(t->store, v->pte.slot, v->pte.slots);
         pv__ver_set(v, flags & ~PV__VER_STORED);
     }
 }

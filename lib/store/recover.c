@@ -75,8 +75,8 @@ static void recover_set(pv__store *s, pv__xent *x, pv__ver *v, uint64_t stamp) {
 static int recover_keep_slots(pv__store *s, pv__xent *x, uint64_t stamp, pv_error *err) {
     pv__ver *v = pv__frame_ver(atomic_load_explicit(&x->frame, memory_order_relaxed));
     if (v && (pv__ver_flags(v) & (PV__VER_STORED | PV__VER_TABLED)) == PV__VER_STORED) {
-        PV_TRY(pv__slots_reserve_dead(s, 1, err));
-        pv__slots_free_later(s, v->pte.slot, v->pte.slots, v->lsn, stamp + 1);
+        PV_TRY(pv__space_reserve_dead(s, 1, err));
+        pv__space_free_later(s, v->pte.slot, v->pte.slots, v->lsn, stamp + 1);
     }
     return PV_OK;
 }

@@ -50,7 +50,7 @@ static void store_free(pv__store *s) {
     pv__alloc_free(s->mem, s->retired, s->retired_cap * sizeof *s->retired);
     pv__alloc_free(s->mem, s->superseded, s->superseded_cap * sizeof *s->superseded);
     pv__alloc_free(s->mem, s->dirty, s->dirty_cap * sizeof *s->dirty);
-    pv__slots_done(s);
+    pv__space_done(s);
     pv__table_done(s);
     pv__log_done(s);
     pv__alloc_free(s->mem, s->path, s->path_size);
@@ -59,7 +59,7 @@ static void store_free(pv__store *s) {
     pv__alloc_free(s->mem, s->shm_path, s->path_size);
     pv__mutex_done(&s->ckpt_mutex);
     pv__mutex_done(&s->table_mutex);
-    pv__mutex_done(&s->slots_mutex);
+    pv__mutex_done(&s->space_mutex);
     pv__mutex_done(&s->ver_mutex);
     pv__mutex_done(&s->writer_mutex);
     pv__mutex_done(&s->worker_mutex);
@@ -74,7 +74,7 @@ static void store_free(pv__store *s) {
 static int store_init_locks(pv__store *s, pv_error *err) {
     PV_TRY(pv__mutex_init(&s->ckpt_mutex, err));
     PV_TRY(pv__mutex_init(&s->table_mutex, err));
-    PV_TRY(pv__mutex_init(&s->slots_mutex, err));
+    PV_TRY(pv__mutex_init(&s->space_mutex, err));
     PV_TRY(pv__mutex_init(&s->ver_mutex, err));
     PV_TRY(pv__mutex_init(&s->writer_mutex, err));
     PV_TRY(pv__mutex_init(&s->worker_mutex, err));
@@ -262,13 +262,13 @@ PV_PRIVATE int pv__store_open(const pv__store_opts *o, pv__store **out_store, pv
 
 /* After the final root only what it reaches is needed: give the free end of the file back. */
 static void store_shorten(pv__store *s) {
-    pv__slots *a = &s->slots;
+    pv__space *a = &s->space;
     pv_error ignored = PV_ERROR_INIT;
     if (!a->ready) {
         return;
     }
     s->older_valid = false;
-    pv__slots_reap(s);
+    pv__space_reap(s);
     while (a->count > 1 && !(a->used[(a->count - 1) / 64] >> ((a->count - 1) % 64) & 1)) {
         a->count--;
     }
@@ -335,7 +335,7 @@ PV_PRIVATE void pv__store_stats_get(pv__store *s, pv__store_stats *out) {
         s->vfs->size(s->vfs, s->file, &out->file_bytes, &ignored);
     }
     out->page_count = atomic_load(&s->xlat.limit) ? atomic_load(&s->xlat.limit) - 1 : 0;
-    out->free_slots = s->slots.free;
+    out->free_slots = s->space.free;
     out->cache_bytes = atomic_load(&s->cache_bytes);
     out->cache_limit = s->cache_limit;
     out->versions = atomic_load(&s->versions);

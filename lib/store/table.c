@@ -171,7 +171,7 @@ static int table_store_node(pv__store *s, pv__table_change *c, uint32_t level, u
                             pv__node *n, uint64_t lsn, pv_error *err) {
     uint64_t slot = 0;
     pv__put64(n->bytes + PV__HEAD_STAMP, lsn);
-    PV_TRY(pv__slots_alloc(s, 1, &slot, err));
+    PV_TRY(pv__space_alloc(s, 1, &slot, err));
     (void)pv__pageio_encode(s, TABLE_KEY(level, index), n->bytes, NULL, &n->pte);
     n->pte.slot = slot;
     n->pte.birth = lsn;
@@ -218,7 +218,7 @@ PV_PRIVATE int pv__table_change_install(pv__store *s, pv__table_change *c, uint6
             old->pte = ((pv__node *)(uintptr_t)value)->pte;
             pv__alloc_free(s->mem, (void *)(uintptr_t)value, sizeof(pv__node));
             pv__mutex_lock(&s->ver_mutex);
-            pv__slots_free_later(s, was.slot, was.slots, lsn, lsn);
+            pv__space_free_later(s, was.slot, was.slots, lsn, lsn);
             pv__mutex_unlock(&s->ver_mutex);
         } else if (!rc) {
             rc = pv__map_put(&s->table.nodes, key, value, err);
@@ -243,7 +243,7 @@ PV_PRIVATE void pv__table_change_drop(pv__store *s, pv__table_change *c, bool fr
     while (pv__map_next(&c->nodes, &pos, &key, &value)) {
         pv__node *n = (pv__node *)(uintptr_t)value;
         if (free_slots && n->pte.slots) {
-            pv__slots_free_now(s, n->pte.slot, n->pte.slots);
+            pv__space_free_now(s, n->pte.slot, n->pte.slots);
         }
         pv__alloc_free(s->mem, n, sizeof *n);
     }

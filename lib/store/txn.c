@@ -107,7 +107,7 @@ static void txn_discard(pv__txn *t) {
             atomic_store_explicit(&x->mine, NULL, memory_order_relaxed);
             pv__mutex_unlock(&s->ver_mutex);
             if (pv__ver_flags(v) & PV__VER_STORED) {
-                pv__slots_free_now(s, v->pte.slot, v->pte.slots);
+                pv__space_free_now(s, v->pte.slot, v->pte.slots);
             }
             pv__ver_free(s, v);
         }
@@ -159,11 +159,11 @@ static int txn_store_version(pv__txn *t, pv__xent *x, pv__ver *v, uint8_t *scrat
     }
     w->new_sum =
         pv__sum_page(v->page_id, pv__ver_page(v), (size_t)v->raw_slots * PV__SLOT_SIZE);
-    PV_TRY(pv__slots_alloc(s, pte.slots, &pte.slot, err));
+    PV_TRY(pv__space_alloc(s, pte.slots, &pte.slot, err));
     int rc = pv__vfs_write(s->vfs, s->file, pte.slot * PV__SLOT_SIZE, bytes,
                            (size_t)pte.slots * PV__SLOT_SIZE, err);
     if (rc) {
-        pv__slots_free_now(s, pte.slot, pte.slots);
+        pv__space_free_now(s, pte.slot, pte.slots);
         return rc;
     }
     v->pte = pte;

@@ -250,10 +250,10 @@ static bool versions_give_slots(pv__store *s, const pv__ver *v) {
         return true;
     }
     pv_error ignored = PV_ERROR_INIT;
-    if (pv__slots_reserve_dead(s, 1, &ignored)) {
+    if (pv__space_reserve_dead(s, 1, &ignored)) {
         return false;
     }
-    pv__slots_free_later(s, v->pte.slot, v->pte.slots, v->lsn, v->newer->lsn);
+    pv__space_free_later(s, v->pte.slot, v->pte.slots, v->lsn, v->newer->lsn);
     return true;
 }
 

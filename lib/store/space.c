@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* slots.c - which 4 KiB slots of the file are in use. The bitmap is derived: it is made when first
+/* space.c - which 4 KiB slots of the file are in use. The bitmap is derived: it is made when first
  * needed, from the two retained roots and the slots that log records name (S3), and kept in memory.
  *
  *   free --alloc--> used --replaced at checkpoint d--> dead [seen_from, d) --reap--> free
@@ -8,15 +8,15 @@
  * neither a root nor a record that needs it) and no live snapshot lies in [seen_from, d). */
 #include "store/internal.h"
 
-#define SLOTS_GROW_WORDS 1024u /* 256 MiB of file */
+#define SPACE_GROW_WORDS 1024u /* 256 MiB of file */
 
-static bool slots_get(const pv__slots *a, uint64_t slot) {
+static bool space_get(const pv__space *a, uint64_t slot) {
     return a->used[slot / 64] >> (slot % 64) & 1;
 }
 
 /* Room in the bitmap for `count` slots. */
-static int slots_grow(pv__store *s, uint64_t count, pv_error *err) {
-    pv__slots *a = &s->slots;
+static int space_grow(pv__store *s, uint64_t count, pv_error *err) {
+    pv__space *a = &s->space;
     if (count >= (uint64_t)1 << 40) {
         return pv__err(err, PV_ERR_LIMIT, "the file would grow beyond 4 PiB");
     }
@@ -24,7 +24,7 @@ static int slots_grow(pv__store *s, uint64_t count, pv_error *err) {
     if (words <= a->words) {
         return PV_OK;
     }
-    words = PV_ALIGN_UP(PV_MAX(words, a->words + a->words / 2), (size_t)SLOTS_GROW_WORDS);
+    words = PV_ALIGN_UP(PV_MAX(words, a->words + a->words / 2), (size_t)SPACE_GROW_WORDS);
     uint64_t *used = pv__alloc_realloc(s->mem, a->used, a->words * 8, words * 8);
     if (!used) {
         return pv__err_nomem(err, words * 8);
@@ -35,13 +35,13 @@ static int slots_grow(pv__store *s, uint64_t count, pv_error *err) {
     return PV_OK;
 }
 
-PV_PRIVATE int pv__slots_mark(pv__store *s, uint64_t slot, unsigned count, bool *out_twice,
+PV_PRIVATE int pv__space_mark(pv__store *s, uint64_t slot, unsigned count, bool *out_twice,
                               pv_error *err) {
-    pv__slots *a = &s->slots;
+    pv__space *a = &s->space;
     bool twice = false;
-    PV_TRY(slots_grow(s, slot + count, err));
+    PV_TRY(space_grow(s, slot + count, err));
     for (uint64_t i = slot; i < slot + count; i++) {
-        twice |= slots_get(a, i);
+        twice |= space_get(a, i);
         a->used[i / 64] |= (uint64_t)1 << (i % 64);
     }
     a->count = PV_MAX(a->count, slot + count);
@@ -51,14 +51,14 @@ PV_PRIVATE int pv__slots_mark(pv__store *s, uint64_t slot, unsigned count, bool 
     return PV_OK;
 }
 
-static int slots_mark_visit(void *ctx, int level, uint64_t id, const pv__pte *pte, pv_error *err) {
+static int space_mark_visit(void *ctx, int level, uint64_t id, const pv__pte *pte, pv_error *err) {
     (void)level;
     (void)id;
-    return pv__slots_mark(ctx, pte->slot, pte->slots, NULL, err);
+    return pv__space_mark(ctx, pte->slot, pte->slots, NULL, err);
 }
 
 /* Slots that replayed records refer to and no root knows yet. */
-static int slots_mark_stored(pv__store *s, pv_error *err) {
+static int space_mark_stored(pv__store *s, pv_error *err) {
     uint64_t limit = atomic_load_explicit(&s->xlat.limit, memory_order_relaxed);
     int rc = PV_OK;
     pv__mutex_lock(&s->ver_mutex);
@@ -67,29 +67,29 @@ static int slots_mark_stored(pv__store *s, pv_error *err) {
         pv__ver *v = x ? pv__frame_ver(atomic_load_explicit(&x->frame, memory_order_acquire)) : NULL;
         for (; v && !rc; v = atomic_load_explicit(&v->prev, memory_order_acquire)) {
             if (pv__ver_flags(v) & PV__VER_STORED) {
-                rc = pv__slots_mark(s, v->pte.slot, v->pte.slots, NULL, err);
+                rc = pv__space_mark(s, v->pte.slot, v->pte.slots, NULL, err);
             }
         }
     }
-    for (size_t i = 0; i < s->slots.dead_count && !rc; i++) { /* replaced in replay: recover.c */
-        rc = pv__slots_mark(s, s->slots.dead[i].slot, s->slots.dead[i].count, NULL, err);
+    for (size_t i = 0; i < s->space.dead_count && !rc; i++) { /* replaced in replay: recover.c */
+        rc = pv__space_mark(s, s->space.dead[i].slot, s->space.dead[i].count, NULL, err);
     }
     pv__mutex_unlock(&s->ver_mutex);
     return rc;
 }
 
-PV_PRIVATE int pv__slots_prepare(pv__store *s, pv_error *err) {
-    pv__slots *a = &s->slots;
+PV_PRIVATE int pv__space_prepare(pv__store *s, pv_error *err) {
+    pv__space *a = &s->space;
     if (a->ready) {
         return PV_OK;
     }
-    PV_TRY(pv__slots_mark(s, PV__SUPER_SLOT_A, 2, NULL, err));
-    PV_TRY(pv__slots_mark(s, PV__SUPER_SLOT_A + PV__SUPER_MIRROR, 2, NULL, err));
-    PV_TRY(pv__table_walk(s, &s->super.root, s->super.height, NULL, 0, slots_mark_visit, s, err));
+    PV_TRY(pv__space_mark(s, PV__SUPER_SLOT_A, 2, NULL, err));
+    PV_TRY(pv__space_mark(s, PV__SUPER_SLOT_A + PV__SUPER_MIRROR, 2, NULL, err));
+    PV_TRY(pv__table_walk(s, &s->super.root, s->super.height, NULL, 0, space_mark_visit, s, err));
     if (s->older_valid) {
         pv_error lost = PV_ERROR_INIT;
         int rc = pv__table_walk(s, &s->older_root, s->older_height, &s->super.root,
-                                s->super.height, slots_mark_visit, s, &lost);
+                                s->super.height, space_mark_visit, s, &lost);
         if (rc == PV_ERR_CORRUPT) { /* then it is no fallback, and need not be kept */
             pv__log(&s->log_to, PV_LOG_WARN, "store", "older root: %s", lost.message);
             s->older_valid = false;
@@ -97,7 +97,7 @@ PV_PRIVATE int pv__slots_prepare(pv__store *s, pv_error *err) {
             return pv__err(err, rc, "%s", lost.message);
         }
     }
-    PV_TRY(slots_mark_stored(s, err));
+    PV_TRY(space_mark_stored(s, err));
     for (uint64_t i = 0; i < a->words; i++) {
         a->free += 64 - (uint64_t)__builtin_popcountll(a->used[i]);
     }
@@ -108,7 +108,7 @@ PV_PRIVATE int pv__slots_prepare(pv__store *s, pv_error *err) {
 }
 
 /* First run of `count` free slots in [from, to), or UINT64_MAX. */
-static uint64_t slots_find(const pv__slots *a, uint64_t from, uint64_t to, unsigned count) {
+static uint64_t space_find(const pv__space *a, uint64_t from, uint64_t to, unsigned count) {
     unsigned run = 0;
     for (uint64_t i = from; i < to;) {
         if (i % 64 == 0 && a->used[i / 64] == UINT64_MAX) {
@@ -116,7 +116,7 @@ static uint64_t slots_find(const pv__slots *a, uint64_t from, uint64_t to, unsig
             i += 64;
             continue;
         }
-        if (slots_get(a, i)) {
+        if (space_get(a, i)) {
             run = 0;
         } else if (++run == count) {
             return i + 1 - count;
@@ -126,14 +126,14 @@ static uint64_t slots_find(const pv__slots *a, uint64_t from, uint64_t to, unsig
     return UINT64_MAX;
 }
 
-static int slots_take(pv__store *s, unsigned count, uint64_t *out_slot, pv_error *err) {
-    pv__slots *a = &s->slots;
+static int space_take(pv__store *s, unsigned count, uint64_t *out_slot, pv_error *err) {
+    pv__space *a = &s->space;
     uint64_t at = UINT64_MAX;
-    PV_TRY(pv__slots_prepare(s, err));
+    PV_TRY(pv__space_prepare(s, err));
     if (a->free >= count && a->fail_at[count] != a->frees + 1) {
-        at = slots_find(a, a->cursor, a->count, count);
+        at = space_find(a, a->cursor, a->count, count);
         if (at == UINT64_MAX) {
-            at = slots_find(a, 2, a->count, count);
+            at = space_find(a, 2, a->count, count);
         }
         if (at == UINT64_MAX) {
             a->fail_at[count] = a->frees + 1;
@@ -141,29 +141,29 @@ static int slots_take(pv__store *s, unsigned count, uint64_t *out_slot, pv_error
     }
     if (at == UINT64_MAX) { /* at the end of the file, joined with a free tail */
         at = a->count;
-        while (at > 2 && !slots_get(a, at - 1)) {
+        while (at > 2 && !space_get(a, at - 1)) {
             at--;
         }
-        PV_TRY(slots_grow(s, at + count, err));
+        PV_TRY(space_grow(s, at + count, err));
         a->free += at + count - PV_MAX(a->count, at);
         a->count = PV_MAX(a->count, at + count);
     } else {
         a->cursor = at + count;
     }
-    PV_TRY(pv__slots_mark(s, at, count, NULL, err));
+    PV_TRY(pv__space_mark(s, at, count, NULL, err));
     a->free -= count;
     *out_slot = at;
     return PV_OK;
 }
 
-PV_PRIVATE int pv__slots_alloc(pv__store *s, unsigned count, uint64_t *out_slot, pv_error *err) {
-    pv__mutex_lock(&s->slots_mutex);
-    int rc = slots_take(s, count, out_slot, err);
-    pv__mutex_unlock(&s->slots_mutex);
+PV_PRIVATE int pv__space_alloc(pv__store *s, unsigned count, uint64_t *out_slot, pv_error *err) {
+    pv__mutex_lock(&s->space_mutex);
+    int rc = space_take(s, count, out_slot, err);
+    pv__mutex_unlock(&s->space_mutex);
     return rc;
 }
 
-static void slots_clear(pv__slots *a, uint64_t slot, unsigned count) {
+static void space_clear(pv__space *a, uint64_t slot, unsigned count) {
     for (uint64_t i = slot; i < slot + count; i++) {
         a->used[i / 64] &= ~((uint64_t)1 << (i % 64));
     }
@@ -172,54 +172,54 @@ static void slots_clear(pv__slots *a, uint64_t slot, unsigned count) {
     a->cursor = PV_MIN(a->cursor, slot);
 }
 
-PV_PRIVATE void pv__slots_free_now(pv__store *s, uint64_t slot, unsigned count) {
-    pv__mutex_lock(&s->slots_mutex);
-    slots_clear(&s->slots, slot, count);
-    pv__mutex_unlock(&s->slots_mutex);
+PV_PRIVATE void pv__space_free_now(pv__store *s, uint64_t slot, unsigned count) {
+    pv__mutex_lock(&s->space_mutex);
+    space_clear(&s->space, slot, count);
+    pv__mutex_unlock(&s->space_mutex);
 }
 
-PV_PRIVATE int pv__slots_reserve_dead(pv__store *s, size_t more, pv_error *err) {
-    pv__slots *a = &s->slots;
+PV_PRIVATE int pv__space_reserve_dead(pv__store *s, size_t more, pv_error *err) {
+    pv__space *a = &s->space;
     return pv__alloc_grow(s->mem, (void **)&a->dead, &a->dead_cap, a->dead_count + more,
-                          sizeof(pv__dead_slots), err);
+                          sizeof(pv__dead_space), err);
 }
 
-PV_PRIVATE void pv__slots_free_later(pv__store *s, uint64_t slot, unsigned count,
+PV_PRIVATE void pv__space_free_later(pv__store *s, uint64_t slot, unsigned count,
                                      uint64_t seen_from, uint64_t death) {
-    pv__dead_slots *d = &s->slots.dead[s->slots.dead_count++];
+    pv__dead_space *d = &s->space.dead[s->space.dead_count++];
     d->slot = slot;
     d->count = count;
     d->seen_from = seen_from;
     d->death = death;
 }
 
-PV_PRIVATE void pv__slots_reap(pv__store *s) {
-    pv__slots *a = &s->slots;
+PV_PRIVATE void pv__space_reap(pv__store *s) {
+    pv__space *a = &s->space;
     pv__snaps snaps;
-    pv__mutex_lock(&s->slots_mutex);
+    pv__mutex_lock(&s->space_mutex);
     pv__mutex_lock(&s->ver_mutex);
     pv__snaps_collect(s, &snaps);
     size_t kept = 0;
     for (size_t i = 0; i < a->dead_count; i++) {
-        pv__dead_slots d = a->dead[i];
+        pv__dead_space d = a->dead[i];
         bool needed = d.death > s->super.lsn || (s->older_valid && d.death > s->older_lsn) ||
                       pv__snaps_between(&snaps, d.seen_from, d.death);
         if (needed || !a->ready) {
             a->dead[kept++] = d;
         } else {
-            slots_clear(a, d.slot, d.count);
+            space_clear(a, d.slot, d.count);
         }
     }
     a->dead_count = kept;
     pv__mutex_unlock(&s->ver_mutex);
-    pv__mutex_unlock(&s->slots_mutex);
+    pv__mutex_unlock(&s->space_mutex);
 }
 
-PV_PRIVATE void pv__slots_done(pv__store *s) {
-    pv__slots *a = &s->slots;
+PV_PRIVATE void pv__space_done(pv__store *s) {
+    pv__space *a = &s->space;
     pv__alloc_free(s->mem, a->used, a->words * 8);
-    pv__alloc_free(s->mem, a->dead, a->dead_cap * sizeof(pv__dead_slots));
+    pv__alloc_free(s->mem, a->dead, a->dead_cap * sizeof(pv__dead_space));
     memset(a, 0, sizeof *a);
 }
 
-#undef SLOTS_GROW_WORDS
+#undef SPACE_GROW_WORDS
