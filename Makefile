@@ -17,6 +17,9 @@ FUZZ_SECONDS ?= 30
 PKG_CONFIG ?= pkg-config
 PYTHON ?= python3
 AFL_CC ?= afl-clang-fast
+ifeq ($(origin CXX),default)
+CXX := $(if $(findstring clang,$(CC)),clang++,g++)
+endif
 WERROR ?= $(if $(CI),1,0)
 DEBUG ?= 0
 SAN ?=
@@ -54,6 +57,9 @@ ifneq ($(findstring undefined,$(SAN)),)
 PV_CFLAGS += -fno-sanitize-recover=undefined
 endif
 endif
+# C++ only proves that pv.h is C++: what the two languages share of the flags.
+CXX_COMPILE = $(CXX) -std=c++11 $(filter-out -std=% -Wstrict-prototypes -Wmissing-prototypes \
+	-Wimplicit-fallthrough -Wconversion,$(PV_CFLAGS)) $(CFLAGS) -MMD -MP
 COMPILE = $(CC) $(PV_CFLAGS) $(CFLAGS) -MMD -MP
 LINK = $(CC) $(CFLAGS) $(PV_LDFLAGS) $(LDFLAGS)
 
@@ -75,8 +81,10 @@ SUITE_FILES := $(wildcard tests/sim/*.c tests/crash/*.c tests/model/*.c tests/th
 SUITE_SRC := $(sort $(shell grep -l '^int main.' /dev/null $(SUITE_FILES)))
 SUPPORT_SRC := $(wildcard tests/support/*.c) $(filter-out $(SUITE_SRC),$(SUITE_FILES))
 SUPPORT_A := $(BUILD)/libtestsupport.a
-UNIT_SRC := $(if $(TESTS),$(TESTS:%=tests/unit/test_%.c),$(wildcard tests/unit/test_*.c))
-UNIT := $(UNIT_SRC:%.c=$(BUILD)/%)
+UNIT_SRC := $(if $(TESTS),\
+	$(foreach t,$(TESTS),$(or $(wildcard tests/unit/test_$t.cpp),tests/unit/test_$t.c)),\
+	$(wildcard tests/unit/test_*.c tests/unit/test_*.cpp))
+UNIT := $(addprefix $(BUILD)/,$(basename $(UNIT_SRC)))
 SUITES := $(SUITE_SRC:%.c=$(BUILD)/%)
 SCRIPTS := $(wildcard tests/cli/test_*.sh tests/cli/test_*.py)
 
@@ -86,7 +94,7 @@ BENCH := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/bench_*.c))
 BENCH_HELP := $(filter-out bench/bench_%,$(wildcard bench/*.c))
 
 AMALGAMATION := $(BUILD)/amalgamation/pv.c
-PV_UNIT := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/pv-tests/%)
+PV_UNIT := $(patsubst tests/unit/%.c,$(BUILD)/pv-tests/%,$(filter %.c,$(UNIT_SRC)))
 
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 RUN_TESTS = $(PYTHON) tools/run_tests.py --jobs $(JOBS)
@@ -143,13 +151,21 @@ $(BUILD)/obj/tests/%.o: tests/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(COMPILE) -Iinclude -Ilib -Itests -c $< -o $@
 
+$(BUILD)/obj/tests/%.o: tests/%.cpp $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CXX_COMPILE) -Iinclude -c $< -o $@
+
+# The header is C99, and so is the program that tests it.
+$(BUILD)/obj/tests/unit/test_header_c99.o: PV_CFLAGS := $(PV_CFLAGS:-std=c11=-std=c99)
+
 $(SUPPORT_A): $(SUPPORT_SRC:%.c=$(BUILD)/obj/%.o)
 	@mkdir -p $(@D) && rm -f $@
 	ar rcs $@ $^
 
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUPPORT_A) $(LIB_A)
 	@mkdir -p $(@D)
-	$(LINK) -o $@ $^ -lcmocka $(PV_LIBS)
+	$(if $(wildcard $(@:$(BUILD)/%=%).cpp),$(LINK:$(CC)%=$(CXX)%),$(LINK)) -o $@ $^ -lcmocka \
+		$(PV_LIBS)
 
 tests: $(UNIT) $(SUITES)
 test: $(UNIT)

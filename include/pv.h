@@ -30,8 +30,9 @@
  * write runs in a transaction of its own and is durable on return (see PV_SYNC_FULL).
  *
  * Text is UTF-8. A length of 0 beside a text pointer means that the text ends with a NUL. Inputs
- * are copied before a call returns; nothing the caller passes is kept, except the allocator, file
- * system, clock and callbacks of pv_open_opts, which must outlive the handle.
+ * are copied before a call returns; nothing the caller passes is kept, except the file system,
+ * clock and callbacks of pv_open_opts, which must outlive the handle and its iterators, and what
+ * the allocator refers to, which must outlive everything that was handed out.
  *
  * Threads: a pv_db is for any number of threads. A pv_txn and a pv_iter are for one thread at a
  * time. pv_results never change and are for any thread. In a forked child only pv_results_free,
@@ -187,6 +188,11 @@ typedef struct pv_clock pv_clock; /* time and random bytes: pv_unstable.h */
 #define PV_OPEN_READONLY 0x2u /* refuse all writes with PV_ERR_READONLY; implies NOCREATE */
 #define PV_OPEN_NOWAIT 0x4u   /* PV_ERR_BUSY at once where another writer is active */
 
+/* Ids and metadata may be stored compressed; vectors, which hardly shrink, never are. A build
+ * without the codec (pv_build_option) refuses the option, and files that use it by its name. */
+#define PV_COMPRESSION_NONE 0
+#define PV_COMPRESSION_ZSTD 1
+
 /* Options of pv_open. */
 typedef struct pv_open_opts {
     uint32_t struct_size;          /* PV_OPEN_OPTS_INIT sets it */
@@ -205,9 +211,11 @@ typedef struct pv_open_opts {
     void *log_ctx;
     pv_interrupt_fn interrupt; /* NULL: never */
     void *interrupt_ctx;
+    uint32_t compression; /* PV_COMPRESSION_, of pages written from now on; 0: NONE */
+    uint32_t reserved;    /* 0 */
 } pv_open_opts;
 #define PV_OPEN_OPTS_INIT                                                                          \
-    { sizeof(pv_open_opts), 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL }
+    { sizeof(pv_open_opts), 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0 }
 
 /* ---- Open and close -------------------------------------------------------------------------- */
 

@@ -41,6 +41,7 @@ def plan(build):
     return [
         ("lint", 60, True, f"{python} tools/lint.py"),
         ("lint-selftest", 60, True, f"{python} tools/lint.py --selftest"),
+        ("tools", 60, True, f"{python} tools/tools_test.py"),
         ("headers", 120, True, f"{python} tools/header_check.py"),
         ("build", 400, False, f"{make} all tests bench"),
         ("symbols", 30, True, f"{python} tools/symbols.py {build}/libpiramid.so"),

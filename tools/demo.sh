@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# The tour of `make demo`: BUILD is the build folder. Works in a temporary folder and leaves nothing.
+# The tour of `make demo`: BUILD is the build folder. Works in a temporary folder, leaves nothing.
 set -eu
 : "${BUILD:?the build folder}"
 build=$(cd "$BUILD" && pwd)

@@ -104,7 +104,8 @@ def check_links(document):
 def check_index(folder):
     """Every page of docs/<folder> is linked from its README.md."""
     text = (folder / "README.md").read_text(encoding="utf-8")
-    lost = [p.name for p in folder.glob("*.md") if p.name != "README.md" and f"({p.name})" not in text]
+    lost = [p.name for p in folder.glob("*.md")
+            if p.name != "README.md" and f"({p.name})" not in text]
     if lost:
         raise Failed(f"does not link to {', '.join(sorted(lost))}")
 

@@ -81,13 +81,14 @@ VERSION_AT(pv_error, record_index, 16);
 VERSION_AT(pv_error, offset, 24);
 VERSION_AT(pv_error, message, 32);
 
-VERSION_SIZE(pv_open_opts, 104);
+VERSION_SIZE(pv_open_opts, 112);
 VERSION_AT(pv_open_opts, flags, 4);
 VERSION_AT(pv_open_opts, busy_timeout_ms, 16);
 VERSION_AT(pv_open_opts, cache_bytes, 24);
 VERSION_AT(pv_open_opts, allocator, 48);
 VERSION_AT(pv_open_opts, log, 72);
 VERSION_AT(pv_open_opts, interrupt_ctx, 96);
+VERSION_AT(pv_open_opts, compression, 104);
 
 VERSION_SIZE(pv_collection_opts, 24);
 VERSION_AT(pv_collection_opts, dims, 4);

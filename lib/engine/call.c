@@ -40,7 +40,7 @@ static int call_begin_write(pv_db *db, uint32_t flags, pv__txn **out_txn, pv_err
 
 /* ---- transactions ------------------------------------------------------------------------ */
 
-static void txn_link(pv_txn *t) {
+static void call_txn_link(pv_txn *t) {
     pv_db *db = t->db;
     pv__mutex_lock(&db->mutex);
     db->refs++;
@@ -52,7 +52,7 @@ static void txn_link(pv_txn *t) {
     pv__mutex_unlock(&db->mutex);
 }
 
-static void txn_unlink(pv_txn *t) {
+static void call_txn_unlink(pv_txn *t) {
     pv_db *db = t->db;
     const bool forked = pv__db_forked(db);
     if (!forked) {
@@ -105,16 +105,16 @@ int pv__txn_open(pv_db *db, uint32_t flags, pv_txn **out_txn, pv_error *err) {
         goto done;
     }
     t->lsn = pv__txn_lsn(t->txn);
-    txn_link(t);
+    call_txn_link(t);
     *out_txn = t;
 done:
     pv__db_leave(db);
     return rc;
 }
 
-static void txn_free(pv_txn *t) {
+static void call_txn_free(pv_txn *t) {
     pv_db *db = t->db;
-    txn_unlink(t);
+    call_txn_unlink(t);
     pv__alloc_free(&db->env->mem, t, sizeof(*t));
     (void)pv__db_unref(db, false, NULL);
 }
@@ -133,7 +133,7 @@ int pv__txn_close(pv_txn *t, bool commit, uint64_t *out_lsn, pv_error *err) {
         } else { /* pv_close has ended it, or is about to */
             pv__db_wait_ended(db);
         }
-        txn_free(t);
+        call_txn_free(t);
         return rc;
     }
     pv__iter_detach_all(t); /* E3 */
@@ -146,7 +146,7 @@ int pv__txn_close(pv_txn *t, bool commit, uint64_t *out_lsn, pv_error *err) {
         pv__txn_rollback(t->txn);
     }
     t->txn = NULL;
-    txn_free(t);
+    call_txn_free(t);
     pv__db_leave(db); /* db is alive: pv_close waits for this call */
     if (rc == 0 && out_lsn) {
         *out_lsn = lsn;
@@ -213,6 +213,9 @@ int pv__call_end(pv__call *call, int rc, pv_error *err) {
         if (rc != 0 && call->changing) {
             pv__txn_doom(call->txn, rc);
         }
+        /* Between calls a transaction holds no pointers, so that it holds up no memory. */
+        int paused = pv__txn_pause(call->txn, rc == 0 ? err : NULL);
+        rc = rc == 0 ? paused : rc;
         atomic_store_explicit(&call->user->busy, 0, memory_order_release);
     } else if (call->write) {
         call_clear_writer(db);

@@ -188,7 +188,7 @@ static int check_collection(check_state *st, const char *name, pv_error *err) {
 
 /* ---- all --------------------------------------------------------------------------------- */
 
-static int check_run(check_state *st, pv_error *err) {
+static int check_everything(check_state *st, pv_error *err) {
     uint64_t bad = 0;
     PV_TRY(check_names(st, err));
     PV_TRY(pv__store_check(st->db->store, st->deep, check_tell, st, &bad, err));
@@ -206,7 +206,7 @@ int pv__check_all(pv_db *db, bool deep, pv_check_fn fn, void *ctx, uint64_t *out
     pv__call call;
     PV_TRY(pv__call_begin(&call, db, NULL, PV__CALL_READ, 0, err));
     check_state st = {.db = db, .txn = call.txn, .deep = deep, .fn = fn, .ctx = ctx};
-    int rc = check_run(&st, err);
+    int rc = check_everything(&st, err);
     pv__alloc_free(&db->env->mem, st.names, st.name_cap * sizeof(*st.names));
     rc = pv__call_end(&call, rc, err);
     if (rc == 0 && out_problems) {

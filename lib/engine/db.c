@@ -103,6 +103,10 @@ static int db_check_opts(const char *path, const pv_open_opts *o, pv_error *err)
     if (o->sync > PV_SYNC_ASYNC) {
         return pv__err(err, PV_ERR_UNSUPPORTED, "unknown sync level %u", (unsigned)o->sync);
     }
+    if (o->compression > PV_COMPRESSION_ZSTD || o->reserved) {
+        return pv__err(err, PV_ERR_UNSUPPORTED, "unknown compression %u or a reserved member set",
+                       (unsigned)o->compression);
+    }
     if (o->threads > DB_THREADS_MAX) {
         return pv__err(err, PV_ERR_LIMIT, "%u threads are asked for, at most %u are allowed",
                        (unsigned)o->threads, DB_THREADS_MAX);
@@ -135,7 +139,7 @@ static int db_open_store(pv_db *db, const char *path, const pv_open_opts *o, pv_
                            : o->busy_timeout_ms      ? o->busy_timeout_ms
                                                      : DB_BUSY_TIMEOUT_MS,
         .no_threads = o->threads == 1,
-        .codec = 0,
+        .codec = o->compression,
     };
     return pv__store_open(&so, &db->store, err);
 }

@@ -189,6 +189,9 @@ static int scan_page(scan_state *st, uint32_t ordinal, uint32_t first, uint32_t 
         if (count == 0) {
             continue;
         }
+        if (st->s->query_count > SCAN_BLOCK_QUERIES) { /* then one page takes its time */
+            PV_TRY(pv__db_interrupted(st->db, err));
+        }
         PV_TRY(count > len / 2 ? scan_dense(st, rows, first, at, len, err)
                                : scan_sparse(st, rows, first, at, len, err));
     }

@@ -47,8 +47,8 @@ typedef struct pv__ver {
     _Atomic uint32_t flags; /* changed under ver_mutex; RESIDENT and FREED never change */
     uint32_t list_at;       /* place in the superseded list + 1, 0: not there; ver_mutex */
     pv__pte pte;            /* STORED; ver_mutex */
+    uint32_t level;         /* of a private version: the savepoint it was made under */
     uint8_t raw_slots;      /* size of the page */
-    uint8_t level;          /* savepoint level that may write it in place (mine only) */
 } pv__ver;
 #define PV__VER_HEAD 128u /* bytes from the descriptor to the page: keeps pages 64-byte aligned */
 PV_STATIC_ASSERT(sizeof(pv__ver) <= PV__VER_HEAD, version_descriptor_fits);
@@ -259,6 +259,16 @@ typedef struct pv__touched {
     bool has_old_sum;
 } pv__touched;
 
+/* What a page was before its first change under a savepoint (savepoint.c). */
+typedef struct pv__undo {
+    pv__touched touched;
+    pv__ver *old;
+} pv__undo;
+typedef struct pv__savepoint {
+    size_t undo_count, touched_count;
+    uint32_t level;
+} pv__savepoint;
+
 struct pv__txn {
     pv__store *store;
     pv__rslot *slot;
@@ -269,7 +279,26 @@ struct pv__txn {
     pv__touched *touched;
     size_t touched_count, touched_cap;
     uint64_t mine_bytes; /* private versions in memory */
+    pv__savepoint *savepoints;
+    size_t savepoint_count, savepoint_cap;
+    pv__undo *undo;
+    size_t undo_count, undo_cap;
+    uint32_t level_last; /* levels are never used twice */
 };
+
+/* ---- savepoint.c --------------------------------------------------------------------------- */
+/* Must the private version v be kept as it is, because a savepoint could ask for it back? */
+static inline bool pv__undo_needed(const pv__txn *t, const pv__ver *v) {
+    return t->savepoint_count > 0 && v->level < t->savepoints[t->savepoint_count - 1].level;
+}
+static inline uint32_t pv__undo_level(const pv__txn *t) {
+    return t->savepoint_count ? t->savepoints[t->savepoint_count - 1].level : 0;
+}
+PV_PRIVATE int pv__undo_reserve(pv__txn *t, pv_error *err);
+PV_PRIVATE void pv__undo_push(pv__txn *t, pv__ver *old); /* takes it over; reserved before */
+PV_PRIVATE void pv__undo_forget(pv__txn *t);             /* all of it */
+/* Free a private version that is in no entry any more, its slots too. */
+PV_PRIVATE void pv__ver_drop(pv__txn *t, pv__ver *v);
 
 /* ---- xlat.c -------------------------------------------------------------------------------- */
 PV_PRIVATE pv__xent *pv__xlat_find(pv__store *s, uint64_t page_id); /* NULL: nothing there */

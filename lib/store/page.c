@@ -123,6 +123,7 @@ PV_PRIVATE int pv__page_read(pv__txn *t, uint64_t page_id, unsigned kind, const 
 static bool page_claim(pv__txn *t, pv__xent *x, pv__ver *base, pv__ver *v) {
     pv__store *s = t->store;
     v->lsn = t->stamp + 1;
+    v->level = pv__undo_level(t);
     pv__mutex_lock(&s->ver_mutex);
     uintptr_t f = atomic_load_explicit(&x->frame, memory_order_relaxed);
     bool same = !base || f == (uintptr_t)base;
@@ -188,6 +189,34 @@ static void page_unstore(pv__txn *t, pv__ver *v) {
     }
 }
 
+/* First change under a savepoint: `old` is kept, a copy takes its place. */
+static int page_copy_mine(pv__txn *t, pv__xent *x, pv__ver *old, pv__ver **out, pv_error *err) {
+    pv__store *s = t->store;
+    pv__ver *v = NULL;
+    size_t size = (size_t)old->raw_slots * PV__SLOT_SIZE;
+    PV_TRY(pv__undo_reserve(t, err));
+    PV_TRY(page_ver(s, old->page_id, old->raw_slots, &v, err));
+    if (pv__ver_flags(old) & PV__VER_RESIDENT) {
+        memcpy(pv__ver_page(v), pv__ver_page(old), size);
+    } else {
+        int rc = pv__pageio_read(s, old->page_id, &old->pte, pv__ver_page(v), err);
+        if (rc) {
+            pv__ver_free(s, v);
+            return rc;
+        }
+    }
+    v->lsn = old->lsn;
+    v->level = pv__undo_level(t);
+    v->list_at = old->list_at;
+    pv__undo_push(t, old);
+    pv__mutex_lock(&s->ver_mutex);
+    atomic_store_explicit(&x->mine, v, memory_order_relaxed);
+    pv__mutex_unlock(&s->ver_mutex);
+    t->mine_bytes += pv__ver_bytes(v->raw_slots);
+    *out = v;
+    return PV_OK;
+}
+
 static int page_write(pv__txn *t, uint64_t page_id, pv__ver **out, pv_error *err) {
     pv__xent *x = NULL;
     PV_TRY(pv__xlat_make(t->store, page_id, &x, err));
@@ -195,6 +224,9 @@ static int page_write(pv__txn *t, uint64_t page_id, pv__ver **out, pv_error *err
     if (v && (pv__ver_flags(v) & PV__VER_FREED)) {
         return pv__err(err, PV_ERR_CORRUPT, "page %llu was freed by this transaction",
                        (unsigned long long)page_id);
+    }
+    if (v && pv__undo_needed(t, v)) {
+        return page_copy_mine(t, x, v, out, err);
     }
     if (v && !(pv__ver_flags(v) & PV__VER_RESIDENT)) {
         PV_TRY(page_unspill(t, x, v, &v, err));
@@ -241,6 +273,7 @@ static int page_drop(pv__txn *t, uint64_t page_id, pv_error *err) {
     if (!mine) {
         PV_TRY(page_reserve(t, err));
     }
+    PV_TRY(pv__undo_reserve(t, err));
     pv_error why = PV_ERROR_INIT;
     stub = pv__ver_new(s, page_id, mine ? mine->raw_slots : base->raw_slots, false, &why);
     if (!stub) {
@@ -248,12 +281,16 @@ static int page_drop(pv__txn *t, uint64_t page_id, pv_error *err) {
     }
     pv__ver_set(stub, PV__VER_FREED);
     stub->lsn = t->stamp + 1;
+    stub->level = pv__undo_level(t);
+    bool keep = mine && pv__undo_needed(t, mine);
     if (mine) {
-        page_unstore(t, mine);
         stub->list_at = mine->list_at;
     } else {
         memset(&t->touched[t->touched_count++], 0, sizeof(pv__touched));
         stub->list_at = (uint32_t)t->touched_count;
+    }
+    if (keep) {
+        pv__undo_push(t, mine);
     }
     pv__touched *w = &t->touched[stub->list_at - 1];
     w->page_id = page_id;
@@ -265,11 +302,8 @@ static int page_drop(pv__txn *t, uint64_t page_id, pv_error *err) {
     pv__mutex_lock(&s->ver_mutex);
     atomic_store_explicit(&x->mine, stub, memory_order_relaxed);
     pv__mutex_unlock(&s->ver_mutex);
-    if (mine) {
-        if (pv__ver_flags(mine) & PV__VER_RESIDENT) {
-            t->mine_bytes -= pv__ver_bytes(mine->raw_slots);
-        }
-        pv__ver_free(s, mine);
+    if (mine && !keep) {
+        pv__ver_drop(t, mine);
     }
     return PV_OK;
 }
@@ -283,15 +317,23 @@ static int page_create(pv__txn *t, uint64_t page_id, unsigned kind, unsigned slo
     PV_TRY(pv__xlat_make(s, page_id, &x, err));
     pv__ver *mine = atomic_load_explicit(&x->mine, memory_order_relaxed);
     PV_TRY(page_reserve(t, err));
+    PV_TRY(pv__undo_reserve(t, err));
     PV_TRY(page_ver(s, page_id, slots, &v, err));
     memset(pv__ver_page(v), 0, (size_t)slots * PV__SLOT_SIZE);
     if (mine) { /* dropped before in this transaction; its place in `touched` stays */
         v->lsn = t->stamp + 1;
+        v->level = pv__undo_level(t);
         v->list_at = mine->list_at;
+        bool keep = pv__undo_needed(t, mine);
+        if (keep) {
+            pv__undo_push(t, mine);
+        }
         pv__mutex_lock(&s->ver_mutex);
         atomic_store_explicit(&x->mine, v, memory_order_relaxed);
         pv__mutex_unlock(&s->ver_mutex);
-        pv__ver_free(s, mine);
+        if (!keep) {
+            pv__ver_drop(t, mine);
+        }
         t->mine_bytes += pv__ver_bytes(slots);
     } else {
         page_claim(t, x, NULL, v);

@@ -6,6 +6,7 @@
  *
  * Nothing that was acknowledged changes. A read-only open does the same in memory and writes
  * nothing. One thread, no readers yet: versions are changed in place. */
+#include "base/compress.h"
 #include "store/internal.h"
 
 static void recover_adopt_super(pv__store *s, const pv__super *u) {
@@ -34,6 +35,10 @@ static int recover_roots(pv__store *s, pv_error *err) {
     memset(&newest, 0, sizeof newest);
     memset(&older, 0, sizeof older);
     PV_TRY(pv__super_read(s, &newest, &older, &has_older, err));
+    if ((newest.incompat & PV__FEATURE_INCOMPAT_ZSTD) && !pv__codec_built_in(PV__CODEC_ZSTD)) {
+        return pv__err(err, PV_ERR_UNSUPPORTED, "'%s' uses the codec 'zstd', which this build lacks",
+                       s->path);
+    }
     recover_adopt_super(s, &newest);
     pv_error damage = PV_ERROR_INIT;
     int rc = recover_try_root(s, &damage);

@@ -5,6 +5,7 @@
  * Until writers of several processes take turns, a database that is open for writing belongs to one
  * handle: lock 0 of the file is held exclusively by it, shared by read-only handles. `x.pv-shm`
  * states the writer's process for whoever meets the lock; it carries no truth. */
+#include "base/compress.h"
 #include "store/internal.h"
 
 #define STORE_LOCK_PRESENCE 0u
@@ -241,6 +242,10 @@ PV_PRIVATE int pv__store_open(const pv__store_opts *o, pv__store **out_store, pv
     *out_store = NULL;
     if (*(const uint8_t *)&one != 1) {
         return pv__err(err, PV_ERR_UNSUPPORTED, "big-endian machines are not supported");
+    }
+    if (!pv__codec_built_in(o->codec)) {
+        return pv__err(err, PV_ERR_UNSUPPORTED, "codec '%s' is not in this build",
+                       pv__codec_name(o->codec));
     }
     PV_TRY(store_new(o, &s, err));
     int rc = PV_OK;

@@ -104,6 +104,15 @@ PV_PRIVATE void pv__txn_doom(pv__txn *txn, int code);
  * flag in the future. Cheap; call it once per row or node in long loops. */
 PV_PRIVATE int pv__txn_pause(pv__txn *txn, pv_error *err);
 
+/* Savepoints of a write transaction, nested; numbers count from 1. rollback_to undoes all changes
+ * since it and forgets the inner ones, it itself stays; release forgets it and the inner ones, the
+ * changes stay. All page pointers become invalid. A doomed transaction can be saved by rollback_to
+ * when what doomed it came after the savepoint. */
+#define PV__SAVEPOINTS_MAX 1000u
+PV_PRIVATE int pv__txn_savepoint(pv__txn *txn, uint32_t *out_number, pv_error *err);
+PV_PRIVATE int pv__txn_rollback_to(pv__txn *txn, uint32_t number, pv_error *err);
+PV_PRIVATE int pv__txn_release(pv__txn *txn, uint32_t number, pv_error *err);
+
 /* ---- pages --------------------------------------------------------------------------------- */
 
 /* *out_page points to the whole page, head included: payload begins at + PV__PAGE_HEAD. */

@@ -92,6 +92,9 @@ PV_PRIVATE int pv__txn_begin(pv__store *s, uint32_t flags, pv__txn **out_txn, pv
 static void txn_free(pv__txn *t) {
     pv__store *s = t->store;
     pv__reader_end(t->slot);
+    pv__undo_forget(t);
+    pv__alloc_free(s->mem, t->undo, t->undo_cap * sizeof(pv__undo));
+    pv__alloc_free(s->mem, t->savepoints, t->savepoint_cap * sizeof(pv__savepoint));
     pv__alloc_free(s->mem, t->touched, t->touched_cap * sizeof(pv__touched));
     pv__alloc_free(s->mem, t, sizeof *t);
 }
@@ -106,10 +109,7 @@ static void txn_discard(pv__txn *t) {
             pv__mutex_lock(&s->ver_mutex);
             atomic_store_explicit(&x->mine, NULL, memory_order_relaxed);
             pv__mutex_unlock(&s->ver_mutex);
-            if (pv__ver_flags(v) & PV__VER_STORED) {
-                pv__space_free_now(s, v->pte.slot, v->pte.slots);
-            }
-            pv__ver_free(s, v);
+            pv__ver_drop(t, v);
         }
     }
     t->touched_count = 0;
@@ -201,6 +201,7 @@ static int txn_spill(pv__txn *t, pv_error *err) {
         stub->lsn = v->lsn;
         stub->pte = v->pte;
         stub->list_at = v->list_at;
+        stub->level = v->level;
         pv__ver_set(stub, PV__VER_STORED);
         pv__mutex_lock(&s->ver_mutex);
         atomic_store_explicit(&x->mine, stub, memory_order_relaxed);

@@ -32,6 +32,7 @@ typedef struct pv__column {
     uint32_t row_size;
     uint32_t page_slots;    /* length of a page of rows in 4 KiB */
     uint32_t rows_per_page; /* slot s is row s % rows_per_page of page s / rows_per_page */
+    uint32_t part;          /* tells apart two columns of one owner (pv__slots has two), else 0 */
 } pv__column;
 
 /* The shape of a column's pages: the smallest of 16..64 slots that wastes at most 3 %, else the
@@ -48,18 +49,18 @@ PV_PRIVATE int pv__column_create(pv__txn *txn, uint32_t owner, uint32_t row_size
 PV_PRIVATE int pv__column_open(pv__txn *txn, uint32_t owner, uint64_t root, uint32_t row_size,
                                pv__column *out_column, pv_error *err);
 
-/* A row that was written before; one on a page that never was is PV_ERR_CORRUPT, since whoever
- * asks followed a wrong slot. */
+/* A row that was written before; one on a page that is not there is PV_ERR_CORRUPT, since whoever
+ * asks followed a wrong slot. Slots beyond PV__SLOTS_PER_COLLECTION_MAX are PV_ERR_LIMIT. */
 PV_PRIVATE int pv__column_read(const pv__column *c, uint32_t slot, const uint8_t **out_row,
                                pv_error *err);
-/* The row to fill, in the old state; its page is allocated (zeroed) when there is none. */
+/* The row, to be changed; its page is allocated, zeroed, when there is none. */
 PV_PRIVATE int pv__column_write(const pv__column *c, uint32_t slot, uint8_t **out_row,
                                 pv_error *err);
 
 /* All rows_per_page rows of page `ordinal` as one array; NULL when there is no such page (all its
  * slots are dead or were never used). Rows of dead slots hold zeros or what was there last. */
-PV_PRIVATE int pv__column_page_read(const pv__column *c, uint32_t ordinal,
-                                    const uint8_t **out_rows, pv_error *err);
+PV_PRIVATE int pv__column_page_read(const pv__column *c, uint32_t ordinal, const uint8_t **out_rows,
+                                    pv_error *err);
 PV_PRIVATE int pv__column_page_write(const pv__column *c, uint32_t ordinal, uint8_t **out_rows,
                                      pv_error *err);
 /* Give a page back; its rows read as absent. No page: 0. */

@@ -186,6 +186,26 @@ static int t_call_txn(t_world *w) {
     return rc;
 }
 
+/* A caller who does not look at the code of a write and commits: either the write was refused
+ * before it began, or the transaction is doomed and the commit says so. Never half of it. */
+static int t_call_careless(t_world *w) {
+    const pv_record r[2] = {t_record("k01", t_v, 2, "{\"n\":1}"),
+                            t_record("careless", t_v, 2, "{\"n\":1}")};
+    pv_txn *txn = NULL;
+    PV_TRY(pv_txn_begin(w->t.db, PV_TXN_WRITE, &txn, &w->t.err));
+    const t_mark before = t_mark_of(&w->t);
+    const int wrote = pv_upsert(w->t.db, txn, "docs", r, 2, NULL, &w->t.err);
+    const int rc = pv_txn_commit(txn, NULL, &w->t.err);
+    if (wrote != 0 && rc == 0) {
+        assert_int_equal(t_mark_of(&w->t).checksum, before.checksum);
+    }
+    if (wrote == 0 && rc == 0) {
+        w->heap.fail_at = 0;
+        test_assert_ok(pv_delete(w->t.db, NULL, "docs", "careless", &w->t.err), &w->t.err);
+    }
+    return wrote ? wrote : rc;
+}
+
 static int t_call_check(t_world *w) {
     uint64_t problems = 0;
     const int rc = pv_check(w->t.db, PV_CHECK_DEEP, t_finding, NULL, &problems, &w->t.err);
@@ -217,6 +237,7 @@ static int t_call_walk(t_world *w) {
         }
     }
     pv_iter_close(it);
+    w->heap.fail_at = 0;
     assert_int_equal(seen, t_count(&w->t, NULL, "docs", "{\"n\": {\"$gte\": 0}}"));
     return failed;
 }
@@ -242,6 +263,7 @@ T_LOOP(reads)
 T_LOOP(search)
 T_LOOP(search_many)
 T_LOOP(txn)
+T_LOOP(careless)
 T_LOOP(check)
 T_LOOP(walk)
 T_LOOP(checkpoint)
@@ -288,6 +310,11 @@ static void test_api_memory__limit_is_a_code(void **state) {
     assert_non_null(text);
     o.memory_limit_bytes = 4u << 20;
     o.cache_bytes = 8u << 20;
+    pv_error err = PV_ERROR_INIT;
+    pv_db *db = NULL;
+    test_assert_rc(pv_open(":memory:", &o, &db, &err), PV_ERR_MISUSE, &err);
+    o.memory_limit_bytes = 16u << 20;
+    o.cache_bytes = 0;
     t_api_open(&t, &o);
     t_api_create(&t, "docs", 2, PV_METRIC_L2, 0);
     /* Many large texts in one call do not fit, and nothing of them is kept. */
@@ -325,6 +352,7 @@ int main(void) {
         cmocka_unit_test(test_api_memory__search),
         cmocka_unit_test(test_api_memory__search_many),
         cmocka_unit_test(test_api_memory__txn),
+        cmocka_unit_test(test_api_memory__careless),
         cmocka_unit_test(test_api_memory__check),
         cmocka_unit_test(test_api_memory__walk),
         cmocka_unit_test(test_api_memory__checkpoint),

@@ -36,6 +36,11 @@ static void t_commit(kit_world *w, unsigned changes) {
     w->now.db_sum = st.db_checksum;
 }
 
+static void t_finding(void *ctx, uint64_t page_id, uint32_t owner, const char *what) {
+    (void)ctx;
+    print_message("check: page %llu, object %u: %s\n", (unsigned long long)page_id, owner, what);
+}
+
 static void t_matches(kit_world *w) {
     char message[200];
     if (!kit_matches(w->store, &w->now, message)) {
@@ -43,7 +48,7 @@ static void t_matches(kit_world *w) {
     }
     uint64_t bad = 0;
     pv_error err = PV_ERROR_INIT;
-    test_assert_ok(pv__store_check(w->store, true, NULL, NULL, &bad, &err), &err);
+    test_assert_ok(pv__store_check(w->store, true, t_finding, NULL, &bad, &err), &err);
     assert_int_equal(bad, 0);
 }
 
@@ -243,6 +248,59 @@ static void test_store__small_cache_evicts_and_spills(void **state) {
     test_mem_done(&t_mem);
 }
 
+/* Random nesting: the model keeps a copy of itself at each savepoint. */
+static void test_store__savepoints_undo_what_came_after_them(void **state) {
+    (void)state;
+    static kit_world w;
+    static kit_state kept[8];
+    pv_error err = PV_ERROR_INIT;
+    t_world(&w, 8);
+    test_mem_init(&t_mem);
+    sim *s = sim_new(1);
+    sim_log_enable(s, false);
+    pv__store_opts o = t_opts(sim_vfs(s), "a.pv");
+    o.cache_bytes = 2 << 20;
+    t_open(&w, o);
+    for (int round = 0; round < 60; round++) {
+        pv__txn *t = NULL;
+        uint32_t depth = 0, number = 0;
+        w.saved = w.now;
+        test_assert_ok(pv__txn_begin(w.store, PV__TXN_WRITE, &t, &err), &err);
+        for (int step = 0; step < 20; step++) {
+            uint64_t what = test_rng_below(&w.rng, 5);
+            if (what == 0 && depth < PV_COUNTOF(kept)) {
+                kept[depth++] = w.now;
+                test_assert_ok(pv__txn_savepoint(t, &number, &err), &err);
+                assert_int_equal(number, depth);
+            } else if (what == 1 && depth > 0) {
+                depth = 1 + (uint32_t)test_rng_below(&w.rng, depth);
+                test_assert_ok(pv__txn_rollback_to(t, depth, &err), &err);
+                w.now = kept[depth - 1];
+            } else if (what == 2 && depth > 0) {
+                uint32_t to = 1 + (uint32_t)test_rng_below(&w.rng, depth);
+                test_assert_ok(pv__txn_release(t, to, &err), &err);
+                depth = to - 1;
+            } else {
+                test_assert_ok(kit_mutate(&w, t, 15, &err), &err);
+            }
+        }
+        test_assert_rc(pv__txn_rollback_to(t, depth + 1, &err), PV_ERR_NOTFOUND, &err);
+        if (round % 3 == 0) {
+            pv__txn_rollback(t);
+            w.now = w.saved;
+        } else {
+            test_assert_ok(pv__txn_commit(t, NULL, &err), &err);
+        }
+        t_matches(&w);
+    }
+    t_close(&w);
+    t_open(&w, o);
+    t_matches(&w);
+    t_close(&w);
+    sim_free(s);
+    test_mem_done(&t_mem);
+}
+
 static void test_store__real_files(void **state) {
     (void)state;
     static kit_world w;
@@ -281,6 +339,7 @@ int main(void) {
         cmocka_unit_test(test_store__rollback_leaves_no_trace),
         cmocka_unit_test(test_store__a_reader_sees_its_snapshot_for_ever),
         cmocka_unit_test(test_store__small_cache_evicts_and_spills),
+        cmocka_unit_test(test_store__savepoints_undo_what_came_after_them),
         cmocka_unit_test(test_store__real_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
