@@ -24,9 +24,18 @@ static void check_report(check_run *c, uint64_t page_id, uint32_t owner, const c
     }
 }
 
+/* Damage is a finding; anything else (memory, I/O) ends the walk. */
+static int check_judge(check_run *c, uint64_t page_id, int rc, const pv_error *why,
+                       pv_error *err) {
+    if (rc == PV_ERR_CORRUPT || rc == PV_ERR_FORMAT) {
+        check_report(c, page_id, 0, why->message);
+        return PV_OK;
+    }
+    return rc ? pv__err(err, rc, "%s", why->message) : PV_OK;
+}
+
 static int check_entry(void *ctx, int level, uint64_t id, const pv__pte *pte, pv_error *err) {
     check_run *c = ctx;
-    (void)err;
     c->pages += level < 0;
     for (uint64_t i = pte->slot; i < pte->slot + pte->slots; i++) {
         if (i >= c->slots) {
@@ -40,9 +49,32 @@ static int check_entry(void *ctx, int level, uint64_t id, const pv__pte *pte, pv
     }
     if (c->deep && level < 0) {
         pv_error damage = PV_ERROR_INIT;
-        if (pv__pageio_read(c->s, id, pte, c->page, &damage)) {
-            check_report(c, id, 0, damage.message);
+        return check_judge(c, id, pv__pageio_read(c->s, id, pte, c->page, &damage), &damage, err);
+    }
+    return PV_OK;
+}
+
+static int check_sum_pages(check_run *c, pv__txn *t, uint64_t *out_sum, pv_error *err) {
+    const uint8_t *meta = NULL;
+    *out_sum = 0;
+    if (t->snap == c->s->first_lsn) {
+        return PV_OK; /* nothing was ever written */
+    }
+    pv_error why = PV_ERROR_INIT;
+    int rc = pv__page_read(t, PV__META_PAGE, PV__PAGE_META, &meta, &why);
+    if (rc) {
+        return check_judge(c, PV__META_PAGE, rc, &why, err);
+    }
+    uint64_t limit = pv__get64(meta + PV__META_NEXT_ID);
+    for (uint64_t id = 1; id < limit; id++) {
+        const uint8_t *page = NULL;
+        rc = pv__page_read(t, id, PV__PAGE_ANY, &page, &why);
+        if (rc == PV_OK) {
+            *out_sum ^= pv__sum_page(id, page, pv__page_size(page));
+        } else if (rc != PV_ERR_CORRUPT) { /* freed ids are not there; damage was reported */
+            return pv__err(err, rc, "%s", why.message);
         }
+        PV_TRY(pv__txn_pause(t, err));
     }
     return PV_OK;
 }
@@ -51,30 +83,18 @@ static int check_entry(void *ctx, int level, uint64_t id, const pv__pte *pte, pv
 static int check_sum(check_run *c, pv_error *err) {
     pv__store *s = c->s;
     pv__txn *t = NULL;
-    uint64_t sum = 0, want, limit = 0;
-    const uint8_t *meta = NULL;
+    uint64_t sum = 0;
     PV_TRY(pv__txn_begin(s, 0, &t, err));
     pv__mutex_lock(&s->ver_mutex);
-    want = s->db_sum;
-    bool newest = s->log.published == t->snap;
+    uint64_t want = s->db_sum;
+    bool newest = s->log.published == t->snap; /* else a commit came between: nothing to compare */
     pv__mutex_unlock(&s->ver_mutex);
-    if (t->snap != s->first_lsn &&
-        pv__page_read(t, PV__META_PAGE, PV__PAGE_META, &meta, err) == PV_OK) {
-        limit = pv__get64(meta + PV__META_NEXT_ID);
-    }
-    for (uint64_t id = 1; id < limit && newest; id++) {
-        const uint8_t *page = NULL;
-        pv_error gone = PV_ERROR_INIT;
-        if (pv__page_read(t, id, PV__PAGE_ANY, &page, &gone) == PV_OK) {
-            sum ^= pv__sum_page(id, page, pv__page_size(page));
-        }
-        PV_TRY(pv__txn_pause(t, err));
-    }
+    int rc = newest ? check_sum_pages(c, t, &sum, err) : PV_OK;
     pv__txn_rollback(t);
-    if (newest && c->bad == 0 && sum != want) {
+    if (!rc && newest && c->bad == 0 && sum != want) {
         check_report(c, 0, 0, "the database checksum differs from the pages");
     }
-    return PV_OK;
+    return rc;
 }
 
 static int check_super(check_run *c, pv_error *err) {
@@ -83,14 +103,15 @@ static int check_super(check_run *c, pv_error *err) {
     memset(&a, 0, sizeof a);
     memset(&b, 0, sizeof b);
     pv_error damage = PV_ERROR_INIT;
-    if (pv__super_read(c->s, &a, &b, &has_old, &damage)) {
-        check_report(c, 0, 0, damage.message);
-    } else if (a.sequence != c->s->super.sequence) {
+    int rc = pv__super_read(c->s, &a, &b, &has_old, &damage);
+    if (rc) {
+        return check_judge(c, 0, rc, &damage, err);
+    }
+    if (a.sequence != c->s->super.sequence) {
         check_report(c, 0, 0, "the newest superblock is not the one in use");
     } else if (!has_old) {
         check_report(c, 0, 0, "one of the two superblocks is damaged");
     }
-    (void)err;
     return PV_OK;
 }
 
@@ -115,10 +136,10 @@ PV_PRIVATE int pv__store_check(pv__store *s, bool deep, pv__check_fn fn, void *c
         }
         if (!rc) {
             pv_error damage = PV_ERROR_INIT;
-            if (pv__table_walk(s, &s->super.root, s->super.height, NULL, 0, check_entry, &c,
-                               &damage)) {
-                check_report(&c, 0, 0, damage.message);
-            }
+            rc = check_judge(&c, 0,
+                             pv__table_walk(s, &s->super.root, s->super.height, NULL, 0,
+                                            check_entry, &c, &damage),
+                             &damage, err);
         }
         pv__mutex_unlock(&s->ckpt_mutex);
         pv__alloc_free(s->mem, c.seen, bits);

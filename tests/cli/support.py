@@ -81,7 +81,7 @@ class Case(unittest.TestCase):
         return self.json("import", self.db, name, "-", *options, stdin=lines)
 
     def records(self, name="c"):
-        return [json.loads(x) for x in self.ok("export", self.db, name).splitlines()]
+        return [json.loads(x) for x in self.ok("export", self.db, name).split("\n")[:-1]]
 
     def small(self):
         """Three records: a and b alike, c far."""

@@ -6,7 +6,8 @@
  *
  * A copy costs pointers only, so that a test can keep one for every commit and for every snapshot.
  * What a record holds is drawn from few numbers (api_meta, api_record), so that texts, filters and
- * merge patches have an obvious answer here. api_ops.h makes random changes on both sides. */
+ * merge patches have an obvious answer here. api_check.h compares a database with a model, api_ops.h
+ * makes random changes on both sides. */
 #ifndef PV_TEST_API_MODEL_H
 #define PV_TEST_API_MODEL_H
 
@@ -20,8 +21,7 @@ enum {
     API_NAME = 16,         /* bytes of a collection's name, with its NUL */
     API_COLLECTIONS = 8,   /* most of them at one time */
     API_DIMS_MAX = 320,    /* of a vector */
-    API_TEXT_MAX = 12000,  /* metadata of one record, as it is written */
-    API_WHY = 700          /* a reason why a comparison failed */
+    API_TEXT_MAX = 12000   /* metadata of one record, as it is written */
 };
 
 /* ---- metadata: {"a":[..],"g":1,"s":"..."}, each member may be missing ---- */
@@ -107,22 +107,6 @@ void api_collection_put(api_collection *c, const char *id, uint64_t id_u64, cons
 void api_collection_remove(api_collection *c, size_t at);
 /* Elements for a vector of c, from a few values, so that distances tie often. */
 void api_vector_random(test_rng *r, const api_collection *c, float *out);
-
-/* ---- comparing ---- */
-
-/* By the metric, in double precision. */
-double api_distance(uint32_t metric, const float *a, const float *b, uint32_t dims);
-
-/* Everything that can be read must be what the model holds: names, figures, every record by
- * iterating and by id, some by single gets, absent ids, counts and `searches` exact searches per
- * collection with drawn k, filter and threshold. Returns false with a reason. */
-bool api_model_matches(const api_model *m, pv_db *db, pv_txn *txn, test_rng *r, unsigned searches,
-                       char why[API_WHY]);
-/* One search of one collection against brute force, ties by key. */
-bool api_search_matches(const api_collection *c, pv_db *db, pv_txn *txn, test_rng *r,
-                        char why[API_WHY]);
-/* pv_check finds nothing. */
-bool api_is_sound(pv_db *db, uint32_t flags, char why[API_WHY]);
 
 /* A clock and a source of random bytes that give the same in every run; one thread at a time. */
 typedef struct api_clock {

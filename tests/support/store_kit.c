@@ -24,27 +24,36 @@ bool kit_is(const uint8_t *page, size_t size, uint64_t seed) {
     return memcmp(want + PV__PAGE_HEAD, page + PV__PAGE_HEAD, size - PV__PAGE_HEAD) == 0;
 }
 
-static unsigned kit_slots(test_rng *r) {
-    static const unsigned sizes[] = {1, 1, 1, 2, 2, 4, 16};
-    return sizes[test_rng_below(r, PV_COUNTOF(sizes))];
+static unsigned kit_slots(kit_world *w) {
+    static const unsigned sizes[] = {1, 1, 1, 2, 2, 4, 16, 64};
+    unsigned max = w->slots_max ? w->slots_max : 16, choice = 0;
+    while (choice < PV_COUNTOF(sizes) && sizes[choice] <= max) {
+        choice++;
+    }
+    return sizes[test_rng_below(&w->rng, choice)];
+}
+
+static unsigned kit_kind(const kit_world *w, size_t index) {
+    return w->trees && index % 3 == 0 ? PV__PAGE_TREE : PV__PAGE_COLUMN;
 }
 
 int kit_mutate(kit_world *w, pv__txn *t, unsigned changes, pv_error *err) {
     for (unsigned i = 0; i < changes; i++) {
-        kit_page *p = &w->now.pages[test_rng_below(&w->rng, KIT_PAGES_MAX)];
+        size_t index = (size_t)test_rng_below(&w->rng, w->pages ? w->pages : KIT_PAGES_MAX);
+        kit_page *p = &w->now.pages[index];
         uint64_t seed = test_rng_u64(&w->rng);
         uint8_t *page = NULL;
         if (p->id == 0) {
-            unsigned slots = kit_slots(&w->rng);
-            PV_TRY(pv__page_new(t, PV__PAGE_COLUMN, slots, 7, (uint32_t)(p - w->now.pages),
-                                &p->id, &page, err));
+            unsigned slots = kit_slots(w);
+            PV_TRY(pv__page_new(t, kit_kind(w, index), slots, 7, (uint32_t)index, &p->id, &page,
+                                err));
             p->slots = slots;
         } else if (test_rng_below(&w->rng, 4) == 0) {
             PV_TRY(pv__page_free(t, p->id, err));
             p->id = 0;
             continue;
         } else {
-            PV_TRY(pv__page_write(t, p->id, PV__PAGE_COLUMN, &page, err));
+            PV_TRY(pv__page_write(t, p->id, kit_kind(w, index), &page, err));
         }
         kit_fill(page, pv__page_size(page), seed);
         p->seed = seed;
@@ -56,19 +65,17 @@ int kit_mutate(kit_world *w, pv__txn *t, unsigned changes, pv_error *err) {
     return pv__store_root_set(t, 0, w->now.commits, err);
 }
 
-bool kit_matches(pv__store *s, const kit_state *want, char message[200]) {
+bool kit_sees(pv__txn *t, const kit_state *want, char message[200]) {
     pv_error err = PV_ERROR_INIT;
-    pv__txn *t = NULL;
-    uint64_t commits = 0;
-    bool good = false;
-    if (pv__txn_begin(s, 0, &t, &err) || pv__store_root_get(t, 0, &commits, &err)) {
+    uint64_t commits = 0, root = 1;
+    if (pv__store_root_get(t, 0, &commits, &err) || pv__store_root_get(t, 1, &root, &err)) {
         snprintf(message, 200, "%.190s", err.message);
-        goto done;
+        return false;
     }
-    if (commits != want->commits) {
+    if (commits != want->commits || root != 0) {
         snprintf(message, 200, "has commit %llu, wanted is %llu", (unsigned long long)commits,
                  (unsigned long long)want->commits);
-        goto done;
+        return false;
     }
     for (size_t i = 0; i < KIT_PAGES_MAX; i++) {
         const kit_page *p = &want->pages[i];
@@ -76,22 +83,59 @@ bool kit_matches(pv__store *s, const kit_state *want, char message[200]) {
         if (p->id == 0) {
             continue;
         }
-        if (pv__page_read(t, p->id, PV__PAGE_COLUMN, &page, &err)) {
+        if (pv__page_read(t, p->id, PV__PAGE_ANY, &page, &err)) {
             snprintf(message, 200, "%.190s", err.message);
-            goto done;
+            return false;
         }
         if (pv__page_ordinal(page) != i || pv__page_slots(page) != p->slots ||
             !kit_is(page, pv__page_size(page), p->seed)) {
             snprintf(message, 200, "page %llu has other content", (unsigned long long)p->id);
-            goto done;
+            return false;
         }
         if (pv__txn_pause(t, &err)) {
             snprintf(message, 200, "%.190s", err.message);
-            goto done;
+            return false;
         }
     }
-    good = true;
-done:
+    return true;
+}
+
+bool kit_matches(pv__store *s, const kit_state *want, char message[200]) {
+    pv_error err = PV_ERROR_INIT;
+    pv__txn *t = NULL;
+    if (pv__txn_begin(s, 0, &t, &err)) {
+        snprintf(message, 200, "%.190s", err.message);
+        return false;
+    }
+    bool good = kit_sees(t, want, message);
     pv__txn_rollback(t);
     return good;
+}
+
+/* Written down once more on purpose: blocks of 256 bytes that are not all zero, by XXH3. */
+int kit_sum(pv__txn *t, uint64_t *out_sum, pv_error *err) {
+    static const uint8_t zeros[PV__BLOCK];
+    const uint8_t *page = NULL;
+    uint64_t commits = 0, sum = 0;
+    *out_sum = 0;
+    PV_TRY(pv__store_root_get(t, 0, &commits, err));
+    if (commits == 0) {
+        return PV_OK;
+    }
+    PV_TRY(pv__page_read(t, PV__META_PAGE, PV__PAGE_META, &page, err));
+    uint64_t limit = pv__get64(page + PV__META_NEXT_ID);
+    for (uint64_t id = 1; id < limit; id++) {
+        pv_error gone = PV_ERROR_INIT;
+        if (pv__page_read(t, id, PV__PAGE_ANY, &page, &gone) == PV_OK) {
+            for (size_t at = 0; at < pv__page_size(page); at += PV__BLOCK) {
+                if (memcmp(page + at, zeros, PV__BLOCK) != 0) {
+                    sum ^= pv__hash64(page + at, PV__BLOCK,
+                                      pv__mix64(id * 1024 + at / PV__BLOCK + 1));
+                }
+            }
+        }
+        PV_TRY(pv__txn_pause(t, err));
+    }
+    *out_sum = sum;
+    return PV_OK;
 }

@@ -23,9 +23,12 @@ typedef struct kit_state {
 
 typedef struct kit_world {
     pv__store *store;
-    kit_state now;     /* of the open transaction, or the last commit */
-    kit_state saved;   /* before the open transaction */
+    kit_state now;   /* of the open transaction, or the last commit */
+    kit_state saved; /* before the open transaction */
     test_rng rng;
+    unsigned pages;     /* how many of KIT_PAGES_MAX are used; 0: all */
+    unsigned slots_max; /* largest page; 0: 16 */
+    bool trees;         /* every third page is of the kind that is compressed */
 } kit_world;
 
 /* Change single words of a page so that its content is a function of (old content, seed). */
@@ -36,5 +39,9 @@ int kit_mutate(kit_world *w, pv__txn *txn, unsigned changes, pv_error *err);
 /* Do all pages of `want`, and no others, exist with their content? Fails the test or, when
  * `message` is given, returns false with the reason in it. */
 bool kit_matches(pv__store *s, const kit_state *want, char message[200]);
+/* The same through an open transaction. */
+bool kit_sees(pv__txn *t, const kit_state *want, char message[200]);
+/* The database checksum (S13) from scratch, through an open transaction. */
+int kit_sum(pv__txn *t, uint64_t *out_sum, pv_error *err);
 
 #endif
