@@ -377,6 +377,23 @@ PV_EXTERN int pv_txn_commit(pv_txn *txn, uint64_t *out_lsn, pv_error *err);
  * Threads: the transaction's. Since: 0.1 */
 PV_EXTERN void pv_txn_rollback(pv_txn *txn);
 
+/* pv_txn_savepoint - mark this point of a write transaction. Savepoints nest and are numbered from
+ * 1; at most 1,000 at once.
+ * Threads: the transaction's. Errors: PV_ERR_MISUSE (a read transaction); PV_ERR_LIMIT; the code
+ * that doomed the transaction. Since: 0.1 */
+PV_EXTERN int pv_txn_savepoint(pv_txn *txn, uint32_t *out_number, pv_error *err);
+
+/* pv_txn_rollback_to - undo all changes since savepoint `number`, which itself stays; those made
+ * after it are forgotten. A transaction that an error has doomed since then can go on. Iterators
+ * that were opened on the transaction have ended.
+ * Threads: the transaction's. Errors: PV_ERR_NOTFOUND (no such savepoint); PV_ERR_MISUSE.
+ * Since: 0.1 */
+PV_EXTERN int pv_txn_rollback_to(pv_txn *txn, uint32_t number, pv_error *err);
+
+/* pv_txn_release - forget savepoint `number` and those made after it; the changes stay.
+ * Threads: the transaction's. Errors: as pv_txn_rollback_to. Since: 0.1 */
+PV_EXTERN int pv_txn_release(pv_txn *txn, uint32_t number, pv_error *err);
+
 /* pv_txn_lsn - the log position of the state the transaction began with; 0 for NULL or a
  * transaction that pv_close has ended. Threads: the transaction's. Since: 0.1 */
 PV_EXTERN uint64_t pv_txn_lsn(const pv_txn *txn);

@@ -2,7 +2,8 @@
 /* args.c - options and other arguments of a command.
  *
  * --name VALUE, --name=VALUE, -k VALUE, flags, and "--" after which nothing is an option. Options
- * that every command has (--json, --quiet, --help, --busy-timeout, --sync) are handled here. */
+ * that every command has (--json, --quiet, --help, --busy-timeout, --sync, --cache) are handled
+ * here. */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -88,6 +89,7 @@ static int args_option(cli *c, int argc, char **argv, int *i, const cli_option *
         {"help", 'h', CLI_FLAG, &c->help, NULL},
         {"busy-timeout", 0, CLI_U64, &c->busy_ms, NULL},
         {"sync", 0, CLI_TEXT, (void *)&c->sync, NULL},
+        {"cache", 0, CLI_U64, &c->cache_mib, NULL},
     };
     const char *arg = argv[*i];
     const char *value = NULL;
@@ -134,6 +136,9 @@ int cli_parse(cli *c, int argc, char **argv, const cli_option *options, size_t o
     }
     if (c->sync != NULL && strcmp(c->sync, "full") != 0 && strcmp(c->sync, "async") != 0) {
         return cli_fail(c, CLI_USAGE, "--sync wants full or async, not '%s'", c->sync);
+    }
+    if (c->cache_mib > 1u << 20) {
+        return cli_fail(c, CLI_LIMIT, "--cache wants at most %u MiB", 1u << 20);
     }
     if (count < wanted_min) {
         return cli_fail(c, CLI_USAGE, "too few arguments (see: piramid help %s)", c->command);

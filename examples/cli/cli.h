@@ -29,6 +29,7 @@ typedef struct cli {
     int help;            /* --help was given: the command is not run */
     uint64_t busy_ms;    /* --busy-timeout; 0: the library's default */
     const char *sync;    /* --sync full|async, or NULL */
+    uint64_t cache_mib;  /* --cache; 0: the library's default */
     ex_buf out;          /* waits for standard output */
     int out_closed;      /* standard output went away or failed */
     pv_error err;

@@ -15,6 +15,7 @@
 #include "cli/import.h"
 
 #define IMPORT_BATCH_ROWS 1000
+#define IMPORT_CACHE_MIB 128 /* enough to write with, whatever the size of the file */
 
 typedef struct import_args {
     reader_opts rd;
@@ -342,6 +343,7 @@ int cmd_import(cli *c, int argc, char **argv) {
         return rc;
     }
     job.collection = args.at[1];
+    c->cache_mib = c->cache_mib == 0 ? IMPORT_CACHE_MIB : c->cache_mib;
     a.rd.path = args.at[2];
     a.rd.keep_raw = a.rejects != NULL;
     return import_run(&job, &a, args.at[0]);

@@ -12,6 +12,7 @@ int cli_open(cli *c, const char *path, uint32_t flags, pv_db **out_db) {
     o.flags = flags;
     o.sync = c->sync != NULL && strcmp(c->sync, "async") == 0 ? PV_SYNC_ASYNC : PV_SYNC_FULL;
     o.busy_timeout_ms = c->busy_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)c->busy_ms;
+    o.cache_bytes = c->cache_mib << 20;
     if (strcmp(path, ":memory:") == 0) {
         return cli_fail(c, CLI_USAGE, "a database in memory would end with this command");
     }

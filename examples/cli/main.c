@@ -89,6 +89,7 @@ static void main_help_command(cli *c, const command *cmd) {
     ex_buf_puts(&c->out, "      --json           machine-readable output\n"
                          "  -q, --quiet          no progress and no summary\n"
                          "      --busy-timeout MS  wait this long for another writer\n"
+                         "      --cache MIB      page cache; default: the library's, import 128\n"
                          "      --sync full|async  when a change is durable; default full\n");
 }
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # The demo: sh examples/demo/run.sh BUILD
-# BUILD is the folder with the program `piramid`. Works in temporary folders; about 15 seconds.
+# BUILD is the folder with the program `piramid`. Works in temporary folders; a few seconds.
 set -eu
 build=${1:?usage: run.sh BUILD}
 here=$(dirname "$0")

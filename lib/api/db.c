@@ -31,6 +31,19 @@ int pv_txn_commit(pv_txn *txn, uint64_t *out_lsn, pv_error *err) {
 
 void pv_txn_rollback(pv_txn *txn) { (void)pv__txn_close(txn, false, NULL, NULL); }
 
+int pv_txn_savepoint(pv_txn *txn, uint32_t *out_number, pv_error *err) {
+    return out_number ? pv__txn_mark(txn, PV__MARK_SET, out_number, err)
+                      : pv__args_null("out_number", err);
+}
+
+int pv_txn_rollback_to(pv_txn *txn, uint32_t number, pv_error *err) {
+    return pv__txn_mark(txn, PV__MARK_BACK, &number, err);
+}
+
+int pv_txn_release(pv_txn *txn, uint32_t number, pv_error *err) {
+    return pv__txn_mark(txn, PV__MARK_FORGET, &number, err);
+}
+
 uint64_t pv_txn_lsn(const pv_txn *txn) { return txn && txn->txn ? txn->lsn : 0; }
 
 int pv_stats_get(pv_db *db, pv_stats *out_stats, pv_error *err) {

@@ -231,3 +231,28 @@ int pv__call_end(pv__call *call, int rc, pv_error *err) {
     pv__db_leave(db);
     return rc;
 }
+
+int pv__txn_mark(pv_txn *t, pv__mark what, uint32_t *io_number, pv_error *err) {
+    pv__call call;
+    uint32_t number = *io_number;
+    if (!t) {
+        return pv__err(err, PV_ERR_MISUSE, "the transaction is NULL");
+    }
+    PV_TRY(pv__call_begin(&call, t->db, t, true, PV_SYNC_DEFAULT, err));
+    int rc;
+    if (what == PV__MARK_SET) {
+        rc = pv__txn_savepoint(call.txn, &number, err);
+    } else if (what == PV__MARK_BACK) {
+        rc = pv__txn_rollback_to(call.txn, number, err);
+        if (rc == 0) { /* their cursors may stand in what is no more */
+            pv__iter_detach_all(t);
+        }
+    } else {
+        rc = pv__txn_release(call.txn, number, err);
+    }
+    rc = pv__call_end(&call, rc, err);
+    if (rc == 0 && what == PV__MARK_SET) {
+        *io_number = number;
+    }
+    return rc;
+}

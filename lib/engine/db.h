@@ -86,6 +86,10 @@ PV_PRIVATE int pv__db_interrupted(pv_db *db, pv_error *err);
 PV_PRIVATE int pv__txn_open(pv_db *db, uint32_t flags, pv_txn **out_txn, pv_error *err);
 PV_PRIVATE int pv__txn_close(pv_txn *txn, bool commit, uint64_t *out_lsn, pv_error *err);
 
+/* Savepoints: set one, go back to it, forget it. */
+typedef enum pv__mark { PV__MARK_SET, PV__MARK_BACK, PV__MARK_FORGET } pv__mark;
+PV_PRIVATE int pv__txn_mark(pv_txn *txn, pv__mark what, uint32_t *io_number, pv_error *err);
+
 /* One public call: the database is entered and there is a transaction, the caller's or its own. */
 typedef struct pv__call {
     pv_db *db;

@@ -121,6 +121,9 @@ static int store_new(const pv__store_opts *o, pv__store **out, pv_error *err) {
     s->wal_dir = store_path(s->mem, o->path, "-wal", s->path_size);
     s->shm_path = store_path(s->mem, o->path, "-shm", s->path_size);
     int rc = store_init_locks(s, err);
+    if (o->log_segment_bytes) {
+        s->log.next_cap = o->log_segment_bytes;
+    }
     if (!rc && (!s->path || !s->dir || !s->wal_dir || !s->shm_path)) {
         rc = pv__err_nomem(err, s->path_size);
     }

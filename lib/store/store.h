@@ -55,6 +55,7 @@ typedef struct pv__store_opts {
     uint32_t busy_timeout_ms;
     bool no_threads; /* checkpoints run inside commits */
     uint32_t codec;  /* for pages that shrink: 0 none, 1 zstd (when built in) */
+    uint64_t log_segment_bytes; /* first log segment, the next ones double; 0: default (tests) */
 } pv__store_opts;
 
 PV_PRIVATE int pv__store_open(const pv__store_opts *opts, pv__store **out_store, pv_error *err);

@@ -155,8 +155,8 @@ int pv__column_page_read(const pv__column *c, uint32_t ordinal, const uint8_t **
 int pv__column_page_write(const pv__column *c, uint32_t ordinal, uint8_t **out_rows,
                           pv_error *err) {
     uint8_t *page;
-    if (ordinal > (PV__SLOTS_PER_COLLECTION_MAX - 1) / c->rows_per_page) {
-        return pv__err(err, PV_ERR_LIMIT, "page %u of object %u is beyond the limit of slots",
+    if (ordinal > PV__COLDIR_ORDINAL_MAX) {
+        return pv__err(err, PV_ERR_LIMIT, "page %u of object %u is beyond the limit",
                        (unsigned)ordinal, (unsigned)c->owner);
     }
     PV_TRY(column_page_writable(c, ordinal, &page, err));

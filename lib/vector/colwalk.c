@@ -114,9 +114,6 @@ static int colwalk_check_rows(colwalk_check *k, uint64_t id, uint32_t ordinal, p
     pv_error found = PV_ERROR_INIT;
     const uint8_t *page;
     k->pages++;
-    if (ordinal > (PV__SLOTS_PER_COLLECTION_MAX - 1) / k->c->rows_per_page) {
-        colwalk_found(k, id, "page of rows beyond the limit of slots");
-    }
     const int rc = pv__coldir_rows(k->c, id, ordinal, &page, &found);
     if (rc == 0) {
         const size_t end = PV__PAGE_HEAD + (size_t)k->c->rows_per_page * k->c->row_size;

@@ -41,6 +41,7 @@ class Arguments(Case):
         self.fails(USAGE, "--json takes no value", "list", self.db, "--json=1")
         self.fails(USAGE, "--sync wants full or async", "list", self.db, "--sync", "maybe")
         self.fails(USAGE, "in memory", "list", ":memory:")
+        self.fails(LIMIT, "--cache", "list", self.db, "--cache", 1 << 21)
         self.assertFalse(os.path.exists(self.db))
 
     def test_a_message_stays_on_one_line(self):

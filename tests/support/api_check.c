@@ -263,16 +263,19 @@ static bool t_find_row(t_find *f, const pv_results *res, size_t i, size_t *last,
     return t_row_is(c, rec, res, i, why);
 }
 
-/* Nobody outside the answer is nearer than its last row; of those as near only later keys. */
-static bool t_find_rest(const t_find *f, double worst, size_t worst_at, char why[API_WHY]) {
+/* Nobody outside the answer is nearer than its last row; of those as near only later keys. When
+ * it has fewer than k rows, nobody is outside. */
+static bool t_find_rest(const t_find *f, bool full, double worst, size_t worst_at,
+                        char why[API_WHY]) {
     const api_collection *c = f->c;
     const bool exact = c->integers && c->metric != PV_METRIC_COSINE;
     for (size_t i = 0; i < c->count; i++) {
         const double d = f->distance[i];
-        if (f->seen[i] || isinf(d)) {
+        if (f->seen[i] || isinf(d) ||
+            (f->within && d >= (double)f->max_distance - t_find_eps(d))) {
             continue;
         }
-        if (d < worst - t_find_eps(worst) ||
+        if (!full || d < worst - t_find_eps(worst) ||
             (exact && ((double)(float)d < worst || ((double)(float)d == worst && i < worst_at)))) {
             return t_why_key(why, c, c->records[i], "is missing in a search");
         }
@@ -295,7 +298,8 @@ static bool t_find_compare(t_find *f, const pv_results *res, char why[API_WHY]) 
             return false;
         }
     }
-    return n < f->k || t_find_rest(f, (double)pv_results_distance(res, n - 1), last, why);
+    const double worst = n > 0 ? (double)pv_results_distance(res, n - 1) : 0.0;
+    return t_find_rest(f, n == f->k, worst, last, why);
 }
 
 bool api_search_matches(const api_collection *c, pv_db *db, pv_txn *txn, test_rng *r,

@@ -338,6 +338,7 @@ api_collection *api_model_create(api_model *m, const char *name, uint32_t dims, 
     c->metric = metric;
     c->key = key;
     c->integers = integers;
+    c->next_id = 1;
     return c;
 }
 
