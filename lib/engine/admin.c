@@ -214,7 +214,7 @@ int pv__admin_stats(pv_db *db, pv_stats *out, pv_error *err) {
         .page_hits = s.page_hits,
         .page_misses = s.page_misses,
         .log_syncs = s.log_syncs,
-        .commits = s.commits,
+        .commits = s.commits_since_open,
         .checkpoints = s.checkpoints,
     };
     memcpy(out->uuid, s.uuid, sizeof(out->uuid));

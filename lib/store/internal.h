@@ -243,6 +243,7 @@ struct pv__store {
     pv__table table;
     uint64_t db_sum;      /* after the last published commit; ver_mutex */
     uint64_t commits;     /* number of the last published commit; ver_mutex */
+    uint64_t commits_at_open;
     uint64_t ckpt_log_end; /* log end at the last checkpoint */
     uint64_t checkpoints;
 
@@ -279,6 +280,7 @@ struct pv__txn {
     pv__touched *touched;
     size_t touched_count, touched_cap;
     uint64_t mine_bytes; /* private versions in memory */
+    _Atomic uint64_t hits; /* pages found in memory; added up at the end */
     pv__savepoint *savepoints;
     size_t savepoint_count, savepoint_cap;
     pv__undo *undo;
@@ -423,6 +425,7 @@ PV_PRIVATE int pv__seg_create(pv__store *s, const pv__segment *seg, const char *
 PV_PRIVATE int pv__seg_push(pv__store *s, const pv__segment *seg, pv_error *err);
 PV_PRIVATE int pv__seg_unlink(pv__store *s, const pv__segment *seg, pv_error *err);
 #define PV__SEG_NAME_MAX 40u
+#define PV__SEG_TEMP "adopting.tmp" /* a segment that is being made by recovery */
 PV_PRIVATE void pv__seg_name(char out[PV__SEG_NAME_MAX], uint64_t start, uint32_t epoch);
 PV_PRIVATE char *pv__path_join(pv__mem *mem, const char *dir, const char *name, size_t *out_size);
 PV_PRIVATE uint64_t pv__rec_body_hash(const pv__store *s, uint64_t stamp, const void *body,

@@ -299,7 +299,7 @@ static int scan_rename(pv__store *s, const char *temp, const pv__segment *seg, p
 }
 
 PV_PRIVATE int pv__log_adopt_tail(pv__store *s, const pv__log_state *st, pv_error *err) {
-    static const char temp[] = "adopting.tmp";
+    static const char temp[] = PV__SEG_TEMP;
     pv__wal *l = &s->log;
     pv_error ignored = PV_ERROR_INIT;
     pv_file *file = NULL;

@@ -95,6 +95,10 @@ PV_PRIVATE int pv__page_read(pv__txn *t, uint64_t page_id, unsigned kind, const 
             uint64_t lsn = atomic_load_explicit(&x->lsn, memory_order_relaxed);
             if (PV_LIKELY(f != 0 && !(f & 1) && lsn <= t->snap)) {
                 v = pv__frame_ver(f);
+                /* No locked instruction: readers that share a transaction may lose a count. */
+                atomic_store_explicit(
+                    &t->hits, atomic_load_explicit(&t->hits, memory_order_relaxed) + 1,
+                    memory_order_relaxed);
                 if (!atomic_load_explicit(&x->used, memory_order_relaxed)) {
                     atomic_store_explicit(&x->used, 1, memory_order_relaxed);
                 }

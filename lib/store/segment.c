@@ -124,10 +124,8 @@ PV_PRIVATE int pv__seg_push(pv__store *s, const pv__segment *seg, pv_error *err)
     return rc;
 }
 
-PV_PRIVATE int pv__seg_unlink(pv__store *s, const pv__segment *seg, pv_error *err) {
-    char name[PV__SEG_NAME_MAX];
+static int segment_unlink(pv__store *s, const char *name, pv_error *err) {
     size_t size = 0;
-    pv__seg_name(name, seg->start, seg->epoch);
     char *path = pv__path_join(s->mem, s->wal_dir, name, &size);
     if (!path) {
         return pv__err_nomem(err, size);
@@ -135,6 +133,12 @@ PV_PRIVATE int pv__seg_unlink(pv__store *s, const pv__segment *seg, pv_error *er
     int rc = s->vfs->unlink(s->vfs, path, err);
     pv__alloc_free(s->mem, path, size);
     return rc == PV_ERR_NOTFOUND ? PV_OK : rc;
+}
+
+PV_PRIVATE int pv__seg_unlink(pv__store *s, const pv__segment *seg, pv_error *err) {
+    char name[PV__SEG_NAME_MAX];
+    pv__seg_name(name, seg->start, seg->epoch);
+    return segment_unlink(s, name, err);
 }
 
 /* Read the head of the file `name`: ours, foreign (an error) or damaged (valid = false). */
@@ -241,6 +245,7 @@ PV_PRIVATE int pv__log_remove_all(pv__store *s, pv_error *err) {
         l->seg_count--;
     }
     pv_error ignored = PV_ERROR_INIT;
+    (void)segment_unlink(s, PV__SEG_TEMP, &ignored); /* left by a recovery that was cut off */
     if (s->vfs->rmdir(s->vfs, s->wal_dir, &ignored)) {
         pv__log(&s->log_to, PV_LOG_INFO, "store", "'%s' stays: %s", s->wal_dir, ignored.message);
     }

@@ -162,15 +162,21 @@ static int store_write_owner(pv__store *s, pv_error *err) {
     return pv__vfs_write(s->vfs, s->shm, 0, p, sizeof p, err);
 }
 
-static int store_lock(pv__store *s, pv_error *err) {
-    pv_error busy = PV_ERROR_INIT;
+/* The presence lock of s->file, waited for; PV_ERR_BUSY after the timeout. */
+static int store_wait_lock(pv__store *s, pv_error *err) {
     int mode = s->readonly ? PV_VFS_LOCK_SHARED : PV_VFS_LOCK_EXCLUSIVE;
     uint64_t began = pv__sys_mono_us(s->clock);
     int rc;
-    while ((rc = s->vfs->lock(s->vfs, s->file, STORE_LOCK_PRESENCE, mode, &busy)) == PV_ERR_BUSY &&
+    while ((rc = s->vfs->lock(s->vfs, s->file, STORE_LOCK_PRESENCE, mode, err)) == PV_ERR_BUSY &&
            pv__sys_mono_us(s->clock) - began < s->busy_timeout_ms * (uint64_t)1000) {
         pv__sys_sleep_ms(5);
     }
+    return rc;
+}
+
+static int store_lock(pv__store *s, pv_error *err) {
+    pv_error busy = PV_ERROR_INIT;
+    int rc = store_wait_lock(s, &busy);
     if (rc == PV_ERR_BUSY) {
         uint64_t pid = store_read_owner(s);
         return pid ? pv__err(err, PV_ERR_BUSY, "'%s' is open for writing in process %llu%s",
@@ -187,7 +193,8 @@ static int store_lock(pv__store *s, pv_error *err) {
 
 /* ---- open ---------------------------------------------------------------------------------- */
 
-static int store_create(pv__store *s, pv_error *err) {
+/* Both superblocks of an empty database into s->file. */
+static int store_format(pv__store *s, pv_error *err) {
     pv__super first;
     memset(&first, 0, sizeof first);
     PV_TRY(pv__sys_random(s->clock, first.uuid, 16, err));
@@ -200,7 +207,44 @@ static int store_create(pv__store *s, pv_error *err) {
         first.sequence = i;
         PV_TRY(pv__super_write(s, &first, err));
     }
+    return PV_OK;
+}
+
+static int store_create_locked(pv__store *s, const char *temp, pv_error *err) {
+    pv_error missing = PV_ERROR_INIT;
+    pv_file *there = NULL;
+    int rc = s->vfs->open(s->vfs, s->path, PV_VFS_OPEN_READONLY, &there, NULL, &missing);
+    if (rc == PV_OK) { /* another process was faster */
+        s->vfs->close(s->vfs, there, &missing);
+        rc = s->vfs->unlink(s->vfs, temp, &missing);
+        return rc == PV_ERR_NOTFOUND ? PV_OK : rc;
+    }
+    if (rc != PV_ERR_NOTFOUND) {
+        return pv__err(err, rc, "%s", missing.message);
+    }
+    PV_TRY(s->vfs->truncate(s->vfs, s->file, 0, err)); /* left by a creation that was cut off */
+    PV_TRY(store_format(s, err));
+    PV_TRY(s->vfs->rename(s->vfs, temp, s->path, err));
     return s->vfs->sync_dir(s->vfs, s->dir, err);
+}
+
+/* A new database appears under its name whole or not at all: it is made beside it and renamed, so
+ * that a power cut leaves nothing that could be taken for a damaged one. */
+static int store_create(pv__store *s, pv_error *err) {
+    pv_error ignored = PV_ERROR_INIT;
+    char *temp = store_path(s->mem, s->path, "-new", s->path_size);
+    if (!temp) {
+        return pv__err_nomem(err, s->path_size);
+    }
+    int rc = s->vfs->open(s->vfs, temp, PV_VFS_OPEN_CREATE, &s->file, NULL, err);
+    if (!rc) {
+        rc = store_wait_lock(s, err);
+        rc = rc ? rc : store_create_locked(s, temp, err);
+        s->vfs->close(s->vfs, s->file, &ignored);
+        s->file = NULL;
+    }
+    pv__alloc_free(s->mem, temp, s->path_size);
+    return rc;
 }
 
 static void store_memory(pv__store *s) {
@@ -212,15 +256,26 @@ static void store_memory(pv__store *s) {
 
 static int store_open_file(pv__store *s, bool create, pv_error *err) {
     uint64_t size = 0;
-    uint32_t flags = s->readonly ? PV_VFS_OPEN_READONLY : create ? PV_VFS_OPEN_CREATE : 0;
+    uint32_t flags = s->readonly ? PV_VFS_OPEN_READONLY : 0;
+    pv_error missing = PV_ERROR_INIT;
     if (s->vfs->probe) {
         PV_TRY(s->vfs->probe(s->vfs, s->path, err));
     }
-    PV_TRY(s->vfs->open(s->vfs, s->path, flags, &s->file, NULL, err));
+    int rc = s->vfs->open(s->vfs, s->path, flags, &s->file, NULL, &missing);
+    if (rc == PV_ERR_NOTFOUND && create && !s->readonly) {
+        PV_TRY(store_create(s, err));
+        rc = s->vfs->open(s->vfs, s->path, flags, &s->file, NULL, &missing);
+    }
+    if (rc) {
+        if (err) {
+            *err = missing;
+        }
+        return rc;
+    }
     PV_TRY(store_lock(s, err));
     PV_TRY(s->vfs->size(s->vfs, s->file, &size, err));
-    if (size == 0 && !s->readonly && create) {
-        PV_TRY(store_create(s, err));
+    if (size == 0 && !s->readonly && create) { /* somebody's empty file */
+        PV_TRY(store_format(s, err));
     }
     return pv__recover(s, err);
 }
@@ -262,6 +317,7 @@ PV_PRIVATE int pv__store_open(const pv__store_opts *o, pv__store **out_store, pv
         store_free(s);
         return rc;
     }
+    s->commits_at_open = s->commits;
     *out_store = s;
     return PV_OK;
 }
@@ -322,6 +378,36 @@ PV_PRIVATE int pv__store_checkpoint(pv__store *s, pv_error *err) {
     return pv__checkpoint_run(s, err);
 }
 
+/* Pages that exist, as of the newest commit. */
+static uint64_t store_pages(pv__store *s) {
+    const uint8_t *meta = NULL;
+    pv__txn *t = NULL;
+    pv_error ignored = PV_ERROR_INIT;
+    uint64_t pages = 0;
+    if (pv__txn_begin(s, 0, &t, &ignored)) {
+        return 0;
+    }
+    if (t->snap != s->first_lsn &&
+        pv__page_read(t, PV__META_PAGE, PV__PAGE_META, &meta, &ignored) == PV_OK) {
+        uint64_t next = pv__get64(meta + PV__META_NEXT_ID);
+        uint64_t unused = pv__get64(meta + PV__META_FREE_COUNT) + 1;
+        pages = next > unused ? next - unused : 0;
+    }
+    pv__txn_rollback(t);
+    return pages;
+}
+
+static uint64_t store_free_slots(pv__store *s) {
+    pv_error ignored = PV_ERROR_INIT;
+    uint64_t slots = 0;
+    if (!s->memory) {
+        pv__mutex_lock(&s->space_mutex); /* the first time this reads the page table */
+        slots = pv__space_prepare(s, &ignored) ? 0 : s->space.free;
+        pv__mutex_unlock(&s->space_mutex);
+    }
+    return slots;
+}
+
 PV_PRIVATE void pv__store_stats_get(pv__store *s, pv__store_stats *out) {
     memset(out, 0, sizeof *out);
     pv__mutex_lock(&s->ver_mutex);
@@ -330,6 +416,7 @@ PV_PRIVATE void pv__store_stats_get(pv__store *s, pv__store_stats *out) {
     out->durable_lsn = atomic_load(&s->log.durable);
     out->db_checksum = s->db_sum;
     out->commits = s->commits;
+    out->commits_since_open = s->commits - s->commits_at_open;
     out->log_syncs = s->log.syncs;
     for (size_t i = 0; i < s->log.seg_count; i++) {
         out->log_bytes += PV__SEG_HEAD + s->log.segs[i].cap;
@@ -342,11 +429,12 @@ PV_PRIVATE void pv__store_stats_get(pv__store *s, pv__store_stats *out) {
         pv_error ignored = PV_ERROR_INIT;
         s->vfs->size(s->vfs, s->file, &out->file_bytes, &ignored);
     }
-    out->page_count = atomic_load(&s->xlat.limit) ? atomic_load(&s->xlat.limit) - 1 : 0;
-    out->free_slots = s->space.free;
+    out->page_count = store_pages(s);
+    out->free_slots = store_free_slots(s);
     out->cache_bytes = atomic_load(&s->cache_bytes);
     out->cache_limit = s->cache_limit;
     out->versions = atomic_load(&s->versions);
+    out->page_hits = atomic_load(&s->hits);
     out->page_misses = atomic_load(&s->misses);
     out->checkpoints = s->checkpoints;
     memcpy(out->uuid, s->super.uuid, 16);

@@ -71,7 +71,9 @@ typedef struct pv__store_stats {
     uint64_t db_checksum; /* S13, at lsn */
     uint64_t file_bytes, log_bytes, page_count, free_slots;
     uint64_t cache_bytes, cache_limit, dirty_pages, versions;
-    uint64_t page_hits, page_misses, log_syncs, commits, checkpoints;
+    uint64_t page_hits, page_misses, log_syncs, checkpoints;
+    uint64_t commits; /* number of the newest, counted from the making of the database */
+    uint64_t commits_since_open;
     uint8_t uuid[16];
 } pv__store_stats;
 PV_PRIVATE void pv__store_stats_get(pv__store *store, pv__store_stats *out);

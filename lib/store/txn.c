@@ -92,6 +92,7 @@ PV_PRIVATE int pv__txn_begin(pv__store *s, uint32_t flags, pv__txn **out_txn, pv
 static void txn_free(pv__txn *t) {
     pv__store *s = t->store;
     pv__reader_end(t->slot);
+    atomic_fetch_add_explicit(&s->hits, t->hits, memory_order_relaxed);
     pv__undo_forget(t);
     pv__alloc_free(s->mem, t->undo, t->undo_cap * sizeof(pv__undo));
     pv__alloc_free(s->mem, t->savepoints, t->savepoint_cap * sizeof(pv__savepoint));

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/checksum.h"
 #include "sim/sim_content.h"
 
 #define CRASH_PATH "a.pv"
@@ -24,6 +25,29 @@ const crash_plan crash_plans[] = {
 const size_t crash_plan_count = PV_COUNTOF(crash_plans);
 
 const char *crash_phase = "";
+
+/* Time and randomness that can be replayed: each asking is half a millisecond later. */
+static uint64_t crash_ticks, crash_random_state;
+
+static int64_t crash_wall_us(void *ctx) {
+    (void)ctx;
+    return (int64_t)(crash_ticks += 500) + 1700000000000000;
+}
+
+static uint64_t crash_mono_us(void *ctx) {
+    (void)ctx;
+    return crash_ticks += 500;
+}
+
+static int crash_random(void *ctx, void *out, size_t n) {
+    (void)ctx;
+    for (size_t i = 0; i < n; i++) {
+        ((uint8_t *)out)[i] = (uint8_t)pv__mix64(++crash_random_state);
+    }
+    return 0;
+}
+
+static const pv_clock crash_clock = {NULL, crash_wall_us, crash_mono_us, crash_random};
 
 static bool crash_wrong(crash_run *r, const char *what, const char *why) {
     if (!r->wrong[0]) {
@@ -55,6 +79,9 @@ void crash_run_init(crash_run *r, const crash_plan *plan, uint64_t seed, sim *di
     r->opts.path = CRASH_PATH;
     r->opts.vfs = sim_vfs(disk);
     r->opts.mem = mem;
+    r->opts.clock = &crash_clock;
+    crash_random_state = pv__mix64(seed) << 20;
+    crash_ticks = 0;
     r->opts.create = true;
     r->opts.no_threads = true;
     r->opts.cache_bytes = plan->cache_bytes;

@@ -369,6 +369,19 @@ static void t_expect_findings(t_world *w, const pv__column *c, uint64_t count) {
     assert_int_equal(f.count, count);
 }
 
+/* A page of the directory, writable until the next pause (check pauses). */
+static uint8_t *t_dir(t_world *w, uint64_t page_id) {
+    uint8_t *page;
+    test_assert_ok(pv__page_write(w->txn, page_id, PV__PAGE_COLDIR, &page, &w->err), &w->err);
+    return page;
+}
+
+static void t_swap(uint8_t *ids) {
+    const uint64_t a = pv__get64(ids), b = pv__get64(ids + 8);
+    pv__put64(ids, b);
+    pv__put64(ids + 8, a);
+}
+
 static void test_column__swapped_entries_are_found(void **state) {
     t_world *w = *state;
     pv__column c = t_column(w, 4032, 1);
@@ -377,24 +390,15 @@ static void test_column__swapped_entries_are_found(void **state) {
     }
     t_commit(w);
     c = t_reopen(w, &c);
-    uint8_t *root;
     const uint8_t *p;
-    test_assert_ok(pv__page_write(w->txn, c.root, PV__PAGE_COLDIR, &root, &w->err), &w->err);
-    const uint64_t a = pv__get64(root + PV__COLDIR_ROOT_IDS);
-    const uint64_t b = pv__get64(root + PV__COLDIR_ROOT_IDS + 8);
-    pv__put64(root + PV__COLDIR_ROOT_IDS, b);
-    pv__put64(root + PV__COLDIR_ROOT_IDS + 8, a);
+    const uint64_t first = pv__get64(t_dir(w, c.root) + PV__COLDIR_ROOT_IDS);
+    t_swap(t_dir(w, c.root) + PV__COLDIR_ROOT_IDS);
     test_assert_rc(pv__column_read(&c, 3, &p, &w->err), PV_ERR_CORRUPT, NULL);
     test_assert_rc(pv__column_page_read(&c, 520, &p, &w->err), PV_ERR_CORRUPT, NULL);
     t_expect_findings(w, &c, 2);
-    pv__put64(root + PV__COLDIR_ROOT_IDS, a);
-    pv__put64(root + PV__COLDIR_ROOT_IDS + 8, b);
+    t_swap(t_dir(w, c.root) + PV__COLDIR_ROOT_IDS);
     t_expect_findings(w, &c, 0);
-    uint8_t *node; /* now two pages of rows */
-    test_assert_ok(pv__page_write(w->txn, a, PV__PAGE_COLDIR, &node, &w->err), &w->err);
-    const uint64_t x = pv__get64(node + PV__COLDIR_NODE_IDS);
-    pv__put64(node + PV__COLDIR_NODE_IDS, pv__get64(node + PV__COLDIR_NODE_IDS + 8));
-    pv__put64(node + PV__COLDIR_NODE_IDS + 8, x);
+    t_swap(t_dir(w, first) + PV__COLDIR_NODE_IDS); /* now two pages of rows */
     test_assert_rc(pv__column_read(&c, 0, &p, &w->err), PV_ERR_CORRUPT, NULL);
     t_expect(w, &c, 2, 1);
     t_expect_findings(w, &c, 2);
@@ -406,25 +410,56 @@ static void test_column__wrong_shape_and_counters_are_found(void **state) {
     for (uint32_t slot = 0; slot < 300; slot++) {
         t_write(w, &c, slot, 1);
     }
-    uint8_t *root, *rows;
+    uint8_t *rows;
     const uint8_t *p;
-    test_assert_ok(pv__page_write(w->txn, c.root, PV__PAGE_COLDIR, &root, &w->err), &w->err);
-    root[PV__COLDIR_PAGE_COUNT]++;
+    t_dir(w, c.root)[PV__COLDIR_PAGE_COUNT]++;
     t_expect_findings(w, &c, 1);
-    root[PV__COLDIR_PAGE_COUNT]--;
-    test_assert_ok(pv__column_page_write(&c, 1, &rows, &w->err), &w->err);
-    rows[(size_t)c.rows_per_page * c.row_size] = 1; /* behind the last row */
-    t_expect_findings(w, &c, 1);
-    rows[(size_t)c.rows_per_page * c.row_size] = 0;
+    t_dir(w, c.root)[PV__COLDIR_PAGE_COUNT]--;
+    for (unsigned damaged = 2; damaged-- > 0;) { /* behind the last row of page 1 */
+        test_assert_ok(pv__column_page_write(&c, 1, &rows, &w->err), &w->err);
+        rows[(size_t)c.rows_per_page * c.row_size] = (uint8_t)damaged;
+        t_expect_findings(w, &c, damaged);
+    }
     static const size_t places[] = {PV__COLDIR_LEVEL, PV__COLDIR_PAGE_SLOTS, PV__COLDIR_PART,
                                     PV__COLDIR_ROW_SIZE, PV__COLDIR_ROWS_PER_PAGE};
     for (size_t i = 0; i < PV_COUNTOF(places); i++) {
-        root[places[i]] ^= 0x55;
+        t_dir(w, c.root)[places[i]] ^= 0x55;
         test_assert_rc(pv__column_read(&c, 1, &p, &w->err), PV_ERR_CORRUPT, NULL);
         t_expect_findings(w, &c, 1);
-        root[places[i]] ^= 0x55;
+        t_dir(w, c.root)[places[i]] ^= 0x55;
     }
     t_expect_findings(w, &c, 0);
+}
+
+static void test_column__random_damage_of_the_directory_never_crashes(void **state) {
+    t_world *w = *state;
+    test_rng rng;
+    test_rng_init(&rng, test_seed());
+    pv__column c = t_column(w, 4032, 1);
+    for (uint32_t slot = 0; slot < 700; slot++) {
+        t_write(w, &c, slot, 1);
+    }
+    const uint64_t first = pv__get64(t_dir(w, c.root) + PV__COLDIR_ROOT_IDS);
+    for (int round = 0; round < 200; round++) {
+        const uint64_t victim = test_rng_below(&rng, 2) ? c.root : first;
+        uint8_t saved[PV__SLOT_SIZE];
+        memcpy(saved, t_dir(w, victim), sizeof saved);
+        for (uint64_t n = test_rng_below(&rng, 3) + 1; n > 0; n--) {
+            const size_t at = PV__PAGE_HEAD + 8 * test_rng_below(&rng, PV__COLDIR_FANOUT);
+            const uint64_t id = test_rng_below(&rng, 800);
+            pv__put64(t_dir(w, victim) + at, test_rng_below(&rng, 4) ? id : test_rng_u64(&rng));
+        }
+        uint64_t bad = 0;
+        const uint8_t *p;
+        for (uint32_t slot = 0; slot < 1100; slot += 7) {
+            const int rc = pv__column_read(&c, slot, &p, &w->err);
+            assert_true(rc == 0 || rc == PV_ERR_CORRUPT);
+        }
+        test_assert_ok(pv__column_check(&c, NULL, NULL, &bad, &w->err), &w->err);
+        memcpy(t_dir(w, victim) + PV__PAGE_HEAD, saved + PV__PAGE_HEAD,
+               sizeof saved - PV__PAGE_HEAD);
+    }
+    t_expect_clean(w, &c);
 }
 
 /* ---- memory -------------------------------------------------------------------------------- */
@@ -494,6 +529,8 @@ int main(void) {
                                         t_teardown),
         cmocka_unit_test_setup_teardown(test_column__wrong_shape_and_counters_are_found, t_setup,
                                         t_teardown),
+        cmocka_unit_test_setup_teardown(test_column__random_damage_of_the_directory_never_crashes,
+                                        t_setup, t_teardown),
         cmocka_unit_test_setup_teardown(test_column__no_memory_at_any_point_leaves_it_whole,
                                         t_setup, t_teardown),
     };

@@ -360,6 +360,13 @@ static void test_slots__pages_without_live_rows_are_given_back(void **state) {
 
 /* ---- damage and ends ----------------------------------------------------------------------- */
 
+/* A page of either column, writable until the next pause (check pauses). */
+static uint8_t *t_bytes(t_world *w, const pv__column *c, uint32_t ordinal) {
+    uint8_t *bytes;
+    test_assert_ok(pv__column_page_write(c, ordinal, &bytes, &w->err), &w->err);
+    return bytes;
+}
+
 static void test_slots__check_finds_what_disagrees(void **state) {
     t_world *w = *state;
     t_create(w, 21);
@@ -368,20 +375,16 @@ static void test_slots__check_finds_what_disagrees(void **state) {
     }
     t_free(w, 100);
     t_free(w, 300);
-    uint8_t *bytes;
-    test_assert_ok(pv__column_page_write(&w->slots.bits, 0, &bytes, &w->err), &w->err);
-    pv__bits_set(bytes, 200, false); /* count and free map are wrong now */
-    assert_int_equal(t_findings(w), 2);
-    pv__bits_set(bytes, 200, true);
-    pv__bits_set(bytes, 700, true);
+    pv__bits_set(t_bytes(w, &w->slots.bits, 0), 200, false);
+    assert_int_equal(t_findings(w), 2); /* count and free map */
+    pv__bits_set(t_bytes(w, &w->slots.bits, 0), 200, true);
+    pv__bits_set(t_bytes(w, &w->slots.bits, 0), 700, true);
     assert_int_equal(t_findings(w), 1);
-    pv__bits_set(bytes, 700, false);
+    pv__bits_set(t_bytes(w, &w->slots.bits, 0), 700, false);
     assert_int_equal(t_findings(w), 0);
-    test_assert_ok(pv__column_page_write(&w->slots.free_map, PV__FREEMAP_LEVEL1, &bytes, &w->err),
-                   &w->err);
-    bytes[0]++;
+    t_bytes(w, &w->slots.free_map, PV__FREEMAP_LEVEL1)[0]++;
     assert_int_equal(t_findings(w), 1);
-    bytes[0]--;
+    t_bytes(w, &w->slots.free_map, PV__FREEMAP_LEVEL1)[0]--;
     w->slots.meta.live_count++;
     assert_int_equal(t_findings(w), 1);
 }
