@@ -11,7 +11,7 @@ typedef struct check_run {
     uint64_t bad, pages;
     uint64_t *seen; /* one bit a slot */
     uint64_t slots;
-    uint8_t *page;  /* room for the largest */
+    uint8_t *page; /* room for the largest */
     bool deep;
 } check_run;
 
@@ -25,8 +25,7 @@ static void check_report(check_run *c, uint64_t page_id, uint32_t owner, const c
 }
 
 /* Damage is a finding; anything else (memory, I/O) ends the walk. */
-static int check_judge(check_run *c, uint64_t page_id, int rc, const pv_error *why,
-                       pv_error *err) {
+static int check_judge(check_run *c, uint64_t page_id, int rc, const pv_error *why, pv_error *err) {
     if (rc == PV_ERR_CORRUPT || rc == PV_ERR_FORMAT) {
         check_report(c, page_id, 0, why->message);
         return PV_OK;

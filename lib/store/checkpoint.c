@@ -370,8 +370,8 @@ PV_PRIVATE void pv__checkpoint_want(pv__store *s) {
     if (s->memory || s->readonly || atomic_load(&s->failed) || !ckpt_due(s)) {
         return;
     }
-    bool inline_now = s->no_threads || atomic_load_explicit(&s->dirty_bytes,
-                                                            memory_order_relaxed) > s->cache_limit;
+    bool inline_now = s->no_threads ||
+                      atomic_load_explicit(&s->dirty_bytes, memory_order_relaxed) > s->cache_limit;
     pv__mutex_lock(&s->worker_mutex);
     if (!s->no_threads && !s->worker_started) {
         s->worker_started = pv__thread_start(&s->worker, ckpt_thread, s, &failed) == PV_OK;

@@ -147,7 +147,8 @@ static inline void pv__pte_put(uint8_t *p, const pv__pte *e) {
 
 /* ---- log ------------------------------------------------------------------------------------
  * Segment file name: 16 hex digits of the first LSN, '-', 8 hex digits of the epoch, ".pvw".
- * LSN x of a segment lies at file offset 4096 + (x - first LSN). First LSNs are multiples of 4 KiB. */
+ * LSN x of a segment lies at file offset 4096 + (x - first LSN); first LSNs are multiples of
+ * 4 KiB. */
 
 #define PV__SEG_MAGIC "\x89" "PiramidLog\r\n\x1a\n" /* 16 bytes with the final NUL */
 #define PV__SEG_MAJOR 16      /* u32 */

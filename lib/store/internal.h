@@ -4,7 +4,7 @@
  *   page id --> pv__xent {frame, lsn, mine}        translation entry, 32 bytes (xlat.c)
  *                  |              '--> version private to the write transaction
  *                  '--> pv__ver [64 B descriptor][page bytes]  newest committed version
- *                          '-- prev --> older version ...      while a snapshot needs it (versions.c)
+ *                          '-- prev --> older version ... while a snapshot needs it (versions.c)
  *
  *   commit: body of ranges (delta.c) -> record -> batch -> one write, one sync (log.c)
  *           -> versions published in their entries -> visible LSN grows (txn.c)
@@ -40,9 +40,9 @@
 #define PV__VER_TABLED 0x8u   /* the newest page table refers to those slots */
 
 typedef struct pv__ver {
-    uint64_t lsn;                  /* readers with a snapshot >= lsn see it: stamp + 1 */
+    uint64_t lsn;                   /* readers with a snapshot >= lsn see it: stamp + 1 */
     _Atomic(struct pv__ver *) prev; /* older version or NULL */
-    struct pv__ver *newer;         /* ver_mutex */
+    struct pv__ver *newer;          /* ver_mutex */
     uint64_t page_id;
     _Atomic uint32_t flags; /* changed under ver_mutex; RESIDENT and FREED never change */
     uint32_t list_at;       /* place in the superseded list + 1, 0: not there; ver_mutex */
@@ -105,7 +105,7 @@ typedef struct pv__retired {
 /* ---- log ----------------------------------------------------------------------------------- */
 
 typedef struct pv__segment {
-    uint64_t start, cap; /* first LSN; LSNs it has room for */
+    uint64_t start, cap;     /* first LSN; LSNs it has room for */
     uint64_t chain, durable; /* as its head states */
     uint32_t epoch;
     bool valid; /* the head is intact */
@@ -124,29 +124,28 @@ typedef struct pv__batch {
     uint64_t start, end;
 } pv__batch;
 
-
 typedef struct pv__wal {
     pv__mutex mutex;
     pv__cond cond;
-    pv_file *file;      /* newest segment, NULL before the first batch */
-    pv__segment *segs;  /* all that exist, by start */
+    pv_file *file;     /* newest segment, NULL before the first batch */
+    pv__segment *segs; /* all that exist, by start */
     size_t seg_count, seg_cap;
-    pv__batch open;     /* records accepted, not yet given to a flush */
+    pv__batch open; /* records accepted, not yet given to a flush */
     pv__batch spare;
-    uint64_t end;       /* end of the last accepted record */
-    uint64_t chain;     /* head hash of the last flushed record */
+    uint64_t end;                /* end of the last accepted record */
+    uint64_t chain;              /* head hash of the last flushed record */
     uint64_t cut_lsn, cut_chain; /* where the running checkpoint cuts, and the chain there */
-    uint64_t async_end; /* prefix of asynchronous commits that may be visible early */
+    uint64_t async_end;          /* prefix of asynchronous commits that may be visible early */
     _Atomic uint64_t durable;
     _Atomic uint64_t visible;
     uint64_t published; /* entries hold all commits up to here; set by the writer */
     uint64_t next_cap;  /* size of the next segment */
     uint64_t first_unsynced_us;
     uint64_t syncs;
-    uint32_t epoch;     /* of the records written now */
+    uint32_t epoch; /* of the records written now */
     bool flushing;
-    bool marked;        /* the superblock on disk says that the log is required (S9) */
-    bool seal;          /* the next record begins on a fresh 4 KiB boundary */
+    bool marked; /* the superblock on disk says that the log is required (S9) */
+    bool seal;   /* the next record begins on a fresh 4 KiB boundary */
 } pv__wal;
 
 /* ---- slots, table -------------------------------------------------------------------------- */
@@ -157,9 +156,9 @@ typedef struct pv__dead_space {
 } pv__dead_space;
 
 typedef struct pv__space {
-    uint64_t *used;    /* one bit a slot; NULL until first needed */
-    uint64_t count;    /* bits in use: the file's length in slots */
-    size_t words;      /* allocated */
+    uint64_t *used; /* one bit a slot; NULL until first needed */
+    uint64_t count; /* bits in use: the file's length in slots */
+    size_t words;   /* allocated */
     uint64_t free, cursor;
     uint64_t fail_at[PV__PAGE_SLOTS_MAX + 1]; /* value of `frees` when this size last failed */
     uint64_t frees;
@@ -203,18 +202,18 @@ struct pv__store {
     char *path, *dir, *wal_dir, *shm_path; /* dir: the folder that holds path */
     size_t path_size;
     uint64_t uuid_tag;
-    uint64_t first_lsn;  /* where the log of every database begins */
+    uint64_t first_lsn; /* where the log of every database begins */
     bool memory, readonly, no_threads, replaying;
     uint32_t busy_timeout_ms, codec;
     uint64_t cache_limit, checkpoint_bytes;
 
-    pv__super super;      /* what the newest superblock says */
-    uint64_t older_lsn;   /* root of the other superblock: log and slots are kept for it (S3) */
+    pv__super super;    /* what the newest superblock says */
+    uint64_t older_lsn; /* root of the other superblock: log and slots are kept for it (S3) */
     pv__pte older_root;
     uint32_t older_height;
     bool older_valid;
 
-    _Atomic int failed;   /* code of a failed sync: writes are refused (S8) */
+    _Atomic int failed; /* code of a failed sync: writes are refused (S8) */
     pv__mutex ckpt_mutex, table_mutex, space_mutex, ver_mutex;
 #define PV__STRIPES 64u
     pv__mutex stripe[PV__STRIPES];
@@ -229,10 +228,10 @@ struct pv__store {
     size_t retired_first, retired_count, retired_cap;
     pv__superseded *superseded;
     size_t superseded_count, superseded_cap, superseded_after_sweep;
-    uint64_t *dirty;      /* page ids changed since the last checkpoint's cut; ver_mutex */
+    uint64_t *dirty; /* page ids changed since the last checkpoint's cut; ver_mutex */
     size_t dirty_count, dirty_cap;
     uint32_t dirty_seq;
-    uint64_t ckpt_snap;   /* LSN a running checkpoint reads, 0: none; ver_mutex */
+    uint64_t ckpt_snap; /* LSN a running checkpoint reads, 0: none; ver_mutex */
     uint64_t clock_hand;
     uint64_t evict_again_at; /* cache_bytes below which another round is not worth it */
     _Atomic uint64_t cache_bytes, dirty_bytes, versions;
@@ -241,8 +240,8 @@ struct pv__store {
     pv__wal log;
     pv__space space;
     pv__table table;
-    uint64_t db_sum;      /* after the last published commit; ver_mutex */
-    uint64_t commits;     /* number of the last published commit; ver_mutex */
+    uint64_t db_sum;  /* after the last published commit; ver_mutex */
+    uint64_t commits; /* number of the last published commit; ver_mutex */
     uint64_t commits_at_open;
     uint64_t ckpt_log_end; /* log end at the last checkpoint */
     uint64_t checkpoints;
@@ -279,7 +278,7 @@ struct pv__txn {
     int doomed;
     pv__touched *touched;
     size_t touched_count, touched_cap;
-    uint64_t mine_bytes; /* private versions in memory */
+    uint64_t mine_bytes;   /* private versions in memory */
     _Atomic uint64_t hits; /* pages found in memory; added up at the end */
     pv__savepoint *savepoints;
     size_t savepoint_count, savepoint_cap;
@@ -311,11 +310,11 @@ PV_PRIVATE void pv__xlat_done(pv__store *s); /* frees arrays and every version *
 PV_PRIVATE pv__ver *pv__ver_new(pv__store *s, uint64_t page_id, unsigned raw_slots, bool resident,
                                 pv_error *err);
 PV_PRIVATE void pv__ver_free(pv__store *s, pv__ver *v);
-PV_PRIVATE void pv__ver_retire(pv__store *s, pv__ver *v); /* under ver_mutex */
+PV_PRIVATE void pv__ver_retire(pv__store *s, pv__ver *v);                 /* under ver_mutex */
 PV_PRIVATE int pv__ver_reserve(pv__store *s, size_t more, pv_error *err); /* lists; ver_mutex */
-PV_PRIVATE void pv__ver_sweep(pv__store *s);   /* under ver_mutex */
-PV_PRIVATE void pv__ver_reclaim(pv__store *s); /* under ver_mutex */
-PV_PRIVATE void pv__ver_evict(pv__store *s, uint64_t want_bytes); /* takes ver_mutex */
+PV_PRIVATE void pv__ver_sweep(pv__store *s);                              /* under ver_mutex */
+PV_PRIVATE void pv__ver_reclaim(pv__store *s);                            /* under ver_mutex */
+PV_PRIVATE void pv__ver_evict(pv__store *s, uint64_t want_bytes);         /* takes ver_mutex */
 PV_PRIVATE int pv__reader_begin(pv__store *s, pv__rslot **out, uint64_t *out_snap, pv_error *err);
 PV_PRIVATE void pv__reader_end(pv__rslot *slot);
 PV_PRIVATE void pv__reader_enter(pv__store *s, pv__rslot *slot);
@@ -420,8 +419,8 @@ PV_PRIVATE uint64_t pv__log_async_due(pv__store *s);
 PV_PRIVATE void pv__log_trim(pv__store *s, uint64_t keep_from); /* remove older segments */
 PV_PRIVATE int pv__log_remove_all(pv__store *s, pv_error *err);
 /* Make the segment that `seg` describes under `name`: allocated, head written, not synced. */
-PV_PRIVATE int pv__seg_create(pv__store *s, const pv__segment *seg, const char *name,
-                              pv_file **out, pv_error *err);
+PV_PRIVATE int pv__seg_create(pv__store *s, const pv__segment *seg, const char *name, pv_file **out,
+                              pv_error *err);
 PV_PRIVATE int pv__seg_push(pv__store *s, const pv__segment *seg, pv_error *err);
 PV_PRIVATE int pv__seg_unlink(pv__store *s, const pv__segment *seg, pv_error *err);
 #define PV__SEG_NAME_MAX 40u
@@ -438,9 +437,9 @@ typedef int (*pv__log_apply)(pv__store *s, const uint8_t *head, const uint8_t *b
                              pv_error *err);
 typedef struct pv__log_state {
     uint64_t end, chain, durable;
-    uint64_t tail_start;  /* first record after the proven part; == end when none */
-    uint64_t tail_chain;  /* chain value before it */
-    uint32_t epoch;       /* highest seen */
+    uint64_t tail_start; /* first record after the proven part; == end when none */
+    uint64_t tail_chain; /* chain value before it */
+    uint32_t epoch;      /* highest seen */
     uint64_t records;
 } pv__log_state;
 PV_PRIVATE int pv__log_list(pv__store *s, bool *out_exists, pv_error *err);
@@ -450,10 +449,10 @@ PV_PRIVATE int pv__log_adopt_tail(pv__store *s, const pv__log_state *st, pv_erro
 
 /* ---- recover.c, checkpoint.c, txn.c --------------------------------------------------------- */
 PV_PRIVATE int pv__recover(pv__store *s, pv_error *err);
-PV_PRIVATE int pv__checkpoint_run(pv__store *s, pv_error *err); /* takes ckpt_mutex */
+PV_PRIVATE int pv__checkpoint_run(pv__store *s, pv_error *err);   /* takes ckpt_mutex */
 PV_PRIVATE int pv__checkpoint_final(pv__store *s, pv_error *err); /* clean close: both roots */
-PV_PRIVATE void pv__checkpoint_want(pv__store *s); /* start one if it is time */
-PV_PRIVATE void pv__checkpoint_stop(pv__store *s); /* ends the background thread */
+PV_PRIVATE void pv__checkpoint_want(pv__store *s);                /* start one if it is time */
+PV_PRIVATE void pv__checkpoint_stop(pv__store *s);                /* ends the background thread */
 /* Make `v` the newest committed version of its page. Under ver_mutex; lists reserved before. */
 PV_PRIVATE void pv__publish(pv__store *s, pv__xent *x, pv__ver *v);
 PV_PRIVATE int pv__store_refuse(pv__store *s, pv_error *err); /* error when writes are refused */

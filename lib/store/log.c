@@ -104,8 +104,9 @@ static int log_next_segment(pv__store *s, uint64_t start, uint64_t need, pv_erro
     char name[PV__SEG_NAME_MAX];
     pv_file *file = NULL;
     pv_error ignored = PV_ERROR_INIT;
-    pv__segment seg = {start, PV_MAX(l->next_cap, need), l->chain,
-                       atomic_load_explicit(&l->durable, memory_order_relaxed), l->epoch, true};
+    pv__segment seg = {start,    PV_MAX(l->next_cap, need),
+                       l->chain, atomic_load_explicit(&l->durable, memory_order_relaxed),
+                       l->epoch, true};
     seg.cap = PV_ALIGN_UP(seg.cap, (uint64_t)PV__SLOT_SIZE);
     if (!l->marked) { /* the first since a clean close: the directory may not exist */
         PV_TRY(s->vfs->mkdir(s->vfs, s->wal_dir, err));
@@ -182,8 +183,8 @@ static int log_accept(pv__store *s, pv__record *r, const pv__commit_info *info, 
     }
     b->records[b->count++] = *r;
     b->end = r->end;
-    if (info->async && PV_MAX(l->async_end, atomic_load_explicit(&l->durable,
-                                                                 memory_order_relaxed)) >= l->end) {
+    if (info->async &&
+        PV_MAX(l->async_end, atomic_load_explicit(&l->durable, memory_order_relaxed)) >= l->end) {
         l->async_end = r->end;
     }
     l->end = r->end;
@@ -301,9 +302,8 @@ PV_PRIVATE uint64_t pv__log_async_due(pv__store *s) {
     pv__wal *l = &s->log;
     uint64_t due = 0;
     pv__mutex_lock(&l->mutex);
-    if (l->open.count > 0 &&
-        (l->open.end - l->open.start > LOG_ASYNC_BYTES ||
-         pv__sys_mono_us(s->clock) - l->first_unsynced_us > LOG_ASYNC_US)) {
+    if (l->open.count > 0 && (l->open.end - l->open.start > LOG_ASYNC_BYTES ||
+                              pv__sys_mono_us(s->clock) - l->first_unsynced_us > LOG_ASYNC_US)) {
         due = l->open.end;
     }
     pv__mutex_unlock(&l->mutex);

@@ -7,18 +7,18 @@
  *      '--no--> does any later record or segment head claim that the log was durable beyond E?
  *                 yes: damage, reported        no: torn tail, E is the end
  *
- * A segment counts up to where one of the same or a later epoch begins; bytes of older epochs beyond
- * that are void. */
+ * A segment counts up to where one of the same or a later epoch begins; bytes of older epochs
+ * beyond that are void. */
 #include "store/internal.h"
 
 #define SCAN_WINDOW ((size_t)1 << 20)
 
 typedef struct log_scan {
     pv__store *s;
-    size_t seg;       /* index of the segment being read */
-    pv_file *file;    /* that segment */
-    uint64_t limit;   /* LSN where it stops counting */
-    uint8_t *window;  /* bytes [win_start, win_start + win_len) */
+    size_t seg;      /* index of the segment being read */
+    pv_file *file;   /* that segment */
+    uint64_t limit;  /* LSN where it stops counting */
+    uint8_t *window; /* bytes [win_start, win_start + win_len) */
     size_t window_cap, win_len;
     uint64_t win_start;
 } log_scan;
@@ -112,7 +112,8 @@ static int scan_bytes(log_scan *c, uint64_t lsn, size_t n, const uint8_t **out, 
 }
 
 static bool scan_head_ok(const pv__store *s, const uint8_t *h, uint64_t lsn) {
-    return pv__get32(h + PV__REC_MAGIC) == PV__REC_MAGIC_VALUE && pv__get64(h + PV__REC_LSN) == lsn &&
+    return pv__get32(h + PV__REC_MAGIC) == PV__REC_MAGIC_VALUE &&
+           pv__get64(h + PV__REC_LSN) == lsn &&
            pv__get64(h + PV__REC_HEAD_HASH) == pv__hash64(h, PV__REC_HEAD_HASH, s->uuid_tag) &&
            pv__get32(h + PV__REC_TIMELINE) == s->super.timeline;
 }
@@ -270,13 +271,15 @@ static int scan_copy_tail(log_scan *c, const pv__log_state *st, const pv__segmen
         uint8_t head[PV__REC_HEAD];
         uint64_t body = pv__get64(rec + PV__REC_BODY), off = PV__SEG_HEAD + (lsn - to->start);
         memcpy(head, rec, sizeof head);
-        pv__rec_seal(s, head, chain, to->durable, to->epoch);
+        at.end = PV_ALIGN_UP(lsn + PV__REC_HEAD + body, (uint64_t)8);
+        if (at.end > s->super.lsn) { /* a root made in this replay states the chain up to its LSN */
+            pv__rec_seal(s, head, chain, to->durable, to->epoch);
+        }
         chain = pv__get64(head + PV__REC_HEAD_HASH);
         PV_TRY(pv__vfs_write(s->vfs, file, off, head, sizeof head, err));
-        PV_TRY(pv__vfs_write(s->vfs, file, off + PV__REC_HEAD, rec + PV__REC_HEAD, (size_t)body,
-                             err));
+        PV_TRY(
+            pv__vfs_write(s->vfs, file, off + PV__REC_HEAD, rec + PV__REC_HEAD, (size_t)body, err));
         at.chain = pv__get64(rec + PV__REC_HEAD_HASH);
-        at.end = PV_ALIGN_UP(lsn + PV__REC_HEAD + body, (uint64_t)8);
     }
     *out_chain = chain;
     return s->vfs->sync(s->vfs, file, err);

@@ -96,9 +96,9 @@ PV_PRIVATE int pv__page_read(pv__txn *t, uint64_t page_id, unsigned kind, const 
             if (PV_LIKELY(f != 0 && !(f & 1) && lsn <= t->snap)) {
                 v = pv__frame_ver(f);
                 /* No locked instruction: readers that share a transaction may lose a count. */
-                atomic_store_explicit(
-                    &t->hits, atomic_load_explicit(&t->hits, memory_order_relaxed) + 1,
-                    memory_order_relaxed);
+                atomic_store_explicit(&t->hits,
+                                      atomic_load_explicit(&t->hits, memory_order_relaxed) + 1,
+                                      memory_order_relaxed);
                 if (!atomic_load_explicit(&x->used, memory_order_relaxed)) {
                     atomic_store_explicit(&x->used, 1, memory_order_relaxed);
                 }
@@ -299,8 +299,8 @@ static int page_drop(pv__txn *t, uint64_t page_id, pv_error *err) {
     pv__touched *w = &t->touched[stub->list_at - 1];
     w->page_id = page_id;
     if (base && !w->has_old_sum) {
-        w->old_sum = pv__sum_page(page_id, pv__ver_page(base),
-                                  (size_t)base->raw_slots * PV__SLOT_SIZE);
+        w->old_sum =
+            pv__sum_page(page_id, pv__ver_page(base), (size_t)base->raw_slots * PV__SLOT_SIZE);
         w->has_old_sum = true;
     }
     pv__mutex_lock(&s->ver_mutex);

@@ -14,9 +14,10 @@ static int pageio_damaged(pv__store *s, uint64_t page_id, const pv__pte *pte, co
                           const char *what, pv_error *err) {
     int rc;
     if (pv__get64(page + PV__HEAD_UUID) == s->uuid_tag && pv__page_id(page) == page_id) {
-        rc = pv__err(err, PV_ERR_CORRUPT, "page %llu (object %u, part %u) is damaged: %s, slot %llu",
-                     (unsigned long long)page_id, pv__page_owner(page), pv__page_ordinal(page),
-                     what, (unsigned long long)pte->slot);
+        rc =
+            pv__err(err, PV_ERR_CORRUPT, "page %llu (object %u, part %u) is damaged: %s, slot %llu",
+                    (unsigned long long)page_id, pv__page_owner(page), pv__page_ordinal(page), what,
+                    (unsigned long long)pte->slot);
     } else {
         rc = pv__err(err, PV_ERR_CORRUPT, "page %llu is damaged: %s, slot %llu",
                      (unsigned long long)page_id, what, (unsigned long long)pte->slot);
@@ -51,8 +52,8 @@ static int pageio_unpack(pv__store *s, uint64_t page_id, const pv__pte *pte, con
     if (packed > (size_t)pte->slots * PV__SLOT_SIZE - PV__PAGE_HEAD) {
         return pageio_damaged(s, page_id, pte, stored, "packed length", err);
     }
-    PV_TRY(pv__decompress(s->mem, pte->codec, stored + PV__PAGE_HEAD, packed, page + PV__PAGE_HEAD, raw,
-                          &got, err));
+    PV_TRY(pv__decompress(s->mem, pte->codec, stored + PV__PAGE_HEAD, packed, page + PV__PAGE_HEAD,
+                          raw, &got, err));
     if (got != raw) {
         return pageio_damaged(s, page_id, pte, stored, "unpacked length", err);
     }

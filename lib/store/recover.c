@@ -36,8 +36,8 @@ static int recover_roots(pv__store *s, pv_error *err) {
     memset(&older, 0, sizeof older);
     PV_TRY(pv__super_read(s, &newest, &older, &has_older, err));
     if ((newest.incompat & PV__FEATURE_INCOMPAT_ZSTD) && !pv__codec_built_in(PV__CODEC_ZSTD)) {
-        return pv__err(err, PV_ERR_UNSUPPORTED, "'%s' uses the codec 'zstd', which this build lacks",
-                       s->path);
+        return pv__err(err, PV_ERR_UNSUPPORTED,
+                       "'%s' uses the codec 'zstd', which this build lacks", s->path);
     }
     recover_adopt_super(s, &newest);
     pv_error damage = PV_ERROR_INIT;
@@ -106,9 +106,8 @@ static int recover_full(pv__store *s, pv__reader *r, uint64_t id, uint64_t stamp
     pv__xent *x = NULL;
     pv_error why = PV_ERROR_INIT;
     uint64_t old_sum = pv__reader_u64(r), used = pv__reader_varint(r);
-    const uint8_t *bytes = pv__reader_take(r, used > PV__PAGE_SLOTS_MAX * (uint64_t)PV__SLOT_SIZE
-                                                  ? SIZE_MAX
-                                                  : (size_t)used);
+    const uint8_t *bytes = pv__reader_take(
+        r, used > PV__PAGE_SLOTS_MAX * (uint64_t)PV__SLOT_SIZE ? SIZE_MAX : (size_t)used);
     if (!bytes || used < PV__PAGE_HEAD) {
         return pv__err(err, PV_ERR_CORRUPT, "log: image of page %llu is cut off",
                        (unsigned long long)id);

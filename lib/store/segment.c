@@ -77,8 +77,8 @@ static void segment_head(const pv__store *s, const pv__segment *seg, uint8_t *p)
     pv__put64(p + PV__SEG_CHECKSUM, pv__hash64(p, PV__SEG_CHECKSUM, 0));
 }
 
-PV_PRIVATE int pv__seg_create(pv__store *s, const pv__segment *seg, const char *name,
-                              pv_file **out, pv_error *err) {
+PV_PRIVATE int pv__seg_create(pv__store *s, const pv__segment *seg, const char *name, pv_file **out,
+                              pv_error *err) {
     uint8_t *head = pv__alloc(s->mem, PV__SEG_HEAD);
     if (!head) {
         return pv__err_nomem(err, PV__SEG_HEAD);

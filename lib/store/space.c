@@ -64,7 +64,8 @@ static int space_mark_stored(pv__store *s, pv_error *err) {
     pv__mutex_lock(&s->ver_mutex);
     for (uint64_t id = 1; id < limit && !rc; id++) {
         pv__xent *x = pv__xlat_find(s, id);
-        pv__ver *v = x ? pv__frame_ver(atomic_load_explicit(&x->frame, memory_order_acquire)) : NULL;
+        pv__ver *v =
+            x ? pv__frame_ver(atomic_load_explicit(&x->frame, memory_order_acquire)) : NULL;
         for (; v && !rc; v = atomic_load_explicit(&v->prev, memory_order_acquire)) {
             if (pv__ver_flags(v) & PV__VER_STORED) {
                 rc = pv__space_mark(s, v->pte.slot, v->pte.slots, NULL, err);
@@ -88,8 +89,8 @@ PV_PRIVATE int pv__space_prepare(pv__store *s, pv_error *err) {
     PV_TRY(pv__table_walk(s, &s->super.root, s->super.height, NULL, 0, space_mark_visit, s, err));
     if (s->older_valid) {
         pv_error lost = PV_ERROR_INIT;
-        int rc = pv__table_walk(s, &s->older_root, s->older_height, &s->super.root,
-                                s->super.height, space_mark_visit, s, &lost);
+        int rc = pv__table_walk(s, &s->older_root, s->older_height, &s->super.root, s->super.height,
+                                space_mark_visit, s, &lost);
         if (rc == PV_ERR_CORRUPT) { /* then it is no fallback, and need not be kept */
             pv__log(&s->log_to, PV_LOG_WARN, "store", "older root: %s", lost.message);
             s->older_valid = false;

@@ -31,15 +31,15 @@ typedef struct pv__txn pv__txn;
 
 /* What a page is, stored in its head; reading with another kind is PV_ERR_CORRUPT. */
 enum {
-    PV__PAGE_ANY = 0, /* for pv__page_read: do not compare */
-    PV__PAGE_META = 1,     /* store: page 1 */
-    PV__PAGE_FREELIST = 2, /* store: free page ids */
-    PV__PAGE_TABLE = 3,    /* store: page-table node */
-    PV__PAGE_TREE = 4,     /* tree: node */
-    PV__PAGE_OVERFLOW = 5, /* tree: part of a long value */
+    PV__PAGE_ANY = 0,        /* for pv__page_read: do not compare */
+    PV__PAGE_META = 1,       /* store: page 1 */
+    PV__PAGE_FREELIST = 2,   /* store: free page ids */
+    PV__PAGE_TABLE = 3,      /* store: page-table node */
+    PV__PAGE_TREE = 4,       /* tree: node */
+    PV__PAGE_OVERFLOW = 5,   /* tree: part of a long value */
     PV__PAGE_COLLECTION = 6, /* catalog: roots and counters of one collection */
-    PV__PAGE_COLDIR = 7,   /* vector: directory of a column's pages */
-    PV__PAGE_COLUMN = 8    /* vector: rows of a column */
+    PV__PAGE_COLDIR = 7,     /* vector: directory of a column's pages */
+    PV__PAGE_COLUMN = 8      /* vector: rows of a column */
 };
 
 typedef struct pv__store_opts {
@@ -53,8 +53,8 @@ typedef struct pv__store_opts {
     uint64_t cache_bytes;      /* 0: default */
     uint64_t checkpoint_bytes; /* log bytes that start a checkpoint; 0: default */
     uint32_t busy_timeout_ms;
-    bool no_threads; /* checkpoints run inside commits */
-    uint32_t codec;  /* for pages that shrink: 0 none, 1 zstd (when built in) */
+    bool no_threads;            /* checkpoints run inside commits */
+    uint32_t codec;             /* for pages that shrink: 0 none, 1 zstd (when built in) */
     uint64_t log_segment_bytes; /* first log segment, the next ones double; 0: default (tests) */
 } pv__store_opts;
 
@@ -88,14 +88,14 @@ PV_PRIVATE int pv__store_check(pv__store *store, bool deep, pv__check_fn fn, voi
 /* ---- transactions -------------------------------------------------------------------------- */
 
 #define PV__TXN_WRITE 0x1u
-#define PV__TXN_ASYNC 0x2u /* commit returns before the record is durable */
+#define PV__TXN_ASYNC 0x2u  /* commit returns before the record is durable */
 #define PV__TXN_NOWAIT 0x4u /* PV_ERR_BUSY at once instead of waiting for the writer */
 
 PV_PRIVATE int pv__txn_begin(pv__store *store, uint32_t flags, pv__txn **out_txn, pv_error *err);
 /* Ends and frees the transaction in every case. After an error nothing of it is visible; after
  * PV_ERR_IO from the sync it may or may not be there after the next open. *out_lsn may be NULL. */
 PV_PRIVATE int pv__txn_commit(pv__txn *txn, uint64_t *out_lsn, pv_error *err);
-PV_PRIVATE void pv__txn_rollback(pv__txn *txn); /* write: undo; read: just end. NULL is fine */
+PV_PRIVATE void pv__txn_rollback(pv__txn *txn);      /* write: undo; read: just end. NULL is fine */
 PV_PRIVATE uint64_t pv__txn_lsn(const pv__txn *txn); /* what it reads */
 PV_PRIVATE bool pv__txn_is_write(const pv__txn *txn);
 PV_PRIVATE bool pv__txn_is_dirty(const pv__txn *txn);
@@ -133,8 +133,7 @@ static inline size_t pv__page_size(const uint8_t *page); /* bytes, head included
 
 /* Sixteen numbers for the layer above, kept in page 1 and versioned like all else. All 0 in a new
  * database. The catalogue uses 0 (its tree's root) and 1 (the next object id). */
-PV_PRIVATE int pv__store_root_get(pv__txn *txn, unsigned index, uint64_t *out_value,
-                                  pv_error *err);
+PV_PRIVATE int pv__store_root_get(pv__txn *txn, unsigned index, uint64_t *out_value, pv_error *err);
 PV_PRIVATE int pv__store_root_set(pv__txn *txn, unsigned index, uint64_t value, pv_error *err);
 
 #include "store/format.h"

@@ -91,9 +91,9 @@ static int super_judge(const uint8_t *p, uint64_t self, bool *out_valid, pv_erro
 
 PV_PRIVATE int pv__super_read(pv__store *s, pv__super *out_new, pv__super *out_old, bool *has_old,
                               pv_error *err) {
-    static const uint64_t places[4] = {
-        PV__SUPER_SLOT_A, PV__SUPER_SLOT_B, PV__SUPER_SLOT_A + PV__SUPER_MIRROR,
-        PV__SUPER_SLOT_B + PV__SUPER_MIRROR};
+    static const uint64_t places[4] = {PV__SUPER_SLOT_A, PV__SUPER_SLOT_B,
+                                       PV__SUPER_SLOT_A + PV__SUPER_MIRROR,
+                                       PV__SUPER_SLOT_B + PV__SUPER_MIRROR};
     uint8_t *p = pv__alloc_zero(s->mem, 4 * (size_t)PV__SLOT_SIZE);
     if (!p) {
         return pv__err_nomem(err, 4 * (size_t)PV__SLOT_SIZE);

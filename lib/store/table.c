@@ -39,8 +39,7 @@ static int table_read_node(pv__store *s, uint32_t level, uint64_t index, const p
 }
 
 /* Node of the current table, loaded if necessary. *out NULL: no such node. */
-static int table_load(pv__store *s, uint32_t level, uint64_t index, pv__node **out,
-                      pv_error *err) {
+static int table_load(pv__store *s, uint32_t level, uint64_t index, pv__node **out, pv_error *err) {
     pv__node *n = table_get(&s->table.nodes, level, index);
     *out = n;
     if (n || level >= s->table.height) {

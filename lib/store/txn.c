@@ -142,8 +142,7 @@ PV_PRIVATE void pv__txn_doom(pv__txn *t, int code) {
 /* ---- images to slots ----------------------------------------------------------------------- */
 
 /* Write the resident private version v to slots of its own; `t->touched` learns its sums. */
-static int txn_store_version(pv__txn *t, pv__xent *x, pv__ver *v, uint8_t *scratch,
-                             pv_error *err) {
+static int txn_store_version(pv__txn *t, pv__xent *x, pv__ver *v, uint8_t *scratch, pv_error *err) {
     pv__store *s = t->store;
     pv__touched *w = &t->touched[v->list_at - 1];
     pv__pte pte;
@@ -158,8 +157,7 @@ static int txn_store_version(pv__txn *t, pv__xent *x, pv__ver *v, uint8_t *scrat
         }
         w->has_old_sum = true;
     }
-    w->new_sum =
-        pv__sum_page(v->page_id, pv__ver_page(v), (size_t)v->raw_slots * PV__SLOT_SIZE);
+    w->new_sum = pv__sum_page(v->page_id, pv__ver_page(v), (size_t)v->raw_slots * PV__SLOT_SIZE);
     PV_TRY(pv__space_alloc(s, pte.slots, &pte.slot, err));
     int rc = pv__vfs_write(s->vfs, s->file, pte.slot * PV__SLOT_SIZE, bytes,
                            (size_t)pte.slots * PV__SLOT_SIZE, err);

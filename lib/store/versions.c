@@ -24,7 +24,8 @@ PV_PRIVATE pv__ver *pv__ver_new(pv__store *s, uint64_t page_id, unsigned raw_slo
     uint64_t used = atomic_load_explicit(&s->cache_bytes, memory_order_relaxed);
     if (resident && used + size > s->cache_limit) {
         if (s->memory) {
-            pv__err(err, PV_ERR_LIMIT, "the in-memory database has reached its budget of %llu bytes",
+            pv__err(err, PV_ERR_LIMIT,
+                    "the in-memory database has reached its budget of %llu bytes",
                     (unsigned long long)s->cache_limit);
             return NULL;
         }
@@ -84,9 +85,8 @@ static pv__rslot *versions_take_slot(pv__store *s, pv_error *err) {
                 return NULL;
             }
             memset(fresh, 0, sizeof *fresh);
-            if (atomic_compare_exchange_strong_explicit(&chunk->next, &next, fresh,
-                                                        memory_order_acq_rel,
-                                                        memory_order_acquire)) {
+            if (atomic_compare_exchange_strong_explicit(
+                    &chunk->next, &next, fresh, memory_order_acq_rel, memory_order_acquire)) {
                 next = fresh;
             } else {
                 pv__alloc_free_aligned(s->mem, fresh, sizeof(pv__rchunk), 64);
@@ -204,8 +204,7 @@ static uint64_t versions_min_epoch(pv__store *s) {
 PV_PRIVATE void pv__ver_retire(pv__store *s, pv__ver *v) {
     size_t at = s->retired_first + s->retired_count;
     if (at == s->retired_cap && s->retired_first > 0) {
-        memmove(s->retired, s->retired + s->retired_first,
-                s->retired_count * sizeof(pv__retired));
+        memmove(s->retired, s->retired + s->retired_first, s->retired_count * sizeof(pv__retired));
         s->retired_first = 0;
         at = s->retired_count;
     }

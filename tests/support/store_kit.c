@@ -45,8 +45,8 @@ int kit_mutate(kit_world *w, pv__txn *t, unsigned changes, pv_error *err) {
         uint8_t *page = NULL;
         if (p->id == 0) {
             unsigned slots = kit_slots(w);
-            PV_TRY(pv__page_new(t, kit_kind(w, index), slots, 7, (uint32_t)index, &p->id, &page,
-                                err));
+            PV_TRY(
+                pv__page_new(t, kit_kind(w, index), slots, 7, (uint32_t)index, &p->id, &page, err));
             p->slots = slots;
         } else if (test_rng_below(&w->rng, 4) == 0) {
             PV_TRY(pv__page_free(t, p->id, err));
@@ -129,8 +129,8 @@ int kit_sum(pv__txn *t, uint64_t *out_sum, pv_error *err) {
         if (pv__page_read(t, id, PV__PAGE_ANY, &page, &gone) == PV_OK) {
             for (size_t at = 0; at < pv__page_size(page); at += PV__BLOCK) {
                 if (memcmp(page + at, zeros, PV__BLOCK) != 0) {
-                    sum ^= pv__hash64(page + at, PV__BLOCK,
-                                      pv__mix64(id * 1024 + at / PV__BLOCK + 1));
+                    sum ^=
+                        pv__hash64(page + at, PV__BLOCK, pv__mix64(id * 1024 + at / PV__BLOCK + 1));
                 }
             }
         }
