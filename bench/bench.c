@@ -38,6 +38,18 @@ int bench_check(int rc, const pv_error *err, const char *what) {
     return rc;
 }
 
+void bench_turn(int stepping) {
+    char line[64];
+    if (!stepping) {
+        return;
+    }
+    printf("ready\n");
+    fflush(stdout);
+    if (!fgets(line, sizeof line, stdin)) {
+        exit(1);
+    }
+}
+
 double bench_now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);

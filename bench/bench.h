@@ -18,6 +18,10 @@ _Noreturn void bench_die(const char *format, ...) __attribute__((format(printf, 
 /* Ends the program when rc is negative. Returns rc. */
 int bench_check(int rc, const pv_error *err, const char *what);
 
+/* Where a driver lets several programs run in turn: says `ready` and waits for a line on stdin.
+ * Otherwise returns at once. Ends the program at the end of stdin. */
+void bench_turn(int stepping);
+
 double bench_now(void); /* seconds, monotonic */
 void *bench_alloc(size_t bytes);
 void *bench_alloc_huge(size_t bytes); /* zeroed, aligned to 2 MiB, huge pages if there are any */

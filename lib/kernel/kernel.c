@@ -103,6 +103,29 @@ float pv__kernel_exact(unsigned metric, const float *query, const void *row, siz
     return d < 0 ? 0.0f : d > 2 ? 2.0f : (float)d;
 }
 
+static bool kernel_all_zero(const uint8_t *p, size_t bytes) {
+    static const uint8_t zero[256] = {0};
+    for (; bytes > sizeof zero; p += sizeof zero, bytes -= sizeof zero) {
+        if (memcmp(p, zero, sizeof zero) != 0) {
+            return false;
+        }
+    }
+    return memcmp(p, zero, bytes) == 0;
+}
+
+/* What kernel_in_range refused. The two common reasons first: a set may hold the query, or zeros,
+ * a hundred thousand times. */
+static PV_COLD float kernel_slow(const pv__kernel_query *q, const uint8_t *row) {
+    const size_t bytes = q->dims * sizeof(float);
+    if (q->metric == PV_METRIC_L2 && memcmp(q->vector, row, bytes) == 0) {
+        return 0.0f;
+    }
+    if (q->metric == PV_METRIC_COSINE && kernel_all_zero(row, bytes)) {
+        return 1.0f;
+    }
+    return pv__kernel_exact(q->metric, q->vector, row, q->dims);
+}
+
 /* ---- queries ------------------------------------------------------------------------------- */
 
 bool pv__kernel_query_init(pv__kernel_query *q, unsigned metric, const float *vector,
@@ -198,9 +221,8 @@ static void kernel_finish(const pv__kernel_query *q, const uint8_t *const *rows,
         }
         for (const size_t end = PV_MIN(r + 4, n); r < end; r++) {
             const float v = q->metric == PV_METRIC_COSINE ? norm2[r] : 0.0f;
-            io[r] = kernel_in_range(q, io[r], v)
-                        ? kernel_distance(q, io[r], v)
-                        : pv__kernel_exact(q->metric, q->vector, rows[r], q->dims);
+            io[r] = kernel_in_range(q, io[r], v) ? kernel_distance(q, io[r], v)
+                                                 : kernel_slow(q, rows[r]);
         }
     }
 }

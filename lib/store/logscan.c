@@ -217,7 +217,7 @@ PV_PRIVATE int pv__log_replay(pv__store *s, uint64_t from, uint64_t chain, pv__l
         if (proven > st.durable) {
             st.durable = PV_MIN(proven, st.end); /* more is not there: the records say less */
         }
-        if (st.tail_start <= st.durable) {
+        if (st.durable == st.end) { /* all before this record is proven, so far */
             st.tail_start = lsn;
             st.tail_chain = st.chain;
         }

@@ -74,7 +74,7 @@ bool crash_judge(crash_run *r, sim *image, size_t upto, uint64_t seed, size_t *o
 #define CRASH_SITES_MAX 256u
 typedef struct crash_site {
     char name[96];
-    uint64_t ops, images;
+    uint64_t ops, cuts, images; /* in the logs; disks made after one; distinct ones of these */
 } crash_site;
 typedef struct crash_sites {
     crash_site at[CRASH_SITES_MAX];

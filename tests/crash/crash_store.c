@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* crash_store.c - power cuts at every operation of random workloads, and again while the image
+/* crash_store.c - power cuts at the operations of random workloads, and again while the image
  * recovers, and once more while that recovers. Each image must open as one commit of the history,
  * complete, no older than the last acknowledged one, and go on from there.
  *
- * PV_CRASH_IMAGES: how many distinct images (20,000, with sanitizers 2,500). PV_SEED replays. */
+ * PV_CRASH_IMAGES: how many distinct images (60,000, with sanitizers 4,000; 1,000,000 with PV_SOAK). PV_SEED replays. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -12,6 +12,7 @@
 #include "sim/sim_content.h"
 
 #define CRASH_DEPTH 3u
+#define CRASH_SITE_CUTS 20u
 
 typedef struct crash_hunt {
     pv__mem mem;
@@ -47,6 +48,13 @@ static int crash_one(void *arg, sim *image, size_t upto, sim_cut mode, uint64_t 
     const uint64_t hash = sim_image_hash(image);
     uint32_t *value = crash_seen_put(&h->seen, hash ^ pv__mix64(h->salt), &fresh);
     size_t entry = *value - 1;
+    if (upto > 0) {
+        const sim_op_info op = sim_op_get(r->disk, upto - 1);
+        if (crash_site_name(&op, name)) {
+            crash_site_of(&h->sites, name)->cuts++;
+            crash_site_of(&h->sites, name)->images += fresh;
+        }
+    }
     if (!fresh) { /* the same disk, but more may be promised by now */
         h->again++;
         if (!crash_allowed(r, entry, upto)) {
@@ -57,7 +65,7 @@ static int crash_one(void *arg, sim *image, size_t upto, sim_cut mode, uint64_t 
         return 0;
     }
     crash_run after;
-    const bool nest = depth + 1 < CRASH_DEPTH && pv__mix64(hash) % (depth ? 12 : 24) == 0;
+    const bool nest = depth + 1 < CRASH_DEPTH && pv__mix64(hash) % 40 == 0;
     sim *copy = nest ? sim_image(image, 0, SIM_CUT_KEEP_ALL, seed) : image;
     if (!crash_judge(r, copy, upto, hash, &entry, nest ? &after : NULL)) {
         crash_fail(h, image, upto, mode, seed);
@@ -67,14 +75,8 @@ static int crash_one(void *arg, sim *image, size_t upto, sim_cut mode, uint64_t 
     h->images += fresh;
     h->by_depth[depth]++;
     h->by_mode[mode]++;
-    if (upto > 0) {
-        const sim_op_info op = sim_op_get(r->disk, upto - 1);
-        if (crash_site_name(&op, name)) {
-            crash_site_of(&h->sites, name)->images++;
-        }
-    }
     if (nest) {
-        crash_each(h, &after, depth + 1, 24);
+        crash_each(h, &after, depth + 1, 20);
         h->run = r;
         h->depth = depth;
         crash_run_done(&after); /* frees copy */
@@ -83,8 +85,8 @@ static int crash_one(void *arg, sim *image, size_t upto, sim_cut mode, uint64_t 
     return 0;
 }
 
-/* Cut the log of r at its operations until the budget is used up: an operation of each site first,
- * then at random; ascending, because going back replays the log. */
+/* Cut the log of r at about as many operations as give `budget` images: first at sites that had few
+ * cuts so far, then at random; ascending, because going back replays the log. */
 static void crash_each(crash_hunt *h, crash_run *r, unsigned depth, uint64_t budget) {
     const size_t ops = sim_op_count(r->disk);
     uint8_t *chosen = sim_alloc(ops + 1);
@@ -97,13 +99,13 @@ static void crash_each(crash_hunt *h, crash_run *r, unsigned depth, uint64_t bud
     for (size_t i = 0; i < ops; i++) {
         const sim_op_info op = sim_op_get(r->disk, i);
         if (crash_site_name(&op, name)) {
-            crash_site_of(&h->sites, name)->ops++;
-            chosen[i + 1] = crash_site_of(&here, name)->ops++ == 0;
+            crash_site *site = crash_site_of(&h->sites, name);
+            site->ops++;
+            chosen[i + 1] = crash_site_of(&here, name)->ops++ == 0 && site->cuts < CRASH_SITE_CUTS;
         }
     }
     /* about five distinct images an operation */
-    uint64_t want = budget / 5 + 1, have = here.count;
-    for (; have < want && have < ops; have++) {
+    for (uint64_t have = 0; have < budget / 5 + 1; have++) {
         chosen[test_rng_below(&rng, ops + 1)] = 1;
     }
     h->run = r;
@@ -142,12 +144,12 @@ static int crash_by_name(const void *a, const void *b) {
 static void crash_report(crash_hunt *h) {
     unsigned never = 0;
     qsort(h->sites.at, h->sites.count, sizeof h->sites.at[0], crash_by_name);
-    printf("%8s %8s  last operation before the cut\n", "images", "ops");
+    printf("%8s %8s %8s  last operation before the cut\n", "ops", "cuts", "images");
     for (size_t i = 0; i < h->sites.count; i++) {
         const crash_site *s = &h->sites.at[i];
-        printf("%8llu %8llu  %s\n", (unsigned long long)s->images, (unsigned long long)s->ops,
-               s->name);
-        never += s->images == 0;
+        printf("%8llu %8llu %8llu  %s\n", (unsigned long long)s->ops, (unsigned long long)s->cuts,
+               (unsigned long long)s->images, s->name);
+        never += s->cuts == 0;
     }
     for (int m = 0; m < SIM_CUT_COUNT; m++) {
         printf("%s %llu%s", sim_cut_name((sim_cut)m), (unsigned long long)h->by_mode[m],
@@ -177,10 +179,10 @@ static void test_crash__every_power_cut_leaves_a_commit_that_was_promised(void *
     static crash_hunt h;
     memset(&h, 0, sizeof h);
     test_mem_init(&h.mem);
-    h.target = crash_env("PV_CRASH_IMAGES", getenv("PV_SOAK") ? 200000 : 20000, 2500);
+    h.target = crash_env("PV_CRASH_IMAGES", getenv("PV_SOAK") ? 1000000 : 60000, 4000);
     const uint64_t seed = test_seed();
-    const uint64_t rounds = h.target > 20000 ? h.target / 5000 : 4;
-    uint64_t share = h.target / (rounds * crash_plan_count) + 1;
+    const uint64_t rounds = h.target / 5000 + 1; /* a round is one workload of each plan */
+    const uint64_t share = h.target / (rounds * crash_plan_count) / 4;
     for (uint64_t round = 0; h.images < h.target; round++) {
         for (size_t i = 0; i < crash_plan_count; i++) {
             crash_workload(&h, &crash_plans[i], pv__mix64(seed + round * 64 + i), share);

@@ -135,6 +135,36 @@ static void test_store__crash_at_any_commit_is_replayed(void **state) {
     test_mem_done(&t_mem);
 }
 
+/* A batch of several records that begins at an LSN which is a multiple of 4 KiB and is not proven
+ * by a later one: the first batch of a database. */
+static void test_store__an_unproven_batch_is_adopted_from_its_first_record(void **state) {
+    (void)state;
+    static kit_world w;
+    t_world(&w, 9);
+    test_mem_init(&t_mem);
+    sim *s = sim_new(1);
+    t_open(&w, t_opts(sim_vfs(s), "a.pv"));
+    for (int i = 0; i < 4; i++) {
+        pv_error err = PV_ERROR_INIT;
+        pv__txn *t = NULL;
+        test_assert_ok(pv__txn_begin(w.store, PV__TXN_WRITE | (i < 3 ? PV__TXN_ASYNC : 0), &t, &err),
+                       &err);
+        test_assert_ok(kit_mutate(&w, t, 3, &err), &err);
+        test_assert_ok(pv__txn_commit(t, &w.now.lsn, &err), &err);
+    }
+    for (int round = 0; round < 3; round++) {
+        sim *after = sim_image(s, sim_op_count(s), SIM_CUT_DROP_ALL, 1);
+        pv__store_abandon(w.store);
+        sim_free(s);
+        s = after;
+        t_open(&w, t_opts(sim_vfs(s), "a.pv"));
+        t_matches(&w);
+    }
+    t_close(&w);
+    sim_free(s);
+    test_mem_done(&t_mem);
+}
+
 static void test_store__rollback_leaves_no_trace(void **state) {
     (void)state;
     static kit_world w;
@@ -336,6 +366,7 @@ int main(void) {
         cmocka_unit_test(test_store__memory_database_keeps_what_is_committed),
         cmocka_unit_test(test_store__clean_close_leaves_one_file_with_everything),
         cmocka_unit_test(test_store__crash_at_any_commit_is_replayed),
+        cmocka_unit_test(test_store__an_unproven_batch_is_adopted_from_its_first_record),
         cmocka_unit_test(test_store__rollback_leaves_no_trace),
         cmocka_unit_test(test_store__a_reader_sees_its_snapshot_for_ever),
         cmocka_unit_test(test_store__small_cache_evicts_and_spills),
