@@ -98,12 +98,29 @@ static void log_fill_head(pv__store *s, pv__record *r, const pv__commit_info *in
     pv__put64(h + PV__REC_BODY_HASH, info->body_hash);
 }
 
+/* S9: the segment's name is durable, then the word that it is required. *out_unknown: whether the
+ * disk says so is not known. */
+static int log_require(pv__store *s, bool *out_unknown, pv_error *err) {
+    pv__super mark = s->super;
+    PV_TRY(s->vfs->sync_dir(s->vfs, s->dir, err));
+    mark.sequence++;
+    mark.epoch = s->log.epoch;
+    mark.flags |= PV__SUPER_FLAG_LOG;
+    *out_unknown = true;
+    PV_TRY(pv__super_write(s, &mark, err));
+    *out_unknown = false;
+    s->super = mark;
+    s->log.marked = true;
+    return PV_OK;
+}
+
 /* A new segment behind all that is durable. Writer only, nothing pending or being flushed. */
 static int log_next_segment(pv__store *s, uint64_t start, uint64_t need, pv_error *err) {
     pv__wal *l = &s->log;
     char name[PV__SEG_NAME_MAX];
     pv_file *file = NULL;
     pv_error ignored = PV_ERROR_INIT;
+    bool unknown = false;
     pv__segment seg = {start,    PV_MAX(l->next_cap, need),
                        l->chain, atomic_load_explicit(&l->durable, memory_order_relaxed),
                        l->epoch, true};
@@ -113,33 +130,25 @@ static int log_next_segment(pv__store *s, uint64_t start, uint64_t need, pv_erro
     }
     pv__seg_name(name, seg.start, seg.epoch);
     PV_TRY(pv__seg_create(s, &seg, name, &file, err));
-    int rc = s->vfs->sync(s->vfs, file, err);
+    int rc = pv__seg_push(s, &seg, err);
     if (!rc) {
-        rc = s->vfs->sync_dir(s->vfs, s->wal_dir, err);
-    }
-    if (!rc && !l->marked) { /* S9: first the log, then the word that it is required */
-        pv__super mark = s->super;
-        rc = s->vfs->sync_dir(s->vfs, s->dir, err);
-        mark.sequence++;
-        mark.epoch = l->epoch;
-        mark.flags |= PV__SUPER_FLAG_LOG;
-        if (!rc) {
-            rc = pv__super_write(s, &mark, err);
-            if (rc) { /* which of the two superblocks is on disk is not known */
-                pv__store_fail(s, rc);
-            }
+        rc = s->vfs->sync(s->vfs, file, err);
+        rc = rc ? rc : s->vfs->sync_dir(s->vfs, s->wal_dir, err);
+        if (!rc && !l->marked) {
+            rc = log_require(s, &unknown, err);
         }
-        if (!rc) {
-            s->super = mark;
-            l->marked = true;
+        if (rc) {
+            pv__store_fail(s, rc); /* S8 */
+            pv__mutex_lock(&l->mutex);
+            l->seg_count--; /* the newest stands last */
+            pv__mutex_unlock(&l->mutex);
         }
-    }
-    if (!rc) {
-        rc = pv__seg_push(s, &seg, err);
     }
     if (rc) {
         s->vfs->close(s->vfs, file, &ignored);
-        pv__seg_unlink(s, &seg, &ignored);
+        if (!unknown) {
+            pv__seg_unlink(s, &seg, &ignored);
+        }
         return rc;
     }
     if (l->file) {

@@ -84,7 +84,7 @@ typedef struct coldir_place {
     uint64_t entry;   /* 0: the way ends here */
 } coldir_place;
 
-/* Follow the way to the entry of `ordinal` until it ends. False in *out_fits: the root must rise. */
+/* Follow the way to the entry of `ordinal` until it ends. *out_fits false: the root must rise. */
 static int coldir_walk(const pv__column *c, uint32_t ordinal, coldir_place *p, bool *out_fits,
                        pv_error *err) {
     const uint8_t *page;

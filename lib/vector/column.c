@@ -9,7 +9,7 @@
  * row of up to 64 KiB (docs/format/column.md has the table). Large pages because a scan wants long
  * runs; without gaps because then a page is one array for the distance kernels.
  *
- * Not here: the directory (coldir.c), drop and check (colwalk.c), which slots are live (slots.c). */
+ * Not here: the directory (coldir.c), drop and check (colwalk.c), live slots (slots.c). */
 #include "vector/coldir.h"
 
 #define COLUMN_PAGE_SLOTS_MIN 16u

@@ -119,6 +119,12 @@ bool crash_allowed(const crash_run *r, size_t entry, size_t upto) {
     return (e->begun < upto || entry == 0) && e->voided > upto && e->state.commits >= least;
 }
 
+/* Did the store fail to answer, as opposed to giving a wrong answer? */
+static bool crash_no_answer(const crash_run *r, const char *why) {
+    return r->tolerant && !strstr(why, "other content") && !strstr(why, "has commit") &&
+           !strstr(why, "does not exist") && !strstr(why, "damaged");
+}
+
 /* The allowed entry that the store holds. */
 static bool crash_which(crash_run *r, pv__store *s, size_t upto, size_t *out) {
     char why[200] = "no entry is allowed";
@@ -128,7 +134,8 @@ static bool crash_which(crash_run *r, pv__store *s, size_t upto, size_t *out) {
     uint64_t commits = 0;
     if (pv__txn_begin(s, 0, &t, &err) || pv__store_root_get(t, 0, &commits, &err)) {
         pv__txn_rollback(t);
-        return crash_wrong(r, "asking which commit it is", err.message);
+        return !crash_no_answer(r, err.message) &&
+               crash_wrong(r, "asking which commit it is", err.message);
     }
     pv__txn_rollback(t);
     pv__store_stats_get(s, &st);
@@ -147,6 +154,8 @@ static bool crash_which(crash_run *r, pv__store *s, size_t upto, size_t *out) {
             }
             (void)snprintf(why, sizeof why, "commit %llu: the database checksum differs",
                            (unsigned long long)commits);
+        } else if (crash_no_answer(r, why)) {
+            return false;
         }
     }
     return crash_wrong(r, "no commit of the history", why);
@@ -180,8 +189,10 @@ int crash_open(crash_run *r) {
         }
         r->w.now = r->entries[found].state;
         crash_ack(r, found);
+        return rc;
     }
-    return rc;
+    crash_kill(r);
+    return PV_ERR_IO;
 }
 
 /* Add what the open transaction is about to commit. */
@@ -344,6 +355,10 @@ static void crash_fault(crash_run *r, bool full) {
     if (r->w.store) {
         (void)crash_look(r, false);
     }
+    /* Where room is asked for beforehand, a full disk refuses commits and nothing else. */
+    if (f.kind == SIM_ALLOCATE && crash_commit(r, 1, 0)) {
+        crash_wrong(r, "after the disk was full", "commits are refused");
+    }
 }
 
 static bool crash_pick(uint64_t *at, unsigned weight) {
@@ -396,6 +411,7 @@ void crash_work(crash_run *r) {
             pv__txn *t = NULL;
             pv__store_stats_get(r->w.store, &st);
             if (pv__txn_begin(r->w.store, PV__TXN_WRITE, &t, &err) && err.code != PV_ERR_NOMEM) {
+                r->refused++;
                 (void)crash_look(r, false);
                 (void)crash_close(r);
             } else {
@@ -448,7 +464,7 @@ bool crash_look(crash_run *r, bool deep) {
         return false;
     }
     if (!kit_matches(r->w.store, &r->w.now, why)) {
-        return crash_wrong(r, "the open handle", why);
+        return crash_no_answer(r, why) || crash_wrong(r, "the open handle", why);
     }
     return !deep || crash_check(r, r->w.store, false);
 }

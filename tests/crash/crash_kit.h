@@ -42,7 +42,9 @@ typedef struct crash_run {
     kit_world w;
     crash_entry *entries;
     size_t count, cap;
+    bool tolerant;         /* faults are injected from outside: any call may fail */
     uint64_t calls_failed; /* calls of the store that returned an error */
+    uint64_t refused;      /* transactions that S8 refused */
     char wrong[300];       /* the first wrong answer; empty: none */
 } crash_run;
 

@@ -91,7 +91,7 @@ static void t_write(t_world *w, const pv__column *c, uint32_t slot, uint32_t sal
     t_fill(row, c->row_size, slot, salt);
 }
 
-static void t_expect(t_world *w, const pv__column *c, uint32_t slot, uint32_t salt) {
+static void t_expect_row(t_world *w, const pv__column *c, uint32_t slot, uint32_t salt) {
     static uint8_t want[PV__ROW_SIZE_MAX];
     const uint8_t *row;
     test_assert_ok(pv__column_read(c, slot, &row, &w->err), &w->err);
@@ -154,7 +154,7 @@ static void test_column__rows_come_back_from_pages_of_any_shape(void **state) {
         t_commit(w);
         c = t_reopen(w, &c);
         for (uint32_t slot = 0; slot < n; slot++) {
-            t_expect(w, &c, slot, 1);
+            t_expect_row(w, &c, slot, 1);
         }
         uint32_t pages = 0;
         test_assert_ok(pv__column_page_count(&c, &pages, &w->err), &w->err);
@@ -180,7 +180,7 @@ static void test_column__page_is_one_array_of_rows(void **state) {
     uint8_t *rows;
     test_assert_ok(pv__column_page_write(&c, 3, &rows, &w->err), &w->err);
     t_fill(rows + 5 * c.row_size, c.row_size, 3 * c.rows_per_page + 5, 4);
-    t_expect(w, &c, 3 * c.rows_per_page + 5, 4);
+    t_expect_row(w, &c, 3 * c.rows_per_page + 5, 4);
 }
 
 static void test_column__directory_grows_without_moving_its_root(void **state) {
@@ -196,7 +196,7 @@ static void test_column__directory_grows_without_moving_its_root(void **state) {
         }
     }
     for (uint32_t slot = 0; slot < 1600; slot++) {
-        t_expect(w, &c, slot, 9);
+        t_expect_row(w, &c, slot, 9);
     }
     const uint8_t *root;
     test_assert_ok(pv__coldir_root(&c, &root, &w->err), &w->err);
@@ -213,7 +213,7 @@ static void test_column__slots_up_to_the_limit_may_be_sparse(void **state) {
         t_commit(w);
         c = t_reopen(w, &c);
         for (size_t k = 0; k <= i; k++) {
-            t_expect(w, &c, slots[k], 2);
+            t_expect_row(w, &c, slots[k], 2);
         }
         t_expect_clean(w, &c);
     }
@@ -227,7 +227,7 @@ static void test_column__slots_up_to_the_limit_may_be_sparse(void **state) {
     /* First slot far away: an empty root rises without copying itself down. */
     pv__column far = t_column(w, 4032, 1);
     t_write(w, &far, 2147483646, 5);
-    t_expect(w, &far, 2147483646, 5);
+    t_expect_row(w, &far, 2147483646, 5);
     t_expect_clean(w, &far);
 }
 
@@ -271,8 +271,8 @@ static void test_column__freed_pages_read_as_absent_and_come_back_zeroed(void **
     for (uint32_t i = 0; i < 1024; i++) {
         assert_int_equal(row[i], 0);
     }
-    t_expect(w, &c, 2 * rpp - 1, 1);
-    t_expect(w, &c, 3 * rpp, 1);
+    t_expect_row(w, &c, 2 * rpp - 1, 1);
+    t_expect_row(w, &c, 3 * rpp, 1);
     t_expect_clean(w, &c);
 }
 
@@ -293,15 +293,15 @@ static void test_column__rollback_and_snapshots_need_nothing_from_the_handle(voi
     }
     t_rollback(w);
     c = t_reopen(w, &c);
-    t_expect(w, &c, 50, 1);
-    t_expect(w, &c, 99, 1);
+    t_expect_row(w, &c, 50, 1);
+    t_expect_row(w, &c, 99, 1);
     for (uint32_t slot = 50; slot < 20000; slot++) { /* the directory grows too */
         t_write(w, &c, slot, 2);
     }
     t_commit(w);
     c = t_reopen(w, &c);
-    t_expect(w, &c, 19999, 2);
-    t_expect(w, &old, 99, 1);
+    t_expect_row(w, &c, 19999, 2);
+    t_expect_row(w, &old, 99, 1);
     const uint8_t *row;
     test_assert_rc(pv__column_read(&old, 10000, &row, &w->err), PV_ERR_CORRUPT, NULL);
     t_expect_clean(w, &old);
@@ -400,7 +400,7 @@ static void test_column__swapped_entries_are_found(void **state) {
     t_expect_findings(w, &c, 0);
     t_swap(t_dir(w, first) + PV__COLDIR_NODE_IDS); /* now two pages of rows */
     test_assert_rc(pv__column_read(&c, 0, &p, &w->err), PV_ERR_CORRUPT, NULL);
-    t_expect(w, &c, 2, 1);
+    t_expect_row(w, &c, 2, 1);
     t_expect_findings(w, &c, 2);
 }
 
@@ -498,7 +498,7 @@ static void test_column__no_memory_at_any_point_leaves_it_whole(void **state) {
     assert_true(test_nomem_loop(&w->mem, t_nomem_write, &n) > 0);
     t_begin(w);
     c = t_reopen(w, &c);
-    t_expect(w, &c, 399, 1);
+    t_expect_row(w, &c, 399, 1);
     t_expect_clean(w, &c);
 }
 
