@@ -29,6 +29,7 @@ typedef struct checkpoint {
     uint8_t *scratch;
 } checkpoint;
 
+#define CKPT_ASYNC_MS 50u /* asynchronous commits wait this long for company */
 #define CKPT_SCRATCH ((size_t)PV__PAGE_SLOTS_MAX * PV__SLOT_SIZE)
 
 static int ckpt_compare(const void *a, const void *b) {
@@ -345,24 +346,52 @@ static bool ckpt_due(pv__store *s) {
            atomic_load_explicit(&s->dirty_bytes, memory_order_relaxed) > s->cache_limit / 2;
 }
 
+static void ckpt_say(pv__store *s, const char *what, int rc, const pv_error *err) {
+    if (rc) {
+        pv__log(&s->log_to, PV_LOG_ERROR, "store", "%s: %s", what, err->message);
+    }
+}
+
+/* The one thread of a store: checkpoints, and the flush that asynchronous commits left to it. */
 static void *ckpt_thread(void *arg) {
     pv__store *s = arg;
     pv__mutex_lock(&s->worker_mutex);
     while (!s->worker_stop) {
-        if (!s->worker_wanted) {
-            pv__cond_wait(&s->worker_cond, &s->worker_mutex);
-            continue;
-        }
-        s->worker_wanted = false;
-        pv__mutex_unlock(&s->worker_mutex);
         pv_error failed = PV_ERROR_INIT;
-        if (pv__checkpoint_run(s, &failed)) {
-            pv__log(&s->log_to, PV_LOG_ERROR, "store", "checkpoint: %s", failed.message);
+        if (s->worker_wanted) {
+            s->worker_wanted = false;
+            pv__mutex_unlock(&s->worker_mutex);
+            ckpt_say(s, "checkpoint", pv__checkpoint_run(s, &failed), &failed);
+            pv__mutex_lock(&s->worker_mutex);
+        } else if (!s->flush_wanted) {
+            pv__cond_wait(&s->worker_cond, &s->worker_mutex);
+        } else if (!pv__cond_wait_for(&s->worker_cond, &s->worker_mutex, CKPT_ASYNC_MS)) {
+            s->flush_wanted = false;
+            pv__mutex_unlock(&s->worker_mutex);
+            ckpt_say(s, "flush", pv__log_flush_all(s, &failed), &failed);
+            pv__mutex_lock(&s->worker_mutex);
         }
-        pv__mutex_lock(&s->worker_mutex);
     }
     pv__mutex_unlock(&s->worker_mutex);
     return NULL;
+}
+
+/* Under worker_mutex. False: there is none, the caller does the work itself. */
+static bool ckpt_have_thread(pv__store *s) {
+    pv_error failed = PV_ERROR_INIT;
+    if (!s->no_threads && !s->worker_started && !s->worker_stop) {
+        s->worker_started = pv__thread_start(&s->worker, ckpt_thread, s, &failed) == PV_OK;
+    }
+    return s->worker_started;
+}
+
+PV_PRIVATE void pv__flush_want(pv__store *s) {
+    pv__mutex_lock(&s->worker_mutex);
+    if (ckpt_have_thread(s) && !s->flush_wanted) {
+        s->flush_wanted = true;
+        pv__cond_signal(&s->worker_cond);
+    }
+    pv__mutex_unlock(&s->worker_mutex);
 }
 
 PV_PRIVATE void pv__checkpoint_want(pv__store *s) {
@@ -370,21 +399,17 @@ PV_PRIVATE void pv__checkpoint_want(pv__store *s) {
     if (s->memory || s->readonly || atomic_load(&s->failed) || !ckpt_due(s)) {
         return;
     }
-    bool inline_now = s->no_threads ||
-                      atomic_load_explicit(&s->dirty_bytes, memory_order_relaxed) > s->cache_limit;
     pv__mutex_lock(&s->worker_mutex);
-    if (!s->no_threads && !s->worker_started) {
-        s->worker_started = pv__thread_start(&s->worker, ckpt_thread, s, &failed) == PV_OK;
-    }
+    bool behind = atomic_load_explicit(&s->dirty_bytes, memory_order_relaxed) > s->cache_limit;
+    bool mine = !ckpt_have_thread(s) || behind;
     if (s->worker_started) {
         s->worker_wanted = true;
         pv__cond_signal(&s->worker_cond);
     }
-    inline_now |= !s->worker_started;
     pv__mutex_unlock(&s->worker_mutex);
     /* Without a thread, or when it cannot keep up, the writer does the work itself. */
-    if (inline_now && pv__checkpoint_run(s, &failed)) {
-        pv__log(&s->log_to, PV_LOG_ERROR, "store", "checkpoint: %s", failed.message);
+    if (mine) {
+        ckpt_say(s, "checkpoint", pv__checkpoint_run(s, &failed), &failed);
     }
 }
 
@@ -400,4 +425,5 @@ PV_PRIVATE void pv__checkpoint_stop(pv__store *s) {
     }
 }
 
+#undef CKPT_ASYNC_MS
 #undef CKPT_SCRATCH

@@ -249,7 +249,7 @@ struct pv__store {
     pv__thread worker;
     pv__mutex worker_mutex;
     pv__cond worker_cond;
-    bool worker_started, worker_stop, worker_wanted;
+    bool worker_started, worker_stop, worker_wanted, flush_wanted;
 };
 
 typedef struct pv__touched {
@@ -416,6 +416,7 @@ PV_PRIVATE int pv__log_append(pv__store *s, pv__buf *body, const pv__commit_info
 PV_PRIVATE void pv__log_published(pv__store *s, uint64_t end);
 PV_PRIVATE int pv__log_wait(pv__store *s, uint64_t end, pv_error *err); /* durable to end */
 PV_PRIVATE uint64_t pv__log_async_due(pv__store *s);
+PV_PRIVATE int pv__log_flush_all(pv__store *s, pv_error *err); /* what was accepted until now */
 PV_PRIVATE void pv__log_trim(pv__store *s, uint64_t keep_from); /* remove older segments */
 PV_PRIVATE int pv__log_remove_all(pv__store *s, pv_error *err);
 /* Make the segment that `seg` describes under `name`: allocated, head written, not synced. */
@@ -452,6 +453,8 @@ PV_PRIVATE int pv__recover(pv__store *s, pv_error *err);
 PV_PRIVATE int pv__checkpoint_run(pv__store *s, pv_error *err);   /* takes ckpt_mutex */
 PV_PRIVATE int pv__checkpoint_final(pv__store *s, pv_error *err); /* clean close: both roots */
 PV_PRIVATE void pv__checkpoint_want(pv__store *s);                /* start one if it is time */
+/* An asynchronous commit was accepted: let the thread flush it soon, where there is one. */
+PV_PRIVATE void pv__flush_want(pv__store *s);
 PV_PRIVATE void pv__checkpoint_stop(pv__store *s);                /* ends the background thread */
 /* Make `v` the newest committed version of its page. Under ver_mutex; lists reserved before. */
 PV_PRIVATE void pv__publish(pv__store *s, pv__xent *x, pv__ver *v);

@@ -306,6 +306,13 @@ PV_PRIVATE int pv__log_wait(pv__store *s, uint64_t end, pv_error *err) {
     return rc;
 }
 
+PV_PRIVATE int pv__log_flush_all(pv__store *s, pv_error *err) {
+    pv__mutex_lock(&s->log.mutex);
+    uint64_t end = s->log.end;
+    pv__mutex_unlock(&s->log.mutex);
+    return pv__log_wait(s, end, err);
+}
+
 /* Is it time to flush what asynchronous commits have left? Returns the LSN to wait for, or 0. */
 PV_PRIVATE uint64_t pv__log_async_due(pv__store *s) {
     pv__wal *l = &s->log;

@@ -419,6 +419,8 @@ PV_PRIVATE int pv__txn_commit(pv__txn *t, uint64_t *out_lsn, pv_error *err) {
         uint64_t wait = async ? pv__log_async_due(s) : end;
         if (wait) {
             rc = pv__log_wait(s, wait, err);
+        } else {
+            pv__flush_want(s);
         }
         pv__checkpoint_want(s);
     }

@@ -49,6 +49,7 @@ static void fault_arm(sim *disk, const fault_way *way, uint64_t nth) {
 }
 
 static void fault_fail(const crash_run *r, const fault_way *way, uint64_t nth) {
+    crash_print(r, sim_op_count(r->disk));
     fail_msg("workload '%s' seed %llu, %s at %llu: %s", r->plan->name, (unsigned long long)r->seed,
              way->name, (unsigned long long)nth, r->wrong);
 }
@@ -77,7 +78,6 @@ static bool fault_run(const crash_plan *plan, uint64_t seed, const fault_way *wa
         sim *image = sim_image(r.disk, sim_op_count(r.disk), cuts[i], nth);
         if (!crash_judge(&r, image, sim_op_count(r.disk), nth, &entry, NULL)) {
             fprintf(stderr, "after a cut of kind %s:\n", sim_cut_name(cuts[i]));
-            sim_op_print(r.disk, 0, sim_op_count(r.disk), stderr);
             fault_fail(&r, way, nth);
         }
         sim_free(image);

@@ -161,6 +161,16 @@ static bool crash_which(crash_run *r, pv__store *s, size_t upto, size_t *out) {
     return crash_wrong(r, "no commit of the history", why);
 }
 
+void crash_print(const crash_run *r, size_t upto) {
+    for (size_t i = r->count > 12 ? r->count - 12 : 0; i < r->count; i++) {
+        const crash_entry *e = &r->entries[i];
+        fprintf(stderr, "commit %llu, LSN %llu: begun %zd, acked %zd, void %zd\n",
+                (unsigned long long)e->state.commits, (unsigned long long)e->state.lsn,
+                (ssize_t)e->begun, (ssize_t)e->acked, (ssize_t)e->voided);
+    }
+    sim_op_print(r->disk, upto > 60 ? upto - 60 : 0, upto, stderr);
+}
+
 static void crash_ack(crash_run *r, size_t entry) {
     const size_t now = sim_op_count(r->disk);
     if (r->entries[entry].acked > now) {
@@ -188,6 +198,7 @@ int crash_open(crash_run *r) {
             }
         }
         r->w.now = r->entries[found].state;
+        r->head = found;
         crash_ack(r, found);
         return rc;
     }
@@ -232,8 +243,9 @@ int crash_commit(crash_run *r, unsigned changes, uint32_t flags) {
     pv__store_stats_get(r->w.store, &st);
     e->state.db_sum = st.db_checksum;
     if (!rc) {
+        r->head = r->count - 1;
         if (!(flags & PV__TXN_ASYNC)) {
-            crash_ack(r, r->count - 1);
+            crash_ack(r, r->head);
         }
         r->w.now = e->state;
     } else {
@@ -242,6 +254,7 @@ int crash_commit(crash_run *r, unsigned changes, uint32_t flags) {
             r->count--;
         } else if (flags & PV__TXN_ASYNC) {
             r->w.now = e->state; /* visible at once */
+            r->head = r->count - 1;
         }
     }
     return rc;
@@ -278,7 +291,7 @@ int crash_checkpoint(crash_run *r) {
         crash_sane(r, "checkpoint", pv__store_checkpoint(r->w.store, &err), &err);
     crash_phase = "work";
     if (!rc) {
-        crash_ack(r, r->count - 1);
+        crash_ack(r, r->head);
     }
     return rc;
 }
@@ -308,7 +321,8 @@ static void crash_inside(crash_run *r) {
     e->state.db_sum = st.db_checksum;
     r->w.now = rc ? r->w.saved : e->state;
     if (!rc) {
-        crash_ack(r, r->count - 1);
+        r->head = r->count - 1;
+        crash_ack(r, r->head);
     } else if (st.commits != e->state.commits) {
         r->count--;
     }
@@ -324,7 +338,7 @@ int crash_close(crash_run *r) {
     crash_phase = "work";
     r->w.store = NULL;
     if (!rc) {
-        crash_ack(r, r->count - 1);
+        crash_ack(r, r->head);
     }
     return rc;
 }

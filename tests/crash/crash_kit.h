@@ -42,6 +42,7 @@ typedef struct crash_run {
     kit_world w;
     crash_entry *entries;
     size_t count, cap;
+    size_t head;           /* the entry that the open handle shows */
     bool tolerant;         /* faults are injected from outside: any call may fail */
     uint64_t calls_failed; /* calls of the store that returned an error */
     uint64_t refused;      /* transactions that S8 refused */
@@ -62,6 +63,9 @@ int crash_close(crash_run *r);
 void crash_kill(crash_run *r);
 /* Everything that is in the handle is right, and reads go on. False: see r->wrong. */
 bool crash_look(crash_run *r, bool deep);
+
+/* The history and the last operations before `upto`, to stderr. */
+void crash_print(const crash_run *r, size_t upto);
 
 /* Which entries may an image cut after `upto` operations show? -1: none of them matches. */
 bool crash_allowed(const crash_run *r, size_t entry, size_t upto);

@@ -34,7 +34,7 @@ static void crash_fail(crash_hunt *h, sim *image, size_t upto, sim_cut mode, uin
     fprintf(stderr, "workload '%s' seed %llu, depth %u, cut %s after %zu of %zu operations, seed %llu\n",
             r->plan->name, (unsigned long long)r->seed, h->depth, sim_cut_name(mode), upto,
             sim_op_count(r->disk), (unsigned long long)seed);
-    sim_op_print(r->disk, upto > 12 ? upto - 12 : 0, upto, stderr);
+    crash_print(r, upto);
     (void)image;
     fail_msg("%s", r->wrong);
 }
@@ -126,6 +126,7 @@ static void crash_workload(crash_hunt *h, const crash_plan *plan, uint64_t seed,
     crash_run_init(&r, plan, seed, sim_new(seed), &h->mem);
     crash_work(&r);
     if (r.wrong[0]) {
+        crash_print(&r, sim_op_count(r.disk));
         fail_msg("workload '%s' seed %llu itself: %s", plan->name, (unsigned long long)seed,
                  r.wrong);
     }
