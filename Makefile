@@ -90,6 +90,8 @@ SCRIPTS := $(wildcard tests/cli/test_*.sh tests/cli/test_*.py)
 
 FUZZ_SRC := $(wildcard fuzz/fuzz_*.c)
 FUZZ := $(FUZZ_SRC:%.c=$(BUILD)/%)
+FUZZ_HELP := fuzz/image.c fuzz/use.c fuzz/clock.c
+IMPORT_SRC := $(wildcard examples/cli/read*.c examples/common/*.c) examples/cli/args.c
 BENCH := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/bench_*.c))
 BENCH_HELP := $(filter-out bench/bench_%,$(wildcard bench/*.c))
 
@@ -100,7 +102,7 @@ JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 RUN_TESTS = $(PYTHON) tools/run_tests.py --jobs $(JOBS)
 
 .PHONY: all lib cli examples test tests suites threads scripts test-pv quick check soak fuzz corpora \
-	bench amalgamation lint asan tsan fake install demo clean help
+	seeds bench amalgamation lint asan tsan fake install demo clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -210,11 +212,26 @@ test-pv: $(PV_UNIT)
 
 $(BUILD)/obj/fuzz/%.o: fuzz/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(COMPILE) -Iinclude -Ilib -Itests -Ifuzz -c $< -o $@
+	$(COMPILE) -Iinclude -Ilib -Itests -Iexamples -Ifuzz -c $< -o $@
 
-$(BUILD)/fuzz/%: $(BUILD)/obj/fuzz/%.o $(BUILD)/obj/fuzz/driver_file.o $(SUPPORT_A) $(LIB_A)
+$(BUILD)/libfuzzhelp.a: $(FUZZ_HELP:%.c=$(BUILD)/obj/%.o)
+	@mkdir -p $(@D) && rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/fuzz/%: $(BUILD)/obj/fuzz/%.o $(BUILD)/obj/fuzz/driver_file.o $(BUILD)/libfuzzhelp.a \
+		$(SUPPORT_A) $(LIB_A)
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $^ $(PV_LIBS)
+
+# The readers of the program's import, whose own messages go to the target.
+$(BUILD)/fuzz/fuzz_import: $(IMPORT_SRC:%.c=$(BUILD)/obj/%.o)
+
+# The seeds of fuzz_file and fuzz_log that begin with made-: make them anew after a change of format.
+$(BUILD)/fuzz/make_seeds: $(BUILD)/obj/fuzz/make_seeds.o $(BUILD)/libfuzzhelp.a $(LIB_A)
+	@mkdir -p $(@D)
+	$(LINK) -o $@ $^ $(PV_LIBS)
+seeds: $(BUILD)/fuzz/make_seeds
+	$< fuzz/corpus
 
 corpora: $(FUZZ)
 	@n=0; for f in $(FUZZ); do name=$$(basename $$f | sed 's/^fuzz_//'); \

@@ -9,7 +9,7 @@
  * load inserts batches, each its own durable transaction, and counts the bytes written until the
  * file is closed; making the data is not timed. With `step` it waits for its turn before each
  * tenth, so that a driver can let a peer work in between. A plain write of the payload with one
- * fdatasync follows each tenth.
+ * fdatasync follows each tenth, and one of all of it the end.
  * commit makes commits of one record, each followed by a plain write and fdatasync, so that both
  * see the same disk; then the same number asynchronously, whose log has no padding to speak of.
  * writers: the same from many threads at once. disk: the plain write and fdatasync alone. */
@@ -164,6 +164,10 @@ static int store_run_load(int argc, char **argv) {
     store_count(&l, io);
     printf("load.close %.3f s\n", l.close_seconds);
     store_load_print(&l, path);
+    bench_turn(stepping);
+    const double whole = store_plain_write(argv[2], &b, l.payload);
+    printf("load.plain_write_whole %.1f MB/s\n", (double)l.payload * 1e-6 / whole);
+    printf("load.to_plain_write_whole %.3f ratio\n", whole / l.seconds);
     bench_remove_db(path);
     bench_batch_done(&b);
     return 0;

@@ -16,10 +16,14 @@
 
 /* ---- pieces -------------------------------------------------------------------------------- */
 
+/* Blocks of zeros, kept from one input to the next: to clear what was used is cheaper. */
+static uint8_t *image_spare[IMAGE_FILES];
+
 static bool image_init(image *img) {
     memset(img, 0, sizeof *img);
     for (unsigned i = 0; i < IMAGE_FILES; i++) {
-        img->files[i].bytes = calloc(1, IMAGE_BYTES_MAX);
+        img->files[i].bytes = image_spare[i] ? image_spare[i] : calloc(1, IMAGE_BYTES_MAX);
+        image_spare[i] = NULL;
         if (!img->files[i].bytes) {
             image_done(img);
             return false;
@@ -30,7 +34,11 @@ static bool image_init(image *img) {
 
 void image_done(image *img) {
     for (unsigned i = 0; i < IMAGE_FILES; i++) {
-        free(img->files[i].bytes);
+        if (img->files[i].bytes) {
+            memset(img->files[i].bytes, 0, img->files[i].size);
+        }
+        free(image_spare[i]);
+        image_spare[i] = img->files[i].bytes;
     }
     memset(img, 0, sizeof *img);
 }
@@ -84,8 +92,9 @@ size_t image_pack(const image *img, uint8_t *out, size_t cap) {
             size_t end = at + 1;
             if (f->bytes[at] || at + 1 == f->size) { /* the last byte tells how long the file is */
                 end = image_run_end(f, at);
-                used += image_pack_piece(file, at, f->bytes + at, end - at,
-                                         used < cap ? out + used : NULL, used < cap ? cap - used : 0);
+                used +=
+                    image_pack_piece(file, at, f->bytes + at, end - at,
+                                     used < cap ? out + used : NULL, used < cap ? cap - used : 0);
             }
             at = end;
         }
@@ -103,7 +112,8 @@ typedef struct image_walk {
 
 static uint64_t image_page_sum(const image_walk *w, uint64_t page_id, const pv__pte *e) {
     uint64_t seed = pv__mix64(w->tag ^ pv__mix64(page_id));
-    return pv__hash64(w->f->bytes + e->slot * PV__SLOT_SIZE, (size_t)e->slots * PV__SLOT_SIZE, seed);
+    return pv__hash64(w->f->bytes + e->slot * PV__SLOT_SIZE, (size_t)e->slots * PV__SLOT_SIZE,
+                      seed);
 }
 
 /* Mend what the entry at `at` refers to, children first, then the entry's checksum. level -1: a
@@ -145,9 +155,9 @@ static void image_mend_database(image_file *f) {
 /* ---- the log ------------------------------------------------------------------------------- */
 
 typedef struct image_log {
-    uint64_t tag;                    /* of the database */
-    uint64_t root_lsn, root_chain;   /* the first record behind the root continues this chain */
-    uint64_t chain;                  /* head hash of the record before */
+    uint64_t tag;                  /* of the database */
+    uint64_t root_lsn, root_chain; /* the first record behind the root continues this chain */
+    uint64_t chain;                /* head hash of the record before */
 } image_log;
 
 /* The record at `at`; returns where the next may begin, or 0 when this is none. */

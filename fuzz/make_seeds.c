@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "image.h"
 #include "os/vfs.h"
-#include "support/api_model.h"
 
 #define SEED_BYTES_MAX ((size_t)1 << 20)
 
@@ -137,10 +137,10 @@ int main(int argc, char **argv) {
         pv__mem mem;
         pv_vfs *vfs = NULL;
         pv_db *db = NULL;
-        api_clock clock;
+        fuzz_clock clock;
         pv_open_opts opts = PV_OPEN_OPTS_INIT;
         pv__mem_init(&mem, NULL, 0);
-        api_clock_init(&clock, i + 1);
+        fuzz_clock_init(&clock, i + 1);
         SEED_TRY(pv__vfs_mem_new(&mem, &vfs, &err));
         opts.vfs = vfs;
         opts.clock = &clock.clock;

@@ -162,7 +162,10 @@ class Database:
         if not self.supers:
             raise Unreadable("all four superblocks are damaged" if magic
                              else "not a Piramid database")
-        order = sorted({s.sequence: s for s in self.supers.values()}.items(), reverse=True)
+        first = {}  # of two copies with one sequence the one in the lower slot counts
+        for s in self.supers.values():
+            first.setdefault(s.sequence, s)
+        order = sorted(first.items(), reverse=True)
         self.newest = order[0][1]
         self.older = order[1][1] if len(order) > 1 else None
         self.uuid = self.newest.uuid
@@ -372,7 +375,8 @@ class Log:
         return None
 
     def proof(self, end):
-        """The largest durable LSN stated behind `end`."""
+        """The largest durable LSN stated behind `end`. A record in a segment without an intact head
+        proves itself: that head was durable before it."""
         best = 0
         for seg in self.segments:
             limit = self.limit(seg) if seg.intact else seg.end
@@ -383,7 +387,7 @@ class Log:
             for lsn in range(align(max(end, seg.start), SLOT), limit, SLOT):
                 r = self.head(seg, lsn, limit)
                 if r and r.epoch == seg.epoch:
-                    best = max(best, r.durable)
+                    best = max(best, r.durable if seg.intact else lsn + 1)
         return best
 
 

@@ -40,7 +40,8 @@ typedef struct pv__reader {
 } pv__reader;
 
 static inline pv__reader pv__reader_of(const void *p, size_t n) {
-    pv__reader r = {(const uint8_t *)p, (const uint8_t *)p + n, false};
+    const uint8_t *at = p ? (const uint8_t *)p : (const uint8_t *)""; /* NULL: no bytes */
+    pv__reader r = {at, at + n, false};
     return r;
 }
 static inline size_t pv__reader_left(const pv__reader *r) { return (size_t)(r->end - r->p); }

@@ -7,7 +7,11 @@
 static int delete_record(pv__parts *p, pv__bytes key, uint32_t slot, pv_error *err) {
     bool found = false;
     PV_TRY(pv__idmap_del(&p->ids, key, &found, err));
-    PV_ASSERT(found);
+    if (!found) {
+        char shown[PV__KEY_SHOWN];
+        return pv__err(err, PV_ERR_CORRUPT, "collection '%s' has a record %s that its ids lack",
+                       p->c.name, pv__key_show(p, key, shown));
+    }
     PV_TRY(pv__row_del(p, slot, err));
     PV_TRY(pv__slots_free(&p->slots, slot, err));
     PV_TRY(pv__slots_reclaim(&p->slots, &p->column, slot, &found, err));

@@ -103,6 +103,15 @@ static int scan_filter_page(scan_state *st, uint32_t first, uint32_t n, uint32_t
     return 0;
 }
 
+/* Is any of 16 distances small enough? Nearly always none is; without a branch for each. */
+static bool scan_any16(const float *distances, float bound) {
+    unsigned any = 0;
+    for (unsigned i = 0; i < 16; i++) {
+        any |= distances[i] <= bound ? 1u : 0u;
+    }
+    return any != 0;
+}
+
 static int scan_offer(pv__nearest *nearest, float max_distance, float distance, uint32_t slot,
                       pv_error *err) {
     return distance <= max_distance ? pv__nearest_offer(nearest, distance, slot, err) : 0;
@@ -126,7 +135,10 @@ static int scan_dense(scan_state *st, const uint8_t *rows, uint32_t first, uint3
             const float *out = st->out + i * n;
             float bound = pv__nearest_bound(nearest);
             for (uint32_t r = 0; r < n; r++) {
-                if (out[r] <= bound && scan_bit(st->words, at + r)) {
+                while (r % 16 == 0 && r + 16 <= n && !scan_any16(out + r, bound)) {
+                    r += 16;
+                }
+                if (r < n && out[r] <= bound && scan_bit(st->words, at + r)) {
                     PV_TRY(scan_offer(nearest, s->max_distance, out[r], first + at + r, err));
                     bound = pv__nearest_bound(nearest);
                 }

@@ -14,7 +14,11 @@ static int write_apply(pv__changes *ch, const pv__change *row, pv__buf *scratch,
         bool replaced = false;
         PV_TRY(pv__slots_alloc(&p->slots, &slot, err));
         PV_TRY(pv__idmap_put(&p->ids, key, slot, &replaced, err));
-        PV_ASSERT(!replaced); /* E4: prepare has looked */
+        if (replaced) { /* prepare has looked and found none (E4): a tree out of order */
+            char shown[PV__KEY_SHOWN];
+            return pv__err(err, PV_ERR_CORRUPT, "the ids of collection '%s' are damaged at %s",
+                           p->c.name, pv__key_show(p, key, shown));
+        }
     }
     if (row->vector) {
         uint8_t *vector = NULL;

@@ -281,24 +281,31 @@ float pv__kernel_pair(const pv__kernel *k, const pv__kernel_query *q, const void
 
 /* ---- many queries -------------------------------------------------------------------------- */
 
-/* One tile of raw sums. What sticks out of the block repeats the last query or row. */
-static void kernel_tile(const pv__kernel *k, const pv__kernel_query *queries, size_t query_count,
-                        const uint8_t *const *rows, size_t n, float *out, size_t out_stride) {
-    const float *q[PV__KERNEL_TILE_MAX];
-    const uint8_t *r[PV__KERNEL_TILE_MAX];
+/* One tile of raw sums of tile_queries queries. What sticks out of the block repeats the last row,
+ * and is not handed out; nor are queries behind query_count. */
+static void kernel_tile(const pv__kernel *k, bool l2, const float *const *q, size_t query_count,
+                        size_t dims, const uint8_t *const *rows, size_t n, float *out,
+                        size_t out_stride) {
+    const uint8_t *last[PV__KERNEL_TILE_MAX];
     float sums[PV__KERNEL_TILE_MAX * PV__KERNEL_TILE_MAX];
-    for (size_t i = 0; i < k->tile_queries; i++) {
-        q[i] = queries[PV_MIN(i, query_count - 1)].vector;
+    const uint8_t *const *r = rows;
+    if (n < k->tile_rows) {
+        for (size_t i = 0; i < k->tile_rows; i++) {
+            last[i] = rows[PV_MIN(i, n - 1)];
+        }
+        r = last;
     }
-    for (size_t i = 0; i < k->tile_rows; i++) {
-        r[i] = rows[PV_MIN(i, n - 1)];
-    }
-    if (queries[0].metric == PV_METRIC_L2) {
-        k->l2sq_tile(q, queries[0].dims, r, sums);
+    if (l2) {
+        k->l2sq_tile(q, dims, r, sums);
     } else {
-        k->dot_tile(q, queries[0].dims, r, sums);
+        k->dot_tile(q, dims, r, sums);
     }
-    for (size_t i = 0; i < PV_MIN(query_count, (size_t)k->tile_queries); i++) {
+    for (size_t i = 0; i < query_count; i++) {
+        if (n >= PV__KERNEL_TILE_MAX && k->tile_rows == PV__KERNEL_TILE_MAX) { /* a known size */
+            memcpy(out + i * out_stride, sums + i * PV__KERNEL_TILE_MAX,
+                   PV__KERNEL_TILE_MAX * sizeof(float));
+            continue;
+        }
         for (size_t j = 0; j < PV_MIN(n, (size_t)k->tile_rows); j++) {
             out[i * out_stride + j] = sums[i * k->tile_rows + j];
         }
@@ -314,9 +321,14 @@ static void kernel_many_block(const pv__kernel *k, const pv__kernel_query *queri
         k->cos(queries[0].vector, queries[0].dims, rows, n, 0, dot, norm2);
     }
     for (size_t q = 0; q < query_count; q += k->tile_queries) {
+        const float *tile[PV__KERNEL_TILE_MAX];
+        const size_t now = PV_MIN(query_count - q, (size_t)k->tile_queries);
+        for (size_t i = 0; i < k->tile_queries; i++) {
+            tile[i] = queries[q + PV_MIN(i, now - 1)].vector;
+        }
         for (size_t r = 0; r < n; r += k->tile_rows) {
-            kernel_tile(k, queries + q, query_count - q, rows + r, n - r, out + q * out_stride + r,
-                        out_stride);
+            kernel_tile(k, queries[0].metric == PV_METRIC_L2, tile, now, queries[0].dims, rows + r,
+                        n - r, out + q * out_stride + r, out_stride);
         }
     }
     for (size_t q = 0; q < query_count; q++) {

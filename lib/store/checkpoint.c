@@ -6,8 +6,9 @@
  *   older than the previous root go.
  *
  * It is a snapshot reader like any other: writers go on meanwhile. An error before the superblock
- * undoes all of it in memory, and the pages are dirty as before; an error of the superblock's own
- * write leaves unknown which root is on disk, so that the store refuses writes until reopened. */
+ * undoes all of it in memory, and the pages are dirty as before; after a failed sync (S8), or an
+ * error of the superblock's own write, which leaves unknown which root is on disk, the store refuses
+ * writes until reopened. */
 #include "store/internal.h"
 
 typedef struct ckpt_page {
@@ -151,9 +152,28 @@ static int ckpt_table(checkpoint *c, pv__table_change *t, pv_error *err) {
     return pv__table_change_store(c->s, t, c->lsn, err);
 }
 
+/* What a checkpoint changes in the superblock. The rest stays untouched, because commits read uuid
+ * and timeline without a lock. */
+static void ckpt_use_root(pv__store *s, const pv__super *next) {
+    s->super.sequence = next->sequence;
+    s->super.lsn = next->lsn;
+    s->super.db_sum = next->db_sum;
+    s->super.commits = next->commits;
+    s->super.chain = next->chain;
+    s->super.root = next->root;
+    s->super.height = next->height;
+    s->super.epoch = next->epoch;
+    s->super.file_slots = next->file_slots;
+    s->super.incompat = next->incompat;
+}
+
 static int ckpt_flip(checkpoint *c, const pv__table_change *t, pv_error *err) {
     pv__store *s = c->s;
-    PV_TRY(s->vfs->sync(s->vfs, s->file, err));
+    int rc = s->vfs->sync(s->vfs, s->file, err);
+    if (rc) { /* S8: images of the open transaction may be lost, and no later sync would tell */
+        pv__store_fail(s, rc);
+        return rc;
+    }
     pv__super next = s->super;
     next.sequence++;
     next.lsn = c->lsn;
@@ -163,20 +183,24 @@ static int ckpt_flip(checkpoint *c, const pv__table_change *t, pv_error *err) {
     next.root = t->root;
     next.height = t->height;
     next.epoch = s->log.epoch;
+    pv__mutex_lock(&s->space_mutex);
     next.file_slots = s->space.count;
+    pv__mutex_unlock(&s->space_mutex);
     if (s->codec) {
         next.incompat |= PV__FEATURE_INCOMPAT_ZSTD;
     }
-    int rc = pv__super_write(s, &next, err);
+    rc = pv__super_write(s, &next, err);
     if (rc) {
         pv__store_fail(s, rc);
         return rc;
     }
+    pv__mutex_lock(&s->ver_mutex); /* statistics, and the heads of records, read parts of it */
     s->older_lsn = s->super.lsn;
     s->older_root = s->super.root;
     s->older_height = s->super.height;
     s->older_valid = true;
-    s->super = next;
+    ckpt_use_root(s, &next);
+    pv__mutex_unlock(&s->ver_mutex);
     return PV_OK;
 }
 
@@ -209,6 +233,7 @@ static void ckpt_settle(checkpoint *c) {
             pv__ver_set(v, pv__ver_flags(v) | PV__VER_STORED | PV__VER_TABLED);
         }
     }
+    s->space.dead_promised = 0;
     s->ckpt_snap = 0;
     s->evict_again_at = 0;
     s->superseded_after_sweep = 0;
@@ -262,12 +287,17 @@ static int ckpt_work(checkpoint *c, pv_error *err) {
     if (!rc) {
         pv__mutex_lock(&s->ver_mutex);
         rc = pv__space_reserve_dead(s, c->page_count + t.nodes.count, err);
+        /* Commits sweep while the superblock is written: they may not take this room. */
+        s->space.dead_promised = rc ? 0 : c->page_count + t.nodes.count;
         pv__mutex_unlock(&s->ver_mutex);
     }
     if (!rc) {
         rc = ckpt_flip(c, &t, err);
     }
     if (rc) {
+        pv__mutex_lock(&s->ver_mutex);
+        s->space.dead_promised = 0;
+        pv__mutex_unlock(&s->ver_mutex);
         pv__table_change_drop(s, &t, !atomic_load(&s->failed));
         return rc;
     }
@@ -293,8 +323,10 @@ static int ckpt_run(pv__store *s, pv_error *err) {
         if (rc) {
             ckpt_undo(&c, !atomic_load(&s->failed));
         } else {
+            pv__mutex_lock(&s->log.mutex);
             s->checkpoints++;
             s->ckpt_log_end = c.lsn;
+            pv__mutex_unlock(&s->log.mutex);
             if (!s->replaying) {
                 pv__log_trim(s, s->older_lsn);
             }

@@ -164,6 +164,7 @@ typedef struct pv__space {
     uint64_t frees;
     pv__dead_space *dead;
     size_t dead_count, dead_cap;
+    size_t dead_promised; /* of the room, what a checkpoint under way will fill */
     bool ready;
 } pv__space;
 
@@ -181,7 +182,7 @@ typedef struct pv__node {
 typedef struct pv__super {
     uint8_t uuid[16];
     uint64_t sequence, lsn, db_sum, file_slots, fork_lsn, commits, chain;
-    uint64_t incompat;
+    uint64_t compat, ro_compat, incompat;
     int64_t created_us;
     pv__pte root;
     uint32_t height, flags, timeline, epoch;
@@ -325,6 +326,7 @@ typedef struct pv__snaps {
     uint64_t lsn[PV__SNAPS_MAX]; /* ascending */
     size_t count;
     bool overflow; /* more exist: only lsn[0], the oldest, can be trusted */
+    uint64_t visible; /* every later LSN may become a snapshot too */
 } pv__snaps;
 PV_PRIVATE void pv__snaps_collect(pv__store *s, pv__snaps *out);
 PV_PRIVATE bool pv__snaps_between(const pv__snaps *snaps, uint64_t from, uint64_t before);
@@ -398,6 +400,7 @@ PV_PRIVATE void pv__table_done(pv__store *s);
 PV_PRIVATE int pv__super_read(pv__store *s, pv__super *out_new, pv__super *out_old, bool *has_old,
                               pv_error *err);
 PV_PRIVATE int pv__super_write(pv__store *s, const pv__super *super, pv_error *err); /* + sync */
+PV_PRIVATE int pv__super_refresh(pv__store *s, pv_error *err); /* the newest one is durable */
 
 /* ---- log.c, logscan.c ---------------------------------------------------------------------- */
 PV_PRIVATE int pv__log_init(pv__store *s, pv_error *err);

@@ -109,7 +109,9 @@ static int log_require(pv__store *s, bool *out_unknown, pv_error *err) {
     *out_unknown = true;
     PV_TRY(pv__super_write(s, &mark, err));
     *out_unknown = false;
-    s->super = mark;
+    s->super.sequence = mark.sequence; /* others may be reading the rest */
+    s->super.epoch = mark.epoch;
+    s->super.flags = mark.flags;
     s->log.marked = true;
     return PV_OK;
 }
@@ -226,17 +228,17 @@ PV_PRIVATE int pv__log_append(pv__store *s, pv__buf *body, const pv__commit_info
 
 /* ---- flush --------------------------------------------------------------------------------- */
 
-static int log_write_batch(pv__store *s, pv__batch *b, uint64_t durable, uint64_t *out_chain,
-                           pv_error *err) {
+/* `start`: first LSN of the newest segment; the list itself changes under the mutex (trim). */
+static int log_write_batch(pv__store *s, pv__batch *b, uint64_t start, uint64_t durable,
+                           uint64_t *out_chain, pv_error *err) {
     pv__wal *l = &s->log;
-    const pv__segment *seg = &l->segs[l->seg_count - 1];
     pv_io io[2 * LOG_IO_MAX];
     uint64_t chain = l->chain;
     for (size_t i = 0; i < b->count;) {
         size_t n = 0;
         for (; i < b->count && n + 2 <= PV_COUNTOF(io); i++) {
             pv__record *r = &b->records[i];
-            uint64_t at = PV__SEG_HEAD + (r->lsn - seg->start);
+            uint64_t at = PV__SEG_HEAD + (r->lsn - start);
             pv__rec_seal(s, r->head, chain, durable, l->epoch);
             chain = pv__get64(r->head + PV__REC_HEAD_HASH);
             io[n].offset = at;
@@ -263,9 +265,9 @@ static int log_flush(pv__store *s, pv_error *err) {
     l->open.count = 0;
     memset(&l->spare, 0, sizeof l->spare);
     l->flushing = true;
+    uint64_t start = l->segs[l->seg_count - 1].start, chain = 0;
     pv__mutex_unlock(&l->mutex);
-    uint64_t chain = 0;
-    int rc = log_write_batch(s, &batch, durable, &chain, err);
+    int rc = log_write_batch(s, &batch, start, durable, &chain, err);
     pv__mutex_lock(&l->mutex);
     l->flushing = false;
     if (rc) {

@@ -167,10 +167,10 @@ static int scan_judge_tail(log_scan *c, const pv__log_state *st, pv_error *err) 
     pv__wal *l = &c->s->log;
     uint64_t proof = 0;
     for (size_t i = 0; i < l->seg_count && proof <= st->end; i++) {
-        if (!l->segs[i].valid || scan_limit(l, i) <= PV_MAX(st->end, l->segs[i].start)) {
+        if (scan_limit(l, i) <= PV_MAX(st->end, l->segs[i].start)) {
             continue;
         }
-        proof = l->segs[i].durable;
+        proof = l->segs[i].valid ? l->segs[i].durable : 0;
         PV_TRY(scan_open(c, i, err));
         uint64_t at = PV_ALIGN_UP(PV_MAX(st->end, l->segs[i].start), (uint64_t)PV__SLOT_SIZE);
         for (; at < c->limit && proof <= st->end; at += PV__SLOT_SIZE) {
@@ -178,7 +178,9 @@ static int scan_judge_tail(log_scan *c, const pv__log_state *st, pv_error *err) 
             PV_TRY(scan_bytes(c, at, PV__REC_HEAD, &h, err));
             if (h && scan_head_ok(c->s, h, at) &&
                 pv__get32(h + PV__REC_EPOCH) == l->segs[i].epoch) {
-                proof = pv__get64(h + PV__REC_DURABLE);
+                /* A segment's head is durable before its first record: if there is a record, then
+                 * a head that is not valid is damage. */
+                proof = l->segs[i].valid ? pv__get64(h + PV__REC_DURABLE) : at + 1;
             }
         }
     }

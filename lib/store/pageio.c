@@ -214,6 +214,11 @@ static int pageio_miss(pv__store *s, pv__xent *x, uint64_t page_id, uint64_t sna
         PV_TRY(pv__table_lookup(s, page_id, &pte, err));
     }
     PV_TRY(pageio_make(s, page_id, &pte, &fresh, err));
+    if (v && fresh->lsn != v->lsn) { /* the log vouches for these slots, with another stamp */
+        pv__ver_free(s, fresh);
+        return pv__err(err, PV_ERR_CORRUPT, "page %llu is damaged: it states another version",
+                       (unsigned long long)page_id);
+    }
     pv__mutex_lock(&s->ver_mutex);
     int rc = pv__ver_reserve(s, 1, err);
     bool placed = false;

@@ -35,6 +35,11 @@ static int recover_roots(pv__store *s, pv_error *err) {
     memset(&newest, 0, sizeof newest);
     memset(&older, 0, sizeof older);
     PV_TRY(pv__super_read(s, &newest, &older, &has_older, err));
+    if ((newest.ro_compat & ~(uint64_t)PV__FEATURE_RO_KNOWN) && !s->readonly) {
+        return pv__err(err, PV_ERR_FORMAT,
+                       "'%s' uses features (0x%llx) with which this library may only read it",
+                       s->path, (unsigned long long)newest.ro_compat);
+    }
     if ((newest.incompat & PV__FEATURE_INCOMPAT_ZSTD) && !pv__codec_built_in(PV__CODEC_ZSTD)) {
         return pv__err(err, PV_ERR_UNSUPPORTED,
                        "'%s' uses the codec 'zstd', which this build lacks", s->path);
@@ -192,10 +197,67 @@ static int recover_entry(pv__store *s, pv__reader *r, uint64_t stamp, pv_error *
     return PV_OK;
 }
 
+/* Mark the slots that one record refers to as used; its other entries are skipped. */
+static int recover_mark_refs(pv__store *s, const uint8_t *head, const uint8_t *body, size_t bytes,
+                             pv_error *err) {
+    pv__reader r = pv__reader_of(body, bytes);
+    for (uint32_t n = pv__get32(head + PV__REC_ENTRIES); n > 0 && !r.bad; n--) {
+        unsigned kind = pv__reader_u8(&r);
+        (void)pv__reader_varint(&r); /* page id */
+        if (kind == PV__ENTRY_DELTA) {
+            (void)pv__reader_varint(&r);
+            for (uint64_t ranges = pv__reader_varint(&r); ranges > 0 && !r.bad; ranges--) {
+                (void)pv__reader_varint(&r);
+                uint64_t len = pv__reader_varint(&r);
+                (void)pv__reader_take(&r, len > bytes ? SIZE_MAX : (size_t)len);
+            }
+        } else if (kind == PV__ENTRY_FULL) {
+            (void)pv__reader_u64(&r);
+            uint64_t len = pv__reader_varint(&r);
+            (void)pv__reader_take(&r, len > bytes ? SIZE_MAX : (size_t)len);
+        } else if (kind == PV__ENTRY_REF) {
+            (void)pv__reader_take(&r, 16);
+            const uint8_t *p = pv__reader_take(&r, PV__PTE_SIZE);
+            if (p) {
+                pv__pte pte = pv__pte_get(p);
+                PV_TRY(pv__space_mark(s, pte.slot, pte.slots, NULL, err));
+            }
+        } else {
+            (void)pv__reader_u64(&r);
+        }
+    }
+    return PV_OK; /* what is wrong with a record is said when it is applied */
+}
+
+/* Before the first slot is handed out in the middle of a replay: slots that the rest of the log
+ * refers to are in use, too (S3). */
+static int recover_mark_rest(pv__store *s, pv_error *err) {
+    pv__log_state ignored;
+    return s->space.ready
+               ? PV_OK
+               : pv__log_replay(s, s->log.end, s->log.chain, recover_mark_refs, &ignored, err);
+}
+
+/* A log larger than the cache: bring the root forward on the way. It holds only what was accepted,
+ * and the segments stay until the next checkpoint. Only where a record begins on a 4 KiB boundary:
+ * the unproven tail may have to be copied from the root on, and a segment begins at one. */
+static int recover_relieve(pv__store *s, uint64_t next_lsn, pv_error *err) {
+    if (s->readonly || next_lsn % PV__SLOT_SIZE || s->log.end <= s->super.lsn ||
+        atomic_load(&s->dirty_bytes) <= s->cache_limit / 2) {
+        return PV_OK;
+    }
+    pv__mutex_lock(&s->ver_mutex);
+    pv__ver_reclaim(s);
+    pv__mutex_unlock(&s->ver_mutex);
+    PV_TRY(recover_mark_rest(s, err));
+    return pv__checkpoint_run(s, err);
+}
+
 static int recover_apply(pv__store *s, const uint8_t *head, const uint8_t *body, size_t bytes,
                          pv_error *err) {
     pv__reader r = pv__reader_of(body, bytes);
     uint64_t lsn = pv__get64(head + PV__REC_LSN), stamp = pv__get64(head + PV__REC_STAMP);
+    PV_TRY(recover_relieve(s, lsn, err));
     uint32_t entries = pv__get32(head + PV__REC_ENTRIES);
     if (pv__get32(head + PV__REC_CODEC) != 0) {
         return pv__err(err, PV_ERR_UNSUPPORTED, "log: record at LSN %llu is compressed",
@@ -215,14 +277,6 @@ static int recover_apply(pv__store *s, const uint8_t *head, const uint8_t *body,
     s->log.chain = pv__get64(head + PV__REC_HEAD_HASH);
     atomic_store(&s->log.durable, end);
     atomic_store(&s->log.visible, end);
-    /* A log larger than the cache: bring the root forward on the way. It holds only what was
-     * accepted, and the segments stay until the next checkpoint. */
-    if (!s->readonly && atomic_load(&s->dirty_bytes) > s->cache_limit / 2) {
-        pv__mutex_lock(&s->ver_mutex);
-        pv__ver_reclaim(s);
-        pv__mutex_unlock(&s->ver_mutex);
-        return pv__checkpoint_run(s, err);
-    }
     return PV_OK;
 }
 
@@ -253,6 +307,18 @@ static int recover_stale_log(pv__store *s, pv_error *err) {
     return PV_OK;
 }
 
+/* Segments that begin behind the end of the log were judged: no record there counts. They go,
+ * because the one being written must be the last of all (log.c). */
+static void recover_drop_beyond(pv__store *s, uint64_t end) {
+    pv__wal *l = &s->log;
+    pv_error ignored = PV_ERROR_INIT;
+    while (l->seg_count > 0 &&
+           l->segs[l->seg_count - 1].start > PV_ALIGN_UP(end, (uint64_t)PV__SLOT_SIZE)) {
+        (void)pv__seg_unlink(s, &l->segs[l->seg_count - 1], &ignored);
+        l->seg_count--;
+    }
+}
+
 PV_PRIVATE int pv__recover(pv__store *s, pv_error *err) {
     bool exists = false;
     pv__log_state st;
@@ -260,6 +326,9 @@ PV_PRIVATE int pv__recover(pv__store *s, pv_error *err) {
     PV_TRY(pv__log_list(s, &exists, err));
     s->log.epoch = s->super.epoch + 1;
     s->log.marked = s->super.flags & PV__SUPER_FLAG_LOG;
+    if (!s->readonly && (exists || s->log.marked)) {
+        PV_TRY(pv__super_refresh(s, err));
+    }
     if (!s->log.marked) {
         return exists ? recover_stale_log(s, err) : PV_OK;
     }
@@ -274,6 +343,9 @@ PV_PRIVATE int pv__recover(pv__store *s, pv_error *err) {
     s->replaying = false;
     PV_TRY(rc);
     s->log.epoch = st.epoch + 1;
+    if (!s->readonly) {
+        recover_drop_beyond(s, st.end);
+    }
     if (s->readonly || st.tail_start >= st.end) {
         return PV_OK;
     }

@@ -181,8 +181,8 @@ PV_PRIVATE void pv__space_free_now(pv__store *s, uint64_t slot, unsigned count) 
 
 PV_PRIVATE int pv__space_reserve_dead(pv__store *s, size_t more, pv_error *err) {
     pv__space *a = &s->space;
-    return pv__alloc_grow(s->mem, (void **)&a->dead, &a->dead_cap, a->dead_count + more,
-                          sizeof(pv__dead_space), err);
+    return pv__alloc_grow(s->mem, (void **)&a->dead, &a->dead_cap,
+                          a->dead_count + a->dead_promised + more, sizeof(pv__dead_space), err);
 }
 
 PV_PRIVATE void pv__space_free_later(pv__store *s, uint64_t slot, unsigned count,

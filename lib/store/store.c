@@ -418,13 +418,14 @@ PV_PRIVATE void pv__store_stats_get(pv__store *s, pv__store_stats *out) {
     out->commits = s->commits;
     out->commits_since_open = s->commits - s->commits_at_open;
     out->log_syncs = s->log.syncs;
+    out->checkpoints = s->checkpoints;
+    out->checkpoint_lsn = s->super.lsn;
     for (size_t i = 0; i < s->log.seg_count; i++) {
         out->log_bytes += PV__SEG_HEAD + s->log.segs[i].cap;
     }
     pv__mutex_unlock(&s->log.mutex);
     out->dirty_pages = s->dirty_count;
     pv__mutex_unlock(&s->ver_mutex);
-    out->checkpoint_lsn = s->super.lsn;
     if (s->file) {
         pv_error ignored = PV_ERROR_INIT;
         s->vfs->size(s->vfs, s->file, &out->file_bytes, &ignored);
@@ -436,7 +437,6 @@ PV_PRIVATE void pv__store_stats_get(pv__store *s, pv__store_stats *out) {
     out->versions = atomic_load(&s->versions);
     out->page_hits = atomic_load(&s->hits);
     out->page_misses = atomic_load(&s->misses);
-    out->checkpoints = s->checkpoints;
     memcpy(out->uuid, s->super.uuid, 16);
 }
 

@@ -9,6 +9,8 @@ static void super_encode(const pv__super *u, uint64_t self, uint8_t *p) {
     memcpy(p, PV__SUPER_MAGIC, 16);
     pv__put32(p + PV__SUPER_MAJOR, PV__FORMAT_MAJOR);
     pv__put32(p + PV__SUPER_MINOR, PV__FORMAT_MINOR);
+    pv__put64(p + PV__SUPER_COMPAT, u->compat);
+    pv__put64(p + PV__SUPER_RO_COMPAT, u->ro_compat);
     pv__put64(p + PV__SUPER_INCOMPAT, u->incompat);
     memcpy(p + PV__SUPER_UUID, u->uuid, 16);
     pv__put64(p + PV__SUPER_SEQUENCE, u->sequence);
@@ -29,6 +31,8 @@ static void super_encode(const pv__super *u, uint64_t self, uint8_t *p) {
 
 static void super_decode(const uint8_t *p, pv__super *u) {
     memcpy(u->uuid, p + PV__SUPER_UUID, 16);
+    u->compat = pv__get64(p + PV__SUPER_COMPAT);
+    u->ro_compat = pv__get64(p + PV__SUPER_RO_COMPAT);
     u->incompat = pv__get64(p + PV__SUPER_INCOMPAT);
     u->sequence = pv__get64(p + PV__SUPER_SEQUENCE);
     u->lsn = pv__get64(p + PV__SUPER_LSN);
@@ -63,6 +67,35 @@ PV_PRIVATE int pv__super_write(pv__store *s, const pv__super *super, pv_error *e
         rc = s->vfs->sync(s->vfs, s->file, err);
     }
     pv__alloc_free(s->mem, p, PV__SLOT_SIZE);
+    return rc;
+}
+
+/* The newest superblock may have been written by somebody who died or failed before the sync, and
+ * be read from the system's cache only. Write it again as it is, one copy after the other so that
+ * one always holds, a damaged one first. */
+PV_PRIVATE int pv__super_refresh(pv__store *s, pv_error *err) {
+    uint64_t slot = s->super.sequence % 2 ? PV__SUPER_SLOT_A : PV__SUPER_SLOT_B;
+    uint8_t *p = pv__alloc_zero(s->mem, 2 * (size_t)PV__SLOT_SIZE);
+    if (!p) {
+        return pv__err_nomem(err, 2 * (size_t)PV__SLOT_SIZE);
+    }
+    pv_io io = {slot * PV__SLOT_SIZE, p + PV__SLOT_SIZE, PV__SLOT_SIZE, 0};
+    int rc = s->vfs->read(s->vfs, s->file, &io, 1, err);
+    uint64_t written = pv__get64(p + PV__SLOT_SIZE + PV__SUPER_WRITTEN_US);
+    super_encode(&s->super, slot, p);
+    pv__put64(p + PV__SUPER_WRITTEN_US, written);
+    pv__put64(p + PV__SUPER_CHECKSUM, pv__hash64(p, PV__SUPER_CHECKSUM, 0));
+    uint64_t first = memcmp(p, p + PV__SLOT_SIZE, PV__SLOT_SIZE) == 0;
+    written = first ? written : (uint64_t)pv__sys_wall_us(s->clock);
+    for (uint64_t i = 0; i < 2 && !rc; i++) {
+        uint64_t self = slot + ((first + i) % 2) * PV__SUPER_MIRROR;
+        super_encode(&s->super, self, p);
+        pv__put64(p + PV__SUPER_WRITTEN_US, written);
+        pv__put64(p + PV__SUPER_CHECKSUM, pv__hash64(p, PV__SUPER_CHECKSUM, 0));
+        rc = pv__vfs_write(s->vfs, s->file, self * PV__SLOT_SIZE, p, PV__SLOT_SIZE, err);
+        rc = rc ? rc : s->vfs->sync(s->vfs, s->file, err);
+    }
+    pv__alloc_free(s->mem, p, 2 * (size_t)PV__SLOT_SIZE);
     return rc;
 }
 

@@ -84,7 +84,9 @@ PV_PRIVATE int pv__table_lookup(pv__store *s, uint64_t page_id, pv__pte *out, pv
     pv__node *leaf = NULL;
     memset(out, 0, sizeof *out);
     pv__mutex_lock(&s->table_mutex);
-    int rc = table_load(s, 0, page_id / PV__PT_FANOUT, &leaf, err);
+    int rc = s->table.height > TABLE_LEVELS_MAX
+                 ? pv__err(err, PV_ERR_CORRUPT, "page table: height %u", s->table.height)
+                 : table_load(s, 0, page_id / PV__PT_FANOUT, &leaf, err);
     if (!rc && leaf) {
         *out = pv__pte_get(table_entry(leaf, page_id));
     }

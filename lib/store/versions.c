@@ -155,7 +155,7 @@ PV_PRIVATE void pv__snaps_collect(pv__store *s, pv__snaps *out) {
     out->count = 0;
     out->overflow = false;
     /* Before the scan: whoever begins at this LSN or later need not be seen by the scan. */
-    versions_snaps_add(out, atomic_load_explicit(&s->log.visible, memory_order_seq_cst));
+    out->visible = atomic_load_explicit(&s->log.visible, memory_order_seq_cst);
     if (s->ckpt_snap) {
         versions_snaps_add(out, s->ckpt_snap);
     }
@@ -170,6 +170,11 @@ PV_PRIVATE void pv__snaps_collect(pv__store *s, pv__snaps *out) {
 }
 
 PV_PRIVATE bool pv__snaps_between(const pv__snaps *snaps, uint64_t from, uint64_t before) {
+    /* Commits that are published and not durable yet become visible one by one, so that readers
+     * may begin at any of them. */
+    if (before > snaps->visible) {
+        return true;
+    }
     if (snaps->overflow) {
         return snaps->lsn[0] < before;
     }
@@ -334,15 +339,16 @@ static size_t versions_evict_head(pv__store *s, pv__xent *x) {
     return versions_to_stub(s, x, v) ? size : 0;
 }
 
-static uint64_t versions_evict_old(pv__store *s, uint64_t want) {
+static uint64_t versions_evict_old(pv__store *s, uint64_t want, size_t most) {
     uint64_t freed = 0;
-    for (size_t i = 0; i < s->superseded_count && freed < want; i++) {
+    for (size_t i = 0; i < s->superseded_count && freed < want && most > 0; i++) {
         pv__ver *v = s->superseded[i].ver;
         if ((pv__ver_flags(v) & PV__VER_RESIDENT) && (pv__ver_flags(v) & PV__VER_STORED)) {
             pv__xent *x = pv__xlat_find(s, v->page_id);
             bool pinned = x && atomic_load_explicit(&x->mine, memory_order_relaxed);
             if (!pinned && versions_to_stub(s, NULL, v)) {
                 freed += pv__ver_bytes(v->raw_slots);
+                most--;
             }
         }
     }
@@ -374,7 +380,7 @@ PV_PRIVATE void pv__ver_evict(pv__store *s, uint64_t want_bytes) {
         evicted += got != 0;
     }
     if (freed < want && evicted < 1024) {
-        freed += versions_evict_old(s, want - freed);
+        freed += versions_evict_old(s, want - freed, 1024 - evicted);
     }
     s->evict_again_at = freed < want_bytes ? used + s->cache_limit / 64 : 0;
     pv__ver_reclaim(s);

@@ -82,9 +82,9 @@ static void make_step(make_state *m, pv__txn *t, const char *what, unsigned slot
         if (m->count == MAKE_PAGES_MAX) {
             exit(2);
         }
-        make_must(pv__page_new(t, kind, slots, noise ? 17 : 16, (uint32_t)m->count, &id, &page,
-                               &err),
-                  &err);
+        make_must(
+            pv__page_new(t, kind, slots, noise ? 17 : 16, (uint32_t)m->count, &id, &page, &err),
+            &err);
         make_fill(m, page, noise);
         m->ids[m->count++] = id;
     } else if (strcmp(what, "free") == 0) {
@@ -118,8 +118,8 @@ static void make_txn(make_state *m, const char *what, unsigned long count, unsig
     }
     make_must(pv__txn_commit(t, &lsn, &err), &err);
     pv__store_stats_get(m->store, &st);
-    (void)printf("%llu %016llx %llu\n", (unsigned long long)lsn,
-                 (unsigned long long)st.db_checksum, (unsigned long long)st.commits);
+    (void)printf("%llu %016llx %llu\n", (unsigned long long)lsn, (unsigned long long)st.db_checksum,
+                 (unsigned long long)st.commits);
     (void)fflush(stdout);
 }
 

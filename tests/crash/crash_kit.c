@@ -18,7 +18,8 @@ const crash_plan crash_plans[] = {
     {"spill", 160u << 10, 0, 32u << 10, 40, 16, 30, 8, 30, 12, 8, 2, 3, 1, 2, 2, 2, 2, 0, 0, true},
     {"bulk", 64u << 20, 0, 32u << 10, 10, 64, 24, 3, 14, 8, 8, 1, 2, 0, 4, 1, 2, 2, 0, 0, false},
     {"wide", 64u << 20, 0, 64u << 10, 250, 1, 24, 30, 150, 10, 4, 1, 2, 1, 3, 1, 2, 2, 0, 0, false},
-    {"rollover", 64u << 20, 0, 16u << 10, 24, 4, 50, 10, 24, 24, 6, 4, 2, 1, 2, 0, 1, 3, 0, 0, true},
+    {"rollover", 64u << 20, 0, 16u << 10, 24, 4, 50, 10, 24, 24,  6,
+     4,          2,         1, 2,         0,  1, 3,  0,  0,  true},
     {"replay", 128u << 10, 0, 32u << 10, 30, 4, 40, 8, 20, 20, 3, 3, 2, 0, 1, 1, 1, 6, 0, 0, false},
     {"faulty", 256u << 10, 0, 32u << 10, 24, 8, 60, 8, 24, 16, 3, 4, 2, 1, 3, 2, 2, 2, 8, 6, true},
 };
@@ -193,7 +194,8 @@ int crash_open(crash_run *r) {
     if (crash_which(r, r->w.store, now + 1, &found)) {
         for (size_t i = 0; i < r->count; i++) {
             crash_entry *e = &r->entries[i];
-            if (i != found && e->voided == SIZE_MAX && e->state.commits >= r->entries[found].state.commits) {
+            if (i != found && e->voided == SIZE_MAX &&
+                e->state.commits >= r->entries[found].state.commits) {
                 e->voided = now; /* S6: what an open did not find never comes back */
             }
         }
@@ -225,8 +227,8 @@ int crash_commit(crash_run *r, unsigned changes, uint32_t flags) {
     }
     crash_phase = "work";
     r->w.saved = r->w.now;
-    int rc = crash_sane(r, "begin",
-                        pv__txn_begin(r->w.store, PV__TXN_WRITE | flags, &t, &err), &err);
+    int rc =
+        crash_sane(r, "begin", pv__txn_begin(r->w.store, PV__TXN_WRITE | flags, &t, &err), &err);
     if (rc) {
         return rc;
     }
@@ -287,8 +289,7 @@ int crash_checkpoint(crash_run *r) {
         return PV_OK;
     }
     crash_phase = "checkpoint";
-    const int rc =
-        crash_sane(r, "checkpoint", pv__store_checkpoint(r->w.store, &err), &err);
+    const int rc = crash_sane(r, "checkpoint", pv__store_checkpoint(r->w.store, &err), &err);
     crash_phase = "work";
     if (!rc) {
         crash_ack(r, r->head);
@@ -453,8 +454,8 @@ static void crash_finding(void *ctx, uint64_t page_id, uint32_t owner, const cha
         return;
     }
     if (f->other++ == 0) {
-        (void)snprintf(f->first, sizeof f->first, "page %llu: %.150s",
-                       (unsigned long long)page_id, what);
+        (void)snprintf(f->first, sizeof f->first, "page %llu: %.150s", (unsigned long long)page_id,
+                       what);
     }
 }
 

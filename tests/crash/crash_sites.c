@@ -38,7 +38,7 @@ static const char *crash_content(const sim_op_info *op) {
         return "segment head";
     }
     return op->size == PV__REC_HEAD && pv__get32(p) == PV__REC_MAGIC_VALUE ? "record head"
-                                                                          : "record body";
+                                                                           : "record body";
 }
 
 bool crash_site_name(const sim_op_info *op, char out[96]) {

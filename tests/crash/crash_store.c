@@ -31,7 +31,8 @@ static void crash_each(crash_hunt *h, crash_run *r, unsigned depth, uint64_t bud
 
 static void crash_fail(crash_hunt *h, sim *image, size_t upto, sim_cut mode, uint64_t seed) {
     crash_run *r = h->run;
-    fprintf(stderr, "workload '%s' seed %llu, depth %u, cut %s after %zu of %zu operations, seed %llu\n",
+    fprintf(stderr,
+            "workload '%s' seed %llu, depth %u, cut %s after %zu of %zu operations, seed %llu\n",
             r->plan->name, (unsigned long long)r->seed, h->depth, sim_cut_name(mode), upto,
             sim_op_count(r->disk), (unsigned long long)seed);
     crash_print(r, upto);
@@ -156,23 +157,26 @@ static void crash_report(crash_hunt *h) {
         printf("%s %llu%s", sim_cut_name((sim_cut)m), (unsigned long long)h->by_mode[m],
                m + 1 < SIM_CUT_COUNT ? ", " : "\n");
     }
-    printf("%llu distinct images (%llu in workloads, %llu in recovery, %llu in recovery from that), "
-           "%llu seen before\n%llu workloads, %llu operations, %llu commits, %zu sites\n",
-           (unsigned long long)h->images, (unsigned long long)h->by_depth[0],
-           (unsigned long long)h->by_depth[1], (unsigned long long)h->by_depth[2],
-           (unsigned long long)h->again, (unsigned long long)h->workloads,
-           (unsigned long long)h->ops, (unsigned long long)h->commits, h->sites.count);
+    printf(
+        "%llu distinct images (%llu in workloads, %llu in recovery, %llu in recovery from that), "
+        "%llu seen before\n%llu workloads, %llu operations, %llu commits, %zu sites\n",
+        (unsigned long long)h->images, (unsigned long long)h->by_depth[0],
+        (unsigned long long)h->by_depth[1], (unsigned long long)h->by_depth[2],
+        (unsigned long long)h->again, (unsigned long long)h->workloads, (unsigned long long)h->ops,
+        (unsigned long long)h->commits, h->sites.count);
     assert_int_equal(never, 0);
 }
 
 /* Operations that the workloads must have reached, or this test proves little. */
 static const char *const crash_wanted[] = {
-    "superblock        open",      "superblock        commit", "superblock        checkpoint",
-    "superblock        close",     "table node        open",   "table node        checkpoint",
-    "table node        commit",    "page              open",   "page              work",
-    "page              commit",    "page              checkpoint", "record head       commit",
-    "record head       open",      "segment head      commit", "segment head      open",
-    "record head       async commit",
+    "superblock        open",       "superblock        commit",
+    "superblock        checkpoint", "superblock        close",
+    "table node        open",       "table node        checkpoint",
+    "table node        commit",     "page              open",
+    "page              work",       "page              commit",
+    "page              checkpoint", "record head       commit",
+    "record head       open",       "segment head      commit",
+    "segment head      open",       "record head       async commit",
 };
 
 static void test_crash__every_power_cut_leaves_a_commit_that_was_promised(void **state) {

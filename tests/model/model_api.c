@@ -7,7 +7,8 @@
  * the model says, every snapshot what the model was when it was taken, and after a refused call
  * no byte of any file and no figure may have changed.
  *
- * PV_MODEL_SEEDS: "100" for so many seeds, "7-9" for seeds 7 and 8. PV_SOAK=1: ten times as many. */
+ * PV_MODEL_SEEDS: "100" for so many seeds, "7-9" for seeds 7 and 8. PV_SOAK=1: ten times as many
+ * seeds. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,7 +75,8 @@ static int t_around(void *ctx, api_world *w, api_phase phase, int want) {
         return 0;
     }
     if (t->checksum != s.db_checksum || t->lsn != s.lsn) {
-        snprintf(w->why, sizeof(w->why), "%.200s was refused, but checksum or lsn changed", w->what);
+        snprintf(w->why, sizeof(w->why), "%.200s was refused, but checksum or lsn changed",
+                 w->what);
         return -1;
     }
     if (t->hash != sim_image_hash(t->disk) || (!w->txn && t->disk_ops != sim_op_count(t->disk))) {
@@ -150,8 +152,8 @@ static int t_kill(t_run *t, bool power) {
     if (before.durable_lsn < before.lsn) { /* async commits may be lost; crash_api.c cuts there */
         return 0;
     }
-    sim *left = sim_image(t->disk, sim_op_count(t->disk), power ? SIM_CUT_DROP_ALL : SIM_CUT_KEEP_ALL,
-                          test_rng_u64(&t->w.rng));
+    sim *left = sim_image(t->disk, sim_op_count(t->disk),
+                          power ? SIM_CUT_DROP_ALL : SIM_CUT_KEEP_ALL, test_rng_u64(&t->w.rng));
     api_rollback(&t->w);
     t_drop_snapshots(t);
     (void)pv_close(t->w.db, NULL); /* of the dead one; its disk is gone */

@@ -100,8 +100,7 @@ static bool t_walk_matches(const api_collection *c, pv_db *db, pv_txn *txn, char
 }
 
 /* All ids in one call, with absent ones between them. */
-static bool t_get_many_matches(const api_collection *c, pv_db *db, pv_txn *txn,
-                               char why[API_WHY]) {
+static bool t_get_many_matches(const api_collection *c, pv_db *db, pv_txn *txn, char why[API_WHY]) {
     const size_t n = c->count * 2 + 1; /* record i at 2i + 1, absent ids at even places */
     pv_error err = PV_ERROR_INIT;
     pv_ids ids = PV_IDS_INIT;
@@ -188,8 +187,7 @@ typedef struct t_find {
 
 static double t_find_eps(double distance) { return T_CHECK_EPS * (1.0 + fabs(distance)); }
 
-static bool t_find_init(t_find *f, const api_collection *c, const api_filter *filter,
-                        test_rng *r) {
+static bool t_find_init(t_find *f, const api_collection *c, const api_filter *filter, test_rng *r) {
     memset(f, 0, sizeof(*f));
     f->c = c;
     f->k = 1 + (uint32_t)test_rng_below(r, c->count + 3);
@@ -271,8 +269,7 @@ static bool t_find_rest(const t_find *f, bool full, double worst, size_t worst_a
     const bool exact = c->integers && c->metric != PV_METRIC_COSINE;
     for (size_t i = 0; i < c->count; i++) {
         const double d = f->distance[i];
-        if (f->seen[i] || isinf(d) ||
-            (f->within && d >= (double)f->max_distance - t_find_eps(d))) {
+        if (f->seen[i] || isinf(d) || (f->within && d >= (double)f->max_distance - t_find_eps(d))) {
             continue;
         }
         if (!full || d < worst - t_find_eps(worst) ||
@@ -354,7 +351,8 @@ static bool t_names_match(const api_model *m, pv_db *db, pv_txn *txn, char why[A
         good = strcmp(pv_names_get(names, i), m->items[i].name) == 0;
     }
     if (!good) {
-        snprintf(why, API_WHY, "%zu collections (the first is '%s'), wanted %zu (the first is '%s')",
+        snprintf(why, API_WHY,
+                 "%zu collections (the first is '%s'), wanted %zu (the first is '%s')",
                  pv_names_count(names), pv_names_count(names) ? pv_names_get(names, 0) : "",
                  m->count, m->count ? m->items[0].name : "");
     }
@@ -384,7 +382,8 @@ static bool t_figures_match(const api_collection *c, pv_db *db, pv_txn *txn, tes
     }
     if (all != c->count || some != want) {
         snprintf(why, API_WHY,
-                 "collection '%s': counts %" PRIu64 " and %" PRIu64 " of %s, wanted %zu and %" PRIu64,
+                 "collection '%s': counts %" PRIu64 " and %" PRIu64
+                 " of %s, wanted %zu and %" PRIu64,
                  c->name, all, some, text, c->count, want);
         return false;
     }

@@ -54,8 +54,9 @@ static size_t t_meta_string(const api_meta *m, uint32_t how, char *out) {
 }
 
 static size_t t_meta_array(uint32_t a, uint32_t how, char *out) {
-    return (size_t)sprintf(out, how & 1 ? " [ %u , 2.50, null,true , { } ,\"\\u00e9\"]"
-                                        : "[%u,2.5,null,true,{},\"\xC3\xA9\"]",
+    return (size_t)sprintf(out,
+                           how & 1 ? " [ %u , 2.50, null,true , { } ,\"\\u00e9\"]"
+                                   : "[%u,2.5,null,true,{},\"\xC3\xA9\"]",
                            (unsigned)a);
 }
 
@@ -210,8 +211,7 @@ static int t_record_order(const api_record *rec, const char *id, uint64_t id_u64
     return (rec->id_u64 > id_u64) - (rec->id_u64 < id_u64);
 }
 
-bool api_collection_find(const api_collection *c, const char *id, uint64_t id_u64,
-                         size_t *out_at) {
+bool api_collection_find(const api_collection *c, const char *id, uint64_t id_u64, size_t *out_at) {
     size_t lo = 0, hi = c->count;
     while (lo < hi) {
         const size_t mid = lo + (hi - lo) / 2;
@@ -267,7 +267,7 @@ void api_vector_random(test_rng *r, const api_collection *c, float *out) {
         return;
     }
     for (uint32_t i = 0; i < c->dims; i++) {
-        out[i] = shape == 3      ? 0.0f
+        out[i] = shape == 3    ? 0.0f
                  : c->integers ? (float)test_rng_below(r, 9) - 4.0f
                                : test_rng_gauss(r);
     }

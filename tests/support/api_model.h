@@ -6,8 +6,8 @@
  *
  * A copy costs pointers only, so that a test can keep one for every commit and for every snapshot.
  * What a record holds is drawn from few numbers (api_meta, api_record), so that texts, filters and
- * merge patches have an obvious answer here. api_check.h compares a database with a model, api_ops.h
- * makes random changes on both sides. */
+ * merge patches have an obvious answer here. api_check.h compares a database with a model,
+ * api_ops.h makes random changes on both sides. */
 #ifndef PV_TEST_API_MODEL_H
 #define PV_TEST_API_MODEL_H
 
@@ -18,17 +18,17 @@
 #include "support/test_support.h"
 
 enum {
-    API_NAME = 16,         /* bytes of a collection's name, with its NUL */
-    API_COLLECTIONS = 8,   /* most of them at one time */
-    API_DIMS_MAX = 320,    /* of a vector */
-    API_TEXT_MAX = 12000   /* metadata of one record, as it is written */
+    API_NAME = 16,       /* bytes of a collection's name, with its NUL */
+    API_COLLECTIONS = 8, /* most of them at one time */
+    API_DIMS_MAX = 320,  /* of a vector */
+    API_TEXT_MAX = 12000 /* metadata of one record, as it is written */
 };
 
 /* ---- metadata: {"a":[..],"g":1,"s":"..."}, each member may be missing ---- */
 
 typedef struct api_meta {
-    int32_t g;      /* number, -1: missing */
-    int32_t s_len;  /* length of the text, -1: missing */
+    int32_t g;     /* number, -1: missing */
+    int32_t s_len; /* length of the text, -1: missing */
     uint32_t s_seed;
     uint32_t a; /* which array, 0: missing */
 } api_meta;
@@ -49,12 +49,12 @@ size_t api_patch_text(const api_patch *p, char out[API_TEXT_MAX]);
 void api_patch_apply(const api_patch *p, api_meta *m);
 
 typedef enum api_filter_kind {
-    API_FILTER_ALL,      /* {} */
-    API_FILTER_EQ,       /* {"g":n} */
-    API_FILTER_RANGE,    /* {"g":{"$gte":n,"$lt":n + 4}} */
-    API_FILTER_NO_TEXT,  /* {"s":{"$exists":false}} */
-    API_FILTER_IN_OR,    /* {"$or":[{"g":{"$in":[n,n + 1]}},{"a.0":n}]} */
-    API_FILTER_NOT,      /* {"$not":{"g":n}} */
+    API_FILTER_ALL,     /* {} */
+    API_FILTER_EQ,      /* {"g":n} */
+    API_FILTER_RANGE,   /* {"g":{"$gte":n,"$lt":n + 4}} */
+    API_FILTER_NO_TEXT, /* {"s":{"$exists":false}} */
+    API_FILTER_IN_OR,   /* {"$or":[{"g":{"$in":[n,n + 1]}},{"a.0":n}]} */
+    API_FILTER_NOT,     /* {"$not":{"g":n}} */
     API_FILTERS
 } api_filter_kind;
 typedef struct api_filter {

@@ -83,8 +83,8 @@ static int t_settle(api_world *w, int rc, int want) {
     w->ops++;
     w->refused += want != 0 ? 1u : 0u;
     if (rc != want) {
-        snprintf(w->why, sizeof(w->why), "%.200s: %s (%.400s), wanted %s", w->what, pv_error_text(rc),
-                 rc ? w->err.message : "", pv_error_text(want));
+        snprintf(w->why, sizeof(w->why), "%.200s: %s (%.400s), wanted %s", w->what,
+                 pv_error_text(rc), rc ? w->err.message : "", pv_error_text(want));
         return -1;
     }
     if (rc != 0 && (w->err.code != rc || !w->err.message[0] || strchr(w->err.message, '\n'))) {
@@ -368,8 +368,7 @@ static int t_load_run(t_load *l) {
     if (t_ask(w, API_BEFORE, want) != 0) {
         return -1;
     }
-    const int rc =
-        l->columns ? t_load_call_columns(l, name, &o) : t_load_call_records(l, name, &o);
+    const int rc = l->columns ? t_load_call_columns(l, name, &o) : t_load_call_records(l, name, &o);
     int result = 0;
     if (rc == 0 && want == 0) {
         if (!t_load_made_keys(l, ids)) {
@@ -455,8 +454,8 @@ int api_op_delete(api_world *w, const char *name, uint32_t first, uint32_t count
         api_key_text(first + i, texts[i]);
         ids[i] = texts[i];
         numbers[i] = first + i;
-        want += api_collection_find(c, c->key == PV_KEY_STRING ? ids[i] : NULL, numbers[i],
-                                    &places[i]);
+        want +=
+            api_collection_find(c, c->key == PV_KEY_STRING ? ids[i] : NULL, numbers[i], &places[i]);
     }
     list.count = count;
     list.ids = c->key == PV_KEY_STRING ? ids : NULL;
@@ -546,8 +545,8 @@ static int t_op_delete_where(api_world *w, api_collection *c, bool refuse) {
 
 static int t_op_create(api_world *w, const char *name, pv_collection_opts o, bool ensure) {
     api_collection *there = api_model_find(&w->now, name);
-    const bool same = there && there->dims == o.dims && there->metric == o.metric &&
-                      there->key == o.key;
+    const bool same =
+        there && there->dims == o.dims && there->metric == o.metric && there->key == o.key;
     const int want = name[0] == '_' || o.dims == 0 ? PV_ERR_MISUSE
                      : !there || (ensure && same)  ? 0
                                                    : PV_ERR_EXISTS;

@@ -20,9 +20,9 @@ typedef struct api_world api_world;
 
 struct api_world {
     pv_db *db;
-    pv_txn *txn;       /* write transaction, or NULL */
-    api_model now;     /* what it sees */
-    api_model before;  /* what there was before txn */
+    pv_txn *txn;      /* write transaction, or NULL */
+    api_model now;    /* what it sees */
+    api_model before; /* what there was before txn */
     test_rng rng;
     uint32_t keys;     /* ids are drawn from so many per collection */
     uint32_t batch;    /* records in one call, at most */
@@ -41,7 +41,7 @@ void api_world_init(api_world *w, pv_db *db, uint64_t seed);
 void api_world_done(api_world *w); /* rolls back, does not close */
 
 /* Each: 0, or -1 with `why`. */
-int api_op(api_world *w);        /* anything, at times refused */
+int api_op(api_world *w);         /* anything, at times refused */
 int api_op_refused(api_world *w); /* something that must be refused */
 int api_op_create(api_world *w, const char *name, uint32_t dims, uint32_t metric, uint32_t key);
 int api_op_drop(api_world *w, const char *name);

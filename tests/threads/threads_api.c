@@ -331,15 +331,16 @@ static void *t_adder(void *arg) {
             !t_good(s, pv_get_u64(s->t.db, NULL, "rows", r.id_u64, &res, &err), &err, "own row")) {
             break;
         }
-        const bool whole = t_row_is_whole(s, w->number * 1000 + i, pv_results_metadata(res, 0, NULL),
-                                          pv_results_vector(res, 0));
+        const bool whole = t_row_is_whole(
+            s, w->number * 1000 + i, pv_results_metadata(res, 0, NULL), pv_results_vector(res, 0));
         pv_results_free(res);
         if (!whole) {
             break;
         }
         /* The same again is refused and harms nobody. */
-        if (i % 16 == 0 && !t_true(s, pv_insert(s->t.db, NULL, "rows", &r, 1, NULL, &err) ==
-                                          PV_ERR_EXISTS, "the same id is refused")) {
+        if (i % 16 == 0 &&
+            !t_true(s, pv_insert(s->t.db, NULL, "rows", &r, 1, NULL, &err) == PV_ERR_EXISTS,
+                    "the same id is refused")) {
             break;
         }
         atomic_fetch_add(&s->writes, 1);
@@ -436,9 +437,9 @@ static bool t_balance(t_shared *s, pv_txn *txn, uint64_t id, int64_t *out) {
     pv_error err = PV_ERROR_INIT;
     pv_results *res = NULL;
     const int rc = pv_get_u64(s->t.db, txn, "rows", id, &res, &err);
-    *out = rc == 0 ? (int64_t)strtoll(pv_results_metadata(res, 0, NULL) + strlen("{\"g\":"), NULL,
-                                      10)
-                   : 0;
+    *out = rc == 0
+               ? (int64_t)strtoll(pv_results_metadata(res, 0, NULL) + strlen("{\"g\":"), NULL, 10)
+               : 0;
     pv_results_free(res);
     return t_good(s, rc, &err, "balance");
 }

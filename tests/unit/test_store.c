@@ -147,8 +147,8 @@ static void test_store__an_unproven_batch_is_adopted_from_its_first_record(void 
     for (int i = 0; i < 4; i++) {
         pv_error err = PV_ERROR_INIT;
         pv__txn *t = NULL;
-        test_assert_ok(pv__txn_begin(w.store, PV__TXN_WRITE | (i < 3 ? PV__TXN_ASYNC : 0), &t, &err),
-                       &err);
+        test_assert_ok(
+            pv__txn_begin(w.store, PV__TXN_WRITE | (i < 3 ? PV__TXN_ASYNC : 0), &t, &err), &err);
         test_assert_ok(kit_mutate(&w, t, 3, &err), &err);
         test_assert_ok(pv__txn_commit(t, &w.now.lsn, &err), &err);
     }
@@ -161,6 +161,81 @@ static void test_store__an_unproven_batch_is_adopted_from_its_first_record(void 
         t_matches(&w);
     }
     t_close(&w);
+    sim_free(s);
+    test_mem_done(&t_mem);
+}
+
+/* Images that a transaction wrote to their slots may be lost by the failed sync of a checkpoint
+ * meanwhile; the commit's own sync would not notice (S8). */
+static void test_store__a_failed_sync_of_a_checkpoint_refuses_the_open_transaction(void **state) {
+    (void)state;
+    static kit_world w;
+    pv_error err = PV_ERROR_INIT;
+    pv__txn *t = NULL;
+    char why[200];
+    t_world(&w, 10);
+    test_mem_init(&t_mem);
+    sim *s = sim_new(1);
+    pv__store_opts o = t_opts(sim_vfs(s), "a.pv");
+    o.cache_bytes = 512u << 10;
+    t_open(&w, o);
+    t_commit(&w, 20);
+    w.saved = w.now;
+    test_assert_ok(pv__txn_begin(w.store, PV__TXN_WRITE, &t, &err), &err);
+    test_assert_ok(kit_mutate(&w, t, 100, &err), &err); /* spills */
+    const sim_fault fault = {SIM_FAULT_IO, SIM_SYNC, SIM_CLASS_DB, 1, false};
+    sim_fault_set(s, &fault);
+    test_assert_rc(pv__store_checkpoint(w.store, &err), PV_ERR_IO, &err);
+    assert_int_equal(sim_fault_hits(s), 1);
+    test_assert_rc(pv__txn_commit(t, NULL, &err), PV_ERR_IO, &err);
+    test_assert_rc(pv__txn_begin(w.store, PV__TXN_WRITE, &t, &err), PV_ERR_IO, &err);
+    w.now = w.saved;
+    assert_true(kit_matches(w.store, &w.now, why)); /* reads go on */
+    test_assert_rc(pv__store_close(w.store, &err), PV_ERR_IO, &err);
+    t_open(&w, o);
+    t_matches(&w);
+    t_commit(&w, 5);
+    t_close(&w);
+    sim_free(s);
+    test_mem_done(&t_mem);
+}
+
+/* More freed ids than a page of the free list holds: lists are chained and used up again. */
+static void test_store__long_free_lists_are_chained(void **state) {
+    (void)state;
+    static uint64_t ids[1300];
+    static kit_world w;
+    pv_error err = PV_ERROR_INIT;
+    pv__txn *t = NULL;
+    uint8_t *page = NULL;
+    uint64_t bad = 0;
+    pv__store_stats before, after;
+    t_world(&w, 11);
+    test_mem_init(&t_mem);
+    sim *s = sim_new(1);
+    sim_log_enable(s, false);
+    for (int round = 0; round < 3; round++) {
+        t_open(&w, t_opts(sim_vfs(s), "a.pv"));
+        test_assert_ok(pv__txn_begin(w.store, PV__TXN_WRITE, &t, &err), &err);
+        for (size_t i = 0; i < PV_COUNTOF(ids); i++) {
+            test_assert_ok(
+                pv__page_new(t, PV__PAGE_COLUMN, 1, 1, (uint32_t)i, &ids[i], &page, &err), &err);
+        }
+        test_assert_ok(pv__txn_commit(t, NULL, &err), &err);
+        pv__store_stats_get(w.store, &after);
+        if (round > 0) {
+            assert_int_equal(after.page_count, before.page_count); /* all ids came back */
+        }
+        before = after;
+        test_assert_ok(pv__txn_begin(w.store, PV__TXN_WRITE, &t, &err), &err);
+        for (size_t i = 0; i < PV_COUNTOF(ids); i++) {
+            test_assert_ok(pv__page_free(t, ids[(i * 7) % PV_COUNTOF(ids)], &err), &err);
+        }
+        test_assert_ok(pv__txn_commit(t, NULL, &err), &err);
+        test_assert_ok(pv__store_check(w.store, true, NULL, NULL, &bad, &err), &err);
+        assert_int_equal(bad, 0);
+        t_close(&w);
+    }
     sim_free(s);
     test_mem_done(&t_mem);
 }
@@ -331,6 +406,47 @@ static void test_store__savepoints_undo_what_came_after_them(void **state) {
     test_mem_done(&t_mem);
 }
 
+/* Replay larger than the cache checkpoints on the way; killed right after it, the next open must
+ * find its way too, wherever in a batch of several commits that was. */
+static void test_store__replay_cut_after_its_own_checkpoint(void **state) {
+    (void)state;
+    static kit_world w;
+    test_mem_init(&t_mem);
+    for (uint64_t round = 0; round < 12; round++) {
+        pv_error err = PV_ERROR_INIT;
+        t_world(&w, 100 + round);
+        sim *s = sim_new(1);
+        t_open(&w, t_opts(sim_vfs(s), "a.pv"));
+        for (uint64_t i = 0; i < 12 + round; i++) {
+            t_commit(&w, 8);
+        }
+        for (int i = 0; i < 6; i++) { /* one batch of several records */
+            pv__txn *t = NULL;
+            uint32_t flags = PV__TXN_WRITE | (i < 5 ? PV__TXN_ASYNC : 0);
+            test_assert_ok(pv__txn_begin(w.store, flags, &t, &err), &err);
+            test_assert_ok(kit_mutate(&w, t, 6, &err), &err);
+            test_assert_ok(pv__txn_commit(t, NULL, &err), &err);
+        }
+        for (int crash = 0; crash < 3; crash++) {
+            sim *after = sim_image(s, sim_op_count(s), SIM_CUT_KEEP_ALL, 1);
+            pv__store_abandon(w.store);
+            sim_free(s);
+            s = after;
+            pv__store_opts o = t_opts(sim_vfs(s), "a.pv");
+            o.cache_bytes = (200 + 60 * round) * 1024;
+            t_open(&w, o);
+        }
+        t_matches(&w);
+        t_commit(&w, 5);
+        t_close(&w);
+        t_open(&w, t_opts(sim_vfs(s), "a.pv"));
+        t_matches(&w);
+        t_close(&w);
+        sim_free(s);
+    }
+    test_mem_done(&t_mem);
+}
+
 static void test_store__real_files(void **state) {
     (void)state;
     static kit_world w;
@@ -367,10 +483,13 @@ int main(void) {
         cmocka_unit_test(test_store__clean_close_leaves_one_file_with_everything),
         cmocka_unit_test(test_store__crash_at_any_commit_is_replayed),
         cmocka_unit_test(test_store__an_unproven_batch_is_adopted_from_its_first_record),
+        cmocka_unit_test(test_store__a_failed_sync_of_a_checkpoint_refuses_the_open_transaction),
+        cmocka_unit_test(test_store__long_free_lists_are_chained),
         cmocka_unit_test(test_store__rollback_leaves_no_trace),
         cmocka_unit_test(test_store__a_reader_sees_its_snapshot_for_ever),
         cmocka_unit_test(test_store__small_cache_evicts_and_spills),
         cmocka_unit_test(test_store__savepoints_undo_what_came_after_them),
+        cmocka_unit_test(test_store__replay_cut_after_its_own_checkpoint),
         cmocka_unit_test(test_store__real_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

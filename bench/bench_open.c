@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* bench_open.c - how long opening takes, and whether a small cache stays small.
+ *
+ *      bench_open kill DIR ROWS LOG_MIB       makes bench-open.pv: ROWS records, checkpoint, random
+ *                                             updates until the log has LOG_MIB; then kill -9
+ *      bench_open make DIR ROWS DIMS          makes bench-open.pv and closes it
+ *      bench_open open DIR                    drops the page cache, opens, reads one record, closes
+ *      bench_open memory DIR CACHE_MIB GETS   random gets, an iteration over everything and exact
+ *                                             searches; the peak of resident memory after each
+ *      bench_open clean DIR                   removes the file
+ *
+ * Each is a process of its own, so that nothing is warm and peaks are one's own. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bench.h"
+
+#define OPEN_BATCH 10000u
+#define OPEN_KILL_DIMS 8u
+#define OPEN_KILL_META 240u
+#define OPEN_SEARCHES 3
+
+static void open_path(char *out, size_t size, const char *dir) {
+    snprintf(out, size, "%s/bench-open.pv", dir);
+}
+
+static pv_db *open_db(const char *path, uint64_t cache_bytes, uint64_t checkpoint_bytes) {
+    pv_error err = PV_ERROR_INIT;
+    pv_open_opts o = PV_OPEN_OPTS_INIT;
+    pv_db *db = NULL;
+    o.cache_bytes = cache_bytes;
+    o.checkpoint_bytes = checkpoint_bytes;
+    bench_check(pv_open(path, &o, &db, &err), &err, "open");
+    return db;
+}
+
+static pv_stats open_stats(pv_db *db) {
+    pv_error err = PV_ERROR_INIT;
+    pv_stats s = PV_STATS_INIT;
+    bench_check(pv_stats_get(db, &s, &err), &err, "stats");
+    return s;
+}
+
+static void open_fill(pv_db *db, uint64_t rows, uint64_t dims, size_t meta) {
+    pv_error err = PV_ERROR_INIT;
+    pv_collection_opts c = PV_COLLECTION_OPTS_INIT;
+    pv_batch columns;
+    bench_batch b;
+    bench_random r = {3};
+    c.dims = (uint32_t)dims;
+    c.metric = PV_METRIC_L2;
+    bench_check(pv_collection_create(db, NULL, "docs", &c, &err), &err, "create");
+    bench_batch_init(&b, OPEN_BATCH, (size_t)dims, meta);
+    for (uint64_t at = 0; at < rows; at += b.rows) {
+        b.rows = rows - at < OPEN_BATCH ? (size_t)(rows - at) : OPEN_BATCH;
+        bench_batch_fill(&b, at, &r);
+        bench_batch_columns(&b, &columns);
+        bench_check(pv_insert_batch(db, NULL, "docs", &columns, NULL, &err), &err, "insert");
+    }
+    bench_batch_done(&b);
+}
+
+/* Small vectors and long metadata: many pages of documents, which random updates all touch. */
+static int open_run_kill(const char *dir, uint64_t rows, uint64_t log_mib) {
+    pv_error err = PV_ERROR_INIT;
+    pv_record *records = bench_alloc(OPEN_BATCH * sizeof(*records));
+    bench_random r = {5};
+    bench_batch b;
+    char path[1024];
+    open_path(path, sizeof path, dir);
+    bench_remove_db(path);
+    /* Checkpoints only by hand: a cache that holds everything and a log without a bound. */
+    pv_db *db = open_db(path, (uint64_t)6 << 30, (uint64_t)1 << 40);
+    open_fill(db, rows, OPEN_KILL_DIMS, OPEN_KILL_META);
+    bench_check(pv_checkpoint(db, &err), &err, "checkpoint");
+    const pv_stats before = open_stats(db);
+    pv_stats now = before;
+    uint64_t updates = 0;
+    bench_batch_init(&b, OPEN_BATCH, OPEN_KILL_DIMS, OPEN_KILL_META);
+    /* Rows a step apart that is prime to their number, so that all pages come up. */
+    for (uint64_t at = 0; now.lsn - before.lsn < log_mib << 20;) {
+        for (size_t i = 0; i < OPEN_BATCH; i++) {
+            at = (at + UINT64_C(7919)) % rows;
+            snprintf(b.ids + i * BENCH_ID_BYTES, BENCH_ID_BYTES + 1, "doc-%09llu",
+                     (unsigned long long)at % 1000000000u);
+        }
+        bench_random_normal(&r, b.vectors, OPEN_BATCH * OPEN_KILL_DIMS);
+        for (size_t i = 0; i < OPEN_BATCH; i++) {
+            const pv_record none = PV_RECORD_INIT;
+            char *m = b.meta + i * OPEN_KILL_META;
+            memset(m, 'a' + (int)bench_random_below(&r, 26), OPEN_KILL_META);
+            memcpy(m, "{\"t\":\"", 6);
+            memcpy(m + OPEN_KILL_META - 2, "\"}", 2);
+            records[i] = none;
+            records[i].id = b.ids + i * BENCH_ID_BYTES;
+            records[i].id_len = BENCH_ID_BYTES;
+            records[i].vector = b.vectors + i * OPEN_KILL_DIMS;
+            records[i].dims = OPEN_KILL_DIMS;
+            records[i].metadata = m;
+            records[i].metadata_len = OPEN_KILL_META;
+        }
+        bench_check(pv_update(db, NULL, "docs", records, OPEN_BATCH, NULL, &err), &err, "update");
+        updates += OPEN_BATCH;
+        now = open_stats(db);
+    }
+    printf("kill.rows %llu rows\n", (unsigned long long)rows);
+    printf("kill.updates %llu rows\n", (unsigned long long)updates);
+    printf("kill.log %.1f MiB\n", (double)(now.lsn - before.lsn) / 1048576.0);
+    printf("kill.log_files %.1f MiB\n", (double)bench_log_bytes(path) / 1048576.0);
+    printf("kill.file %.1f MiB\n", (double)bench_file_bytes(path) / 1048576.0);
+    printf("kill.pages %llu pages\n", (unsigned long long)now.pages);
+    printf("kill.checkpoints_meanwhile %llu\n",
+           (unsigned long long)(now.checkpoints - before.checkpoints));
+    fflush(stdout);
+    raise(SIGKILL);
+    return 1;
+}
+
+static int open_run_make(const char *dir, uint64_t rows, uint64_t dims) {
+    pv_error err = PV_ERROR_INIT;
+    char path[1024];
+    open_path(path, sizeof path, dir);
+    bench_remove_db(path);
+    pv_db *db = open_db(path, (uint64_t)512 << 20, 0);
+    open_fill(db, rows, dims, 100);
+    bench_check(pv_close(db, &err), &err, "close");
+    printf("make.file %.1f MiB\n", (double)bench_file_bytes(path) / 1048576.0);
+    return 0;
+}
+
+static int open_run_open(const char *dir) {
+    pv_error err = PV_ERROR_INIT;
+    pv_results *res = NULL;
+    char path[1024];
+    open_path(path, sizeof path, dir);
+    const uint64_t log_bytes = bench_log_bytes(path);
+    const int dropped = bench_drop_cache(path);
+    printf("open.cache_dropped %s\n", dropped == 1 ? "all" : "by advice");
+    const double t0 = bench_now();
+    pv_db *db = open_db(path, 0, 0);
+    const double t1 = bench_now();
+    bench_check(pv_get(db, NULL, "docs", "doc-000000001", &res, &err), &err, "get");
+    const double t2 = bench_now();
+    pv_results_free(res);
+    const pv_stats s = open_stats(db);
+    printf("open.file %.1f MiB\n", (double)bench_file_bytes(path) / 1048576.0);
+    printf("open.log %.1f MiB\n", (double)log_bytes / 1048576.0);
+    printf("open.open %.4f s\n", t1 - t0);
+    printf("open.first_get %.4f s\n", t2 - t1);
+    printf("open.pages_in_cache_after %.1f MiB\n", (double)s.cache_bytes / 1048576.0);
+    printf("open.peak_rss %.1f MiB\n", (double)bench_peak_rss() / 1048576.0);
+    uint64_t count = 0;
+    bench_check(pv_count(db, NULL, "docs", NULL, &count, &err), &err, "count");
+    printf("open.records %llu rows\n", (unsigned long long)count);
+    const double t3 = bench_now();
+    bench_check(pv_close(db, &err), &err, "close");
+    printf("open.close %.4f s\n", bench_now() - t3);
+    return 0;
+}
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+static void open_memory_line(pv_db *db, const char *after, uint64_t base, uint64_t budget) {
+    const uint64_t peak = bench_peak_rss();
+    const pv_stats s = open_stats(db);
+    printf("memory.%s peak %.1f MiB, of the program alone %.1f; of the database %.3f of the "
+           "budget; cache %.1f MiB, memory_peak %.1f MiB\n",
+           after, (double)peak / 1048576.0, (double)base / 1048576.0,
+           (double)(peak - base) / (double)budget, (double)s.cache_bytes / 1048576.0,
+           (double)s.memory_peak / 1048576.0);
+}
+
+static void open_iterate(pv_db *db) {
+    pv_error err = PV_ERROR_INIT;
+    pv_iter_opts o = PV_ITER_OPTS_INIT;
+    pv_iter *it = NULL;
+    uint64_t n = 0;
+    o.include = PV_INCLUDE_METADATA | PV_INCLUDE_VECTOR;
+    const double t0 = bench_now();
+    bench_check(pv_iter_open(db, NULL, "docs", &o, &it, &err), &err, "iterate");
+    while (bench_check(pv_iter_next(it, &err), &err, "iterate") > 0) {
+        n++;
+    }
+    pv_iter_close(it);
+    printf("memory.iterated %llu rows in %.2f s\n", (unsigned long long)n, bench_now() - t0);
+}
+
+static int open_run_memory(const char *dir, uint64_t cache_mib, uint64_t gets) {
+    pv_error err = PV_ERROR_INIT;
+    pv_collection_info info = PV_COLLECTION_INFO_INIT;
+    pv_results *res = NULL;
+    bench_random r = {8};
+    char path[1024], id[32];
+    open_path(path, sizeof path, dir);
+    const uint64_t base = bench_peak_rss(), budget = cache_mib << 20;
+    pv_db *db = open_db(path, budget, 0);
+    bench_check(pv_collection_info_get(db, NULL, "docs", &info, &err), &err, "info");
+    open_memory_line(db, "open", base, budget);
+    const double t0 = bench_now();
+    for (uint64_t i = 0; i < gets; i++) {
+        snprintf(id, sizeof id, "doc-%09llu", (unsigned long long)bench_random_below(&r, info.count));
+        bench_check(pv_get(db, NULL, "docs", id, &res, &err), &err, "get");
+        pv_results_free(res);
+    }
+    printf("memory.get %.1f us mean\n", (bench_now() - t0) * 1e6 / (double)(gets ? gets : 1));
+    open_memory_line(db, "gets", base, budget);
+    open_iterate(db);
+    open_memory_line(db, "iterate", base, budget);
+    float *v = bench_alloc(info.dims * sizeof(float));
+    for (int i = 0; i < OPEN_SEARCHES; i++) {
+        pv_query q = PV_QUERY_INIT;
+        bench_random_normal(&r, v, info.dims);
+        q.vector = v;
+        q.dims = info.dims;
+        const double t1 = bench_now();
+        bench_check(pv_search(db, NULL, "docs", &q, &res, &err), &err, "search");
+        printf("memory.search %.2f s\n", bench_now() - t1);
+        pv_results_free(res);
+    }
+    free(v);
+    open_memory_line(db, "searches", base, budget);
+    bench_check(pv_close(db, &err), &err, "close");
+    printf("memory.file %.1f MiB\n", (double)bench_file_bytes(path) / 1048576.0);
+    printf("memory.peak_to_budget %.3f ratio\n",
+           (double)(bench_peak_rss() - base) / (double)budget);
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    const char *what = argc > 2 ? argv[1] : "";
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    if (strcmp(what, "kill") == 0 && argc == 5) {
+        return open_run_kill(argv[2], bench_number(argv[3], "rows"), bench_number(argv[4], "log"));
+    }
+    if (strcmp(what, "make") == 0 && argc == 5) {
+        return open_run_make(argv[2], bench_number(argv[3], "rows"), bench_number(argv[4], "dims"));
+    }
+    if (strcmp(what, "open") == 0) {
+        return open_run_open(argv[2]);
+    }
+    if (strcmp(what, "memory") == 0 && argc == 5) {
+        return open_run_memory(argv[2], bench_number(argv[3], "cache"),
+                               bench_number(argv[4], "gets"));
+    }
+    if (strcmp(what, "clean") == 0) {
+        char path[1024];
+        open_path(path, sizeof path, argv[2]);
+        bench_remove_db(path);
+        return 0;
+    }
+    fprintf(stderr, "usage: bench_open kill DIR ROWS LOG_MIB | make DIR ROWS DIMS | open DIR |\n"
+                    "       memory DIR CACHE_MIB GETS | clean DIR\n");
+    return 1;
+}
