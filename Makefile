@@ -102,7 +102,7 @@ JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 RUN_TESTS = $(PYTHON) tools/run_tests.py --jobs $(JOBS)
 
 .PHONY: all lib cli examples test tests suites threads scripts test-pv quick check soak fuzz corpora \
-	seeds bench amalgamation lint asan tsan fake install demo clean help
+	seeds bench benches amalgamation lint asan tsan fake install demo clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -250,7 +250,11 @@ $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(BENCH_HELP:%.c=$(BUILD)/obj/%.o) $(LI
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $^ $(PV_LIBS)
 
-bench: $(BENCH)
+# Short by default; BENCH_LONG=1 for figures to be quoted, BENCH_ARGS for the options of bench/run.py.
+benches: $(BENCH)
+bench: benches
+	BUILD=$(abspath $(BUILD)) $(PYTHON) bench/run.py $(BENCH_ARGS)
+	$(PYTHON) bench/run.py --build $(BUILD) $(BENCH_ARGS)
 
 # ---- the whole ---------------------------------------------------------------------------------
 
@@ -296,7 +300,9 @@ help:
 	@echo 'make fake         tests of the tree over a store that forgives nothing'
 	@echo 'make amalgamation build/amalgamation/pv.c + pv.h;  test-pv: the unit tests on pv.c'
 	@echo 'make corpora      replay the fuzz corpora;  fuzz FUZZ_SECONDS=30: AFL++ on each target'
-	@echo 'make bench lint soak install PREFIX= DESTDIR= clean'
+	@echo 'make bench        ratios against peers, short; BENCH_ARGS=--long for figures to quote'
+	@echo 'make soak         the larger suites and the fuzzers for hours'
+	@echo 'make lint benches seeds install PREFIX= DESTDIR= clean'
 	@echo 'Variables: BUILD CC CFLAGS WERROR ZSTD DEBUG SAN LAYERS; see the top of the Makefile'
 
 -include $(LIB_OBJ:.o=.d) $(shell find $(BUILD)/obj $(BUILD)/pv-tests -name '*.d' 2>/dev/null)

@@ -63,6 +63,16 @@ static void open_fill(pv_db *db, uint64_t rows, uint64_t dims, size_t meta) {
     bench_batch_done(&b);
 }
 
+static uint64_t open_gcd(uint64_t a, uint64_t b) { return b ? open_gcd(b, a % b) : a; }
+
+static uint64_t open_step(uint64_t rows) {
+    uint64_t step = (uint64_t)((double)rows * 0.6180339887498949);
+    while (open_gcd(step, rows) != 1) {
+        step++;
+    }
+    return step;
+}
+
 /* Small vectors and long metadata: many pages of documents, which random updates all touch. */
 static int open_run_kill(const char *dir, uint64_t rows, uint64_t log_mib) {
     pv_error err = PV_ERROR_INIT;
@@ -80,10 +90,12 @@ static int open_run_kill(const char *dir, uint64_t rows, uint64_t log_mib) {
     pv_stats now = before;
     uint64_t updates = 0;
     bench_batch_init(&b, OPEN_BATCH, OPEN_KILL_DIMS, OPEN_KILL_META);
-    /* Rows a step apart that is prime to their number, so that all pages come up. */
+    /* Steps of the golden section spread any number of updates evenly: each falls into the widest
+     * gap (Weyl), so that as many pages come up as there can. */
+    const uint64_t step = open_step(rows);
     for (uint64_t at = 0; now.lsn - before.lsn < log_mib << 20;) {
         for (size_t i = 0; i < OPEN_BATCH; i++) {
-            at = (at + UINT64_C(7919)) % rows;
+            at = (at + step) % rows;
             snprintf(b.ids + i * BENCH_ID_BYTES, BENCH_ID_BYTES + 1, "doc-%09llu",
                      (unsigned long long)at % 1000000000u);
         }
@@ -108,6 +120,9 @@ static int open_run_kill(const char *dir, uint64_t rows, uint64_t log_mib) {
     }
     printf("kill.rows %llu rows\n", (unsigned long long)rows);
     printf("kill.updates %llu rows\n", (unsigned long long)updates);
+    printf("kill.one_update_in %.1f rows\n",
+           (double)rows / (double)(updates < rows ? updates : rows));
+    printf("kill.rows_in_a_page %.1f rows\n", (double)rows / (double)now.pages);
     printf("kill.log %.1f MiB\n", (double)(now.lsn - before.lsn) / 1048576.0);
     printf("kill.log_files %.1f MiB\n", (double)bench_log_bytes(path) / 1048576.0);
     printf("kill.file %.1f MiB\n", (double)bench_file_bytes(path) / 1048576.0);
@@ -201,7 +216,8 @@ static int open_run_memory(const char *dir, uint64_t cache_mib, uint64_t gets) {
     open_memory_line(db, "open", base, budget);
     const double t0 = bench_now();
     for (uint64_t i = 0; i < gets; i++) {
-        snprintf(id, sizeof id, "doc-%09llu", (unsigned long long)bench_random_below(&r, info.count));
+        snprintf(id, sizeof id, "doc-%09llu",
+                 (unsigned long long)bench_random_below(&r, info.count));
         bench_check(pv_get(db, NULL, "docs", id, &res, &err), &err, "get");
         pv_results_free(res);
     }

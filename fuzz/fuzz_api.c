@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fuzz_api.c - bytes as a program: calls of pv.h, memory that runs out, files that fail, power cuts.
+/* fuzz_api.c - bytes as a program: calls of pv.h, failing memory, failing files, power cuts.
  *
  *      op, arguments, op, arguments ...   beside the library a model of it: two collections with
  *                                         keys 0 to 127, each there or not, with two numbers

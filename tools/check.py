@@ -46,7 +46,7 @@ def plan(build):
         ("lint-selftest", 60, True, f"{python} tools/lint.py --selftest"),
         ("tools", 60, True, f"{python} tools/tools_test.py"),
         ("headers", 120, True, f"{python} tools/header_check.py"),
-        ("build", 400, False, f"{make} all tests bench"),
+        ("build", 400, False, f"{make} all tests benches"),
         ("symbols", 30, True, f"{python} tools/symbols.py {build}/libpiramid.so"),
         ("unit", 300, True, f"{make} test"),
         ("suites", 900, True, f"{make} suites"),

@@ -7,8 +7,8 @@
  *
  * It is a snapshot reader like any other: writers go on meanwhile. An error before the superblock
  * undoes all of it in memory, and the pages are dirty as before; after a failed sync (S8), or an
- * error of the superblock's own write, which leaves unknown which root is on disk, the store refuses
- * writes until reopened. */
+ * error of the superblock's own write, which leaves unknown which root is on disk, the store
+ * refuses writes until reopened. */
 #include "store/internal.h"
 
 typedef struct ckpt_page {

@@ -325,7 +325,7 @@ PV_PRIVATE void pv__reader_leave(pv__rslot *slot);
 typedef struct pv__snaps {
     uint64_t lsn[PV__SNAPS_MAX]; /* ascending */
     size_t count;
-    bool overflow; /* more exist: only lsn[0], the oldest, can be trusted */
+    bool overflow;    /* more exist: only lsn[0], the oldest, can be trusted */
     uint64_t visible; /* every later LSN may become a snapshot too */
 } pv__snaps;
 PV_PRIVATE void pv__snaps_collect(pv__store *s, pv__snaps *out);
@@ -419,7 +419,7 @@ PV_PRIVATE int pv__log_append(pv__store *s, pv__buf *body, const pv__commit_info
 PV_PRIVATE void pv__log_published(pv__store *s, uint64_t end);
 PV_PRIVATE int pv__log_wait(pv__store *s, uint64_t end, pv_error *err); /* durable to end */
 PV_PRIVATE uint64_t pv__log_async_due(pv__store *s);
-PV_PRIVATE int pv__log_flush_all(pv__store *s, pv_error *err); /* what was accepted until now */
+PV_PRIVATE int pv__log_flush_all(pv__store *s, pv_error *err);  /* what was accepted until now */
 PV_PRIVATE void pv__log_trim(pv__store *s, uint64_t keep_from); /* remove older segments */
 PV_PRIVATE int pv__log_remove_all(pv__store *s, pv_error *err);
 /* Make the segment that `seg` describes under `name`: allocated, head written, not synced. */
@@ -458,7 +458,7 @@ PV_PRIVATE int pv__checkpoint_final(pv__store *s, pv_error *err); /* clean close
 PV_PRIVATE void pv__checkpoint_want(pv__store *s);                /* start one if it is time */
 /* An asynchronous commit was accepted: let the thread flush it soon, where there is one. */
 PV_PRIVATE void pv__flush_want(pv__store *s);
-PV_PRIVATE void pv__checkpoint_stop(pv__store *s);                /* ends the background thread */
+PV_PRIVATE void pv__checkpoint_stop(pv__store *s); /* ends the background thread */
 /* Make `v` the newest committed version of its page. Under ver_mutex; lists reserved before. */
 PV_PRIVATE void pv__publish(pv__store *s, pv__xent *x, pv__ver *v);
 PV_PRIVATE int pv__store_refuse(pv__store *s, pv_error *err); /* error when writes are refused */

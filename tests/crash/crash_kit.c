@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* crash_kit.c - see crash_kit.h: steps and the judge. Sites and the set of hashes: crash_sites.c. */
+/* crash_kit.c - see crash_kit.h: steps and the judge. Sites and set of hashes: crash_sites.c. */
 #include "crash/crash_kit.h"
 
 #include <stdio.h>
