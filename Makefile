@@ -253,7 +253,6 @@ $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(BENCH_HELP:%.c=$(BUILD)/obj/%.o) $(LI
 # Short by default; BENCH_LONG=1 for figures to be quoted, BENCH_ARGS for the options of bench/run.py.
 benches: $(BENCH)
 bench: benches
-	BUILD=$(abspath $(BUILD)) $(PYTHON) bench/run.py $(BENCH_ARGS)
 	$(PYTHON) bench/run.py --build $(BUILD) $(BENCH_ARGS)
 
 # ---- the whole ---------------------------------------------------------------------------------
@@ -300,7 +299,7 @@ help:
 	@echo 'make fake         tests of the tree over a store that forgives nothing'
 	@echo 'make amalgamation build/amalgamation/pv.c + pv.h;  test-pv: the unit tests on pv.c'
 	@echo 'make corpora      replay the fuzz corpora;  fuzz FUZZ_SECONDS=30: AFL++ on each target'
-	@echo 'make bench        ratios against peers, short; BENCH_ARGS=--long for figures to quote'
+	@echo 'make bench        ratios against peers, short; BENCH_LONG=1 for figures to quote'
 	@echo 'make soak         the larger suites and the fuzzers for hours'
 	@echo 'make lint benches seeds install PREFIX= DESTDIR= clean'
 	@echo 'Variables: BUILD CC CFLAGS WERROR ZSTD DEBUG SAN LAYERS; see the top of the Makefile'

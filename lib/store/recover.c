@@ -328,6 +328,12 @@ PV_PRIVATE int pv__recover(pv__store *s, pv_error *err) {
     s->log.marked = s->super.flags & PV__SUPER_FLAG_LOG;
     if (!s->readonly && (exists || s->log.marked)) {
         PV_TRY(pv__super_refresh(s, err));
+        if (!s->older_valid) { /* torn by the power cut: now both say the same */
+            pv__super again = s->super;
+            again.sequence++;
+            PV_TRY(pv__super_write(s, &again, err));
+            s->super = again;
+        }
     }
     if (!s->log.marked) {
         return exists ? recover_stale_log(s, err) : PV_OK;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* model_store.c - random operations on a store against a model that remembers every page: commits
- * of all sizes, savepoints, rollbacks, readers that hold their snapshot for long, checkpoints,
- * clean and unclean ends. After every commit the database checksum is computed again from all pages.
+ * of all sizes, savepoints, rollbacks, readers that hold their snapshot long, checkpoints,
+ * clean and unclean ends. After every commit the database checksum is computed anew from all pages.
  *
  * PV_MODEL_SEEDS: how many seeds (1,000, with sanitizers 60; 20,000 with PV_SOAK). */
 #include <stdio.h>
