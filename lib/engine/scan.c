@@ -20,8 +20,8 @@
 
 #define SCAN_BLOCK_ROWS 256u           /* rows per call of a kernel */
 #define SCAN_BLOCK_BYTES (128u * 1024) /* and their bytes, so that many queries find them cached */
-#define SCAN_BLOCK_QUERIES 16u
-#define SCAN_INTERRUPT_ROWS 256u /* documents between two looks at the interrupt callback */
+#define SCAN_BLOCK_QUERIES 24u         /* what the tiles of all kernels divide */
+#define SCAN_INTERRUPT_ROWS 256u       /* documents between two looks at the interrupt callback */
 
 /* ---- documents --------------------------------------------------------------------------- */
 

@@ -23,6 +23,8 @@
 #define KERNEL_AHEAD_BYTES 4096u         /* how far ahead of the sums rows are prefetched */
 #define KERNEL_AHEAD_MAX 16u             /* in rows */
 #define KERNEL_MANY_BYTES (256u * 1024u) /* rows kept in the second-level cache for all queries */
+#define KERNEL_QUERY_BYTES (24u * 1024u) /* of queries kept in the first-level cache */
+#define KERNEL_QUERIES 24u               /* and their number: all tile widths divide it */
 #define KERNEL_L2_TINY 0x1p-100f
 #define KERNEL_NORM2_MIN 0x1p-80f
 #define KERNEL_NORM2_MAX 0x1p+80f
@@ -312,7 +314,25 @@ static void kernel_tile(const pv__kernel *k, bool l2, const float *const *q, siz
     }
 }
 
-/* At most KERNEL_BLOCK rows, which stay in the cache while all queries pass over them. */
+/* At most KERNEL_QUERIES queries, which stay in the first-level cache while the rows pass by. */
+static void kernel_many_tiles(const pv__kernel *k, const pv__kernel_query *queries,
+                              size_t query_count, const uint8_t *const *rows, size_t n, float *out,
+                              size_t out_stride) {
+    const float *vectors[KERNEL_QUERIES + PV__KERNEL_TILE_MAX];
+    const bool l2 = queries[0].metric == PV_METRIC_L2;
+    for (size_t i = 0; i < query_count + k->tile_queries; i++) { /* the last fills the last tile */
+        vectors[i] = queries[PV_MIN(i, query_count - 1)].vector;
+    }
+    for (size_t r = 0; r < n; r += k->tile_rows) {
+        for (size_t q = 0; q < query_count; q += k->tile_queries) {
+            kernel_tile(k, l2, vectors + q, PV_MIN(query_count - q, (size_t)k->tile_queries),
+                        queries[0].dims, rows + r, n - r, out + q * out_stride + r, out_stride);
+        }
+    }
+}
+
+/* At most KERNEL_BLOCK rows, which stay in the second-level cache while all queries pass over
+ * them. */
 static void kernel_many_block(const pv__kernel *k, const pv__kernel_query *queries,
                               size_t query_count, const uint8_t *const *rows, size_t n, float *out,
                               size_t out_stride) {
@@ -320,16 +340,12 @@ static void kernel_many_block(const pv__kernel *k, const pv__kernel_query *queri
     if (queries[0].metric == PV_METRIC_COSINE) {
         k->cos(queries[0].vector, queries[0].dims, rows, n, 0, dot, norm2);
     }
-    for (size_t q = 0; q < query_count; q += k->tile_queries) {
-        const float *tile[PV__KERNEL_TILE_MAX];
-        const size_t now = PV_MIN(query_count - q, (size_t)k->tile_queries);
-        for (size_t i = 0; i < k->tile_queries; i++) {
-            tile[i] = queries[q + PV_MIN(i, now - 1)].vector;
-        }
-        for (size_t r = 0; r < n; r += k->tile_rows) {
-            kernel_tile(k, queries[0].metric == PV_METRIC_L2, tile, now, queries[0].dims, rows + r,
-                        n - r, out + q * out_stride + r, out_stride);
-        }
+    const size_t vector_bytes = queries[0].dims * sizeof(float);
+    const size_t most = PV_MIN(KERNEL_QUERY_BYTES / vector_bytes, (size_t)KERNEL_QUERIES);
+    const size_t chunk = PV_MAX(most / k->tile_queries, (size_t)1) * k->tile_queries;
+    for (size_t q = 0; q < query_count; q += chunk) {
+        const size_t now = PV_MIN(query_count - q, chunk);
+        kernel_many_tiles(k, queries + q, now, rows, n, out + q * out_stride, out_stride);
     }
     for (size_t q = 0; q < query_count; q++) {
         kernel_finish(&queries[q], rows, n, norm2, out + q * out_stride);
@@ -358,6 +374,8 @@ void pv__kernel_many(const pv__kernel *k, const pv__kernel_query *queries, size_
 #undef KERNEL_AHEAD_BYTES
 #undef KERNEL_AHEAD_MAX
 #undef KERNEL_MANY_BYTES
+#undef KERNEL_QUERY_BYTES
+#undef KERNEL_QUERIES
 #undef KERNEL_L2_TINY
 #undef KERNEL_NORM2_MIN
 #undef KERNEL_NORM2_MAX
