@@ -156,7 +156,8 @@ int pv__txn_close(pv_txn *t, bool commit, uint64_t *out_lsn, pv_error *err) {
 
 /* ---- calls ------------------------------------------------------------------------------- */
 
-static int call_adopt(pv__call *call, pv_txn *t, bool write, uint32_t sync, pv_error *err) {
+static int call_adopt(pv__call *call, pv_txn *t, bool write, uint32_t sync, bool doomed_too,
+                      pv_error *err) {
     if (t->db != call->db) {
         return pv__err(err, PV_ERR_MISUSE, "the transaction belongs to another database");
     }
@@ -172,6 +173,8 @@ static int call_adopt(pv__call *call, pv_txn *t, bool write, uint32_t sync, pv_e
     } else if (sync != PV_SYNC_DEFAULT) {
         rc = pv__err(err, PV_ERR_MISUSE,
                      "a sync level is given together with a transaction, which has its own");
+    } else if (!doomed_too) {
+        rc = pv__txn_doomed(t->txn, err); /* nobody shall see a state that is half done */
     }
     if (rc != 0) {
         atomic_store_explicit(&t->busy, 0, memory_order_release);
@@ -185,8 +188,8 @@ static int call_adopt(pv__call *call, pv_txn *t, bool write, uint32_t sync, pv_e
     return 0;
 }
 
-int pv__call_begin(pv__call *call, pv_db *db, pv_txn *txn, bool write, uint32_t sync,
-                   pv_error *err) {
+static int call_begin(pv__call *call, pv_db *db, pv_txn *txn, bool write, uint32_t sync,
+                      bool doomed_too, pv_error *err) {
     *call = (pv__call){.db = db, .write = write};
     if (sync > PV_SYNC_ASYNC) {
         return pv__err(err, PV_ERR_UNSUPPORTED, "unknown sync level %u", (unsigned)sync);
@@ -194,7 +197,7 @@ int pv__call_begin(pv__call *call, pv_db *db, pv_txn *txn, bool write, uint32_t 
     PV_TRY(pv__db_enter(db, err));
     int rc = 0;
     if (txn) {
-        rc = call_adopt(call, txn, write, sync, err);
+        rc = call_adopt(call, txn, write, sync, doomed_too, err);
     } else if (write) {
         const uint32_t level = sync != PV_SYNC_DEFAULT ? sync : db->sync;
         rc = call_begin_write(db, level == PV_SYNC_ASYNC ? PV__TXN_ASYNC : 0u, &call->txn, err);
@@ -205,6 +208,11 @@ int pv__call_begin(pv__call *call, pv_db *db, pv_txn *txn, bool write, uint32_t 
         pv__db_leave(db);
     }
     return rc;
+}
+
+int pv__call_begin(pv__call *call, pv_db *db, pv_txn *txn, bool write, uint32_t sync,
+                   pv_error *err) {
+    return call_begin(call, db, txn, write, sync, false, err);
 }
 
 int pv__call_end(pv__call *call, int rc, pv_error *err) {
@@ -238,7 +246,9 @@ int pv__txn_mark(pv_txn *t, pv__mark what, uint32_t *io_number, pv_error *err) {
     if (!t) {
         return pv__err(err, PV_ERR_MISUSE, "the transaction is NULL");
     }
-    PV_TRY(pv__call_begin(&call, t->db, t, true, PV_SYNC_DEFAULT, err));
+    /* Going back is what helps a doomed transaction. */
+    const bool back = what == PV__MARK_BACK;
+    PV_TRY(call_begin(&call, t->db, t, true, PV_SYNC_DEFAULT, back, err));
     int rc;
     if (what == PV__MARK_SET) {
         rc = pv__txn_savepoint(call.txn, &number, err);

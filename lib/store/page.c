@@ -20,9 +20,7 @@ static int page_may_change(pv__txn *t, pv_error *err) {
     if (!t->write) {
         return pv__err(err, PV_ERR_MISUSE, "a read transaction cannot change pages");
     }
-    if (t->doomed) {
-        return pv__err(err, t->doomed, "the transaction has failed and can only be rolled back");
-    }
+    PV_TRY(pv__txn_doomed(t, err));
     page_enter(t);
     return PV_OK;
 }

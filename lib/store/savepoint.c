@@ -77,9 +77,7 @@ PV_PRIVATE int pv__txn_savepoint(pv__txn *t, uint32_t *out_number, pv_error *err
     if (!t->write) {
         return pv__err(err, PV_ERR_MISUSE, "a read transaction has no savepoints");
     }
-    if (t->doomed) {
-        return pv__err(err, t->doomed, "the transaction has failed and can only be rolled back");
-    }
+    PV_TRY(pv__txn_doomed(t, err));
     if (t->savepoint_count == PV__SAVEPOINTS_MAX) {
         return pv__err(err, PV_ERR_LIMIT, "a transaction can have %u savepoints",
                        PV__SAVEPOINTS_MAX);

@@ -103,6 +103,7 @@ PV_PRIVATE pv__mem *pv__txn_mem(pv__txn *txn);
 /* A mistake in the middle of a change: from now on only rollback is possible, and commit fails
  * with this code. Store and tree call it themselves when a page call fails. */
 PV_PRIVATE void pv__txn_doom(pv__txn *txn, int code);
+PV_PRIVATE int pv__txn_doomed(const pv__txn *txn, pv_error *err); /* 0 when it is not */
 /* No pointers are held: let memory be reclaimed, evicted or spilled. Also looks at the interrupt
  * flag in the future. Cheap; call it once per row or node in long loops. */
 PV_PRIVATE int pv__txn_pause(pv__txn *txn, pv_error *err);

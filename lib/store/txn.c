@@ -139,6 +139,12 @@ PV_PRIVATE void pv__txn_doom(pv__txn *t, int code) {
     }
 }
 
+PV_PRIVATE int pv__txn_doomed(const pv__txn *t, pv_error *err) {
+    return t->doomed
+               ? pv__err(err, t->doomed, "the transaction has failed and can only be rolled back")
+               : PV_OK;
+}
+
 /* ---- images to slots ----------------------------------------------------------------------- */
 
 /* Write the resident private version v to slots of its own; `t->touched` learns its sums. */

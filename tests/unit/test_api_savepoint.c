@@ -50,6 +50,47 @@ static void test_api_savepoint__undoes_records_and_collections(void **state) {
     t_api_done(&t);
 }
 
+/* An error in the middle of a change dooms the transaction: every call says so, until it goes back
+ * to a savepoint made before. */
+static void test_api_savepoint__saves_a_doomed_transaction(void **state) {
+    (void)state;
+    t_api t;
+    t_heap heap;
+    pv_open_opts o = PV_OPEN_OPTS_INIT;
+    t_heap_init(&heap);
+    o.allocator = &heap.allocator;
+    o.threads = 1;
+    t_api_open(&t, &o);
+    t_api_create(&t, "c", 2, PV_METRIC_L2, PV_KEY_STRING);
+    unsigned doomed = 0;
+    for (uint64_t n = 1; n < 200; n++) {
+        pv_txn *txn = NULL;
+        pv_record r = t_record("new", t_v[1], 2, "{}");
+        uint32_t point = 0;
+        uint64_t count = 0;
+        test_assert_ok(pv_txn_begin(t.db, PV_TXN_WRITE, &txn, &t.err), &t.err);
+        t_save(&t, txn, "one", 0);
+        test_assert_ok(pv_txn_savepoint(txn, &point, &t.err), &t.err);
+        heap.fail_at = heap.calls + n;
+        int rc = pv_insert(t.db, txn, "c", &r, 1, NULL, &t.err);
+        bool reached = heap.calls >= heap.fail_at;
+        heap.fail_at = 0;
+        int after = pv_count(t.db, txn, "c", NULL, &count, &t.err);
+        assert_true(after == 0 || (rc == PV_ERR_NOMEM && after == PV_ERR_NOMEM));
+        doomed += after != 0;
+        test_assert_ok(pv_txn_rollback_to(txn, point, &t.err), &t.err);
+        assert_int_equal(t_rows(&t, txn), 1);
+        test_assert_ok(pv_insert(t.db, txn, "c", &r, 1, NULL, &t.err), &t.err);
+        pv_txn_rollback(txn);
+        if (!reached) {
+            break;
+        }
+    }
+    assert_true(doomed > 0);
+    t_api_done(&t);
+    assert_int_equal(heap.bytes, 0);
+}
+
 static void test_api_savepoint__wrong_use_is_refused(void **state) {
     (void)state;
     t_api t;
@@ -76,6 +117,7 @@ static void test_api_savepoint__wrong_use_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_api_savepoint__undoes_records_and_collections),
+        cmocka_unit_test(test_api_savepoint__saves_a_doomed_transaction),
         cmocka_unit_test(test_api_savepoint__wrong_use_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
