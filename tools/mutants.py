@@ -16,7 +16,7 @@ changed files are compiled again. Each command is first run without a bug and mu
 A mutant is caught when a command fails because of it, crashes or runs out of time. One that
 does not apply, or does not compile, is an error like a survivor: it has to follow the code.
 
-PV_MUTANTS="101 180-189 log" or --only picks some, `fast` stands for the few of FAST. The last line is
+PV_MUTANTS="101 180-189 log" or --only picks some, `fast` the few of FAST. The last line is
 `N passed, N failed`.
 """
 import argparse
@@ -69,7 +69,8 @@ def run(command, cwd, env, limit):
     """Exit code (None: out of time), output, and seconds."""
     start = time.monotonic()
     proc = subprocess.Popen(command, cwd=cwd, env=dict(os.environ, **env), stdin=subprocess.DEVNULL,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                            start_new_session=True)
     try:
         out, _ = proc.communicate(timeout=limit)
         code = proc.returncode
