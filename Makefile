@@ -266,6 +266,11 @@ check:
 soak:
 	tools/deps.sh check
 	+$(MAKE) PV_SOAK=1 suites fuzz FUZZ_SECONDS=600
+	$(PYTHON) tools/mutants.py
+# Planted bugs, each of which a named test must find.
+mutants:
+	$(PYTHON) tools/mutants.py
+
 demo:
 	tools/deps.sh demo
 	+$(MAKE) all
