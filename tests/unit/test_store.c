@@ -2,6 +2,7 @@
 /* test_store.c - the store through store.h: what is committed is there, at once and after reopening
  * in every way; what is rolled back or refused is not; snapshots stay as they were. On files of a
  * memory VFS and on real ones. */
+#include "base/checksum.h"
 #include "os/vfs.h"
 #include "sim/sim_vfs.h"
 #include "support/store_kit.h"
@@ -447,6 +448,57 @@ static void test_store__replay_cut_after_its_own_checkpoint(void **state) {
     test_mem_done(&t_mem);
 }
 
+/* Change a number in all four superblocks and mend their checksums. */
+static void t_poke_supers(sim *s, uint64_t offset, uint64_t bits) {
+    static const uint64_t places[4] = {0, 1, 16, 17};
+    for (int i = 0; i < 4; i++) {
+        static uint8_t p[PV__SLOT_SIZE];
+        assert_true(sim_file_peek(s, "a.pv", places[i] * PV__SLOT_SIZE, p, sizeof p));
+        pv__put64(p + offset, pv__get64(p + offset) ^ bits);
+        pv__put64(p + PV__SUPER_CHECKSUM, pv__hash64(p, PV__SUPER_CHECKSUM, 0));
+        assert_true(sim_file_poke(s, "a.pv", places[i] * PV__SLOT_SIZE, p, sizeof p));
+    }
+}
+
+static void test_store__newer_formats_are_refused(void **state) {
+    (void)state;
+    static kit_world w;
+    static const struct {
+        uint64_t offset, bits;
+        int write, read; /* what opening gives */
+    } cases[] = {
+        {PV__SUPER_MAJOR, 2, PV_ERR_FORMAT, PV_ERR_FORMAT},
+        {PV__SUPER_INCOMPAT, (uint64_t)1 << 40, PV_ERR_FORMAT, PV_ERR_FORMAT},
+        {PV__SUPER_RO_COMPAT, 4, PV_ERR_FORMAT, PV_OK},
+        {PV__SUPER_COMPAT, 4, PV_OK, PV_OK},
+    };
+    t_world(&w, 9);
+    test_mem_init(&t_mem);
+    sim *s = sim_new(1);
+    t_open(&w, t_opts(sim_vfs(s), "a.pv"));
+    t_commit(&w, 10);
+    t_close(&w);
+    for (size_t i = 0; i < PV_COUNTOF(cases); i++) {
+        pv_error err = PV_ERROR_INIT;
+        pv__store_opts o = t_opts(sim_vfs(s), "a.pv");
+        t_poke_supers(s, cases[i].offset, cases[i].bits);
+        const uint64_t before = sim_image_hash(s);
+        o.readonly = true;
+        test_assert_rc(pv__store_open(&o, &w.store, &err), cases[i].read, &err);
+        pv__store_close(w.store, &err);
+        o.readonly = false;
+        test_assert_rc(pv__store_open(&o, &w.store, &err), cases[i].write, &err);
+        pv__store_close(w.store, &err);
+        assert_true(sim_image_hash(s) == before);
+        t_poke_supers(s, cases[i].offset, cases[i].bits);
+    }
+    t_open(&w, t_opts(sim_vfs(s), "a.pv"));
+    t_matches(&w);
+    t_close(&w);
+    sim_free(s);
+    test_mem_done(&t_mem);
+}
+
 static void test_store__real_files(void **state) {
     (void)state;
     static kit_world w;
@@ -490,6 +542,7 @@ int main(void) {
         cmocka_unit_test(test_store__small_cache_evicts_and_spills),
         cmocka_unit_test(test_store__savepoints_undo_what_came_after_them),
         cmocka_unit_test(test_store__replay_cut_after_its_own_checkpoint),
+        cmocka_unit_test(test_store__newer_formats_are_refused),
         cmocka_unit_test(test_store__real_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
