@@ -31,7 +31,7 @@
 #ifndef READS
 #define READS 2 /* of each, under one snapshot */
 #endif
-#define NODES 9 /* 1 + commits + what eviction and misses put in their place; 0 is NULL */
+#define NODES (1 + COMMITS + 2 * ACTIONS) /* what eviction and misses make included; 0 is NULL */
 
 #define LIVE 1
 #define RETIRED 2

@@ -499,6 +499,36 @@ static void test_store__newer_formats_are_refused(void **state) {
     test_mem_done(&t_mem);
 }
 
+/* S7, S8: a commit whose sync failed is never seen, writes are refused, readers go on. */
+static void test_store__what_is_not_durable_is_not_seen(void **state) {
+    (void)state;
+    static kit_world w;
+    const sim_fault fault = {SIM_FAULT_IO, SIM_SYNC, SIM_CLASS_LOG, 1, false};
+    pv_error err = PV_ERROR_INIT;
+    pv__txn *t = NULL;
+    t_world(&w, 10);
+    test_mem_init(&t_mem);
+    sim *s = sim_new(1);
+    t_open(&w, t_opts(sim_vfs(s), "a.pv"));
+    t_commit(&w, 20);
+    w.saved = w.now;
+    sim_fault_set(s, &fault);
+    test_assert_ok(pv__txn_begin(w.store, PV__TXN_WRITE, &t, &err), &err);
+    test_assert_ok(kit_mutate(&w, t, 20, &err), &err);
+    test_assert_rc(pv__txn_commit(t, NULL, &err), PV_ERR_IO, &err);
+    assert_int_equal(sim_fault_hits(s), 1);
+    sim_fault_set(s, NULL);
+    w.now = w.saved;
+    char message[200];
+    if (!kit_matches(w.store, &w.now, message)) {
+        fail_msg("%s", message);
+    }
+    test_assert_rc(pv__txn_begin(w.store, PV__TXN_WRITE, &t, &err), PV_ERR_IO, &err);
+    test_assert_rc(pv__store_close(w.store, &err), PV_ERR_IO, &err);
+    sim_free(s);
+    test_mem_done(&t_mem);
+}
+
 static void test_store__real_files(void **state) {
     (void)state;
     static kit_world w;
@@ -543,6 +573,7 @@ int main(void) {
         cmocka_unit_test(test_store__savepoints_undo_what_came_after_them),
         cmocka_unit_test(test_store__replay_cut_after_its_own_checkpoint),
         cmocka_unit_test(test_store__newer_formats_are_refused),
+        cmocka_unit_test(test_store__what_is_not_durable_is_not_seen),
         cmocka_unit_test(test_store__real_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
