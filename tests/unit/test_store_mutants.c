@@ -216,8 +216,8 @@ static void test_mutants__any_one_superblock_is_enough_after_closing(void **stat
     test_mem_done(&t_mem);
 }
 
-/* Cut at each operation of [from, to) and take the newest root away: the older one and its log still
- * lead to the newest commit. */
+/* Cut at each operation of [from, to) and take the newest root away: the older one and its log
+ * still lead to the newest commit. */
 static void t_second_root(sim *s, size_t from, size_t to) {
     for (size_t upto = from; upto <= to; upto++) {
         const sim_op_info op = sim_op_get(s, upto - 1);
@@ -619,7 +619,7 @@ static void test_mutants__a_pointer_is_good_until_pause(void **state) {
     test_mem_done(&t_mem);
 }
 
-/* The pages of a snapshot are evicted, and read again from slots that the root has long replaced. */
+/* The pages of a snapshot are evicted, and read again from slots the root has long replaced. */
 static void test_mutants__slots_of_a_snapshot_are_kept(void **state) {
     (void)state;
     static kit_state seen[4];
