@@ -264,11 +264,13 @@ check:
 	tools/deps.sh check
 	$(PYTHON) tools/check.py --build $(BUILD) $(STEPS)
 soak:
-	tools/deps.sh check
+	tools/deps.sh soak
 	+$(MAKE) PV_SOAK=1 suites fuzz FUZZ_SECONDS=600
 	$(PYTHON) tools/mutants.py
+	PV_SOAK=1 sh tests/spin/run.sh
 # Planted bugs, each of which a named test must find.
 mutants:
+	tools/deps.sh soak
 	$(PYTHON) tools/mutants.py
 
 demo:

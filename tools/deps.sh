@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Install what a target needs and is missing: tools/deps.sh demo|check|fuzz
+# Install what a target needs and is missing: tools/deps.sh demo|check|fuzz|soak
 #
 # Looks for the programs and headers themselves; only what is missing goes to apt-get, as root or
 # through `sudo -n`. Where neither is possible it prints the command and exits 1. Silent and without
@@ -23,14 +23,19 @@ has_header zstd.h || need libzstd-dev
 
 case "${1:-}" in
 demo) ;;
-check|fuzz)
+check|fuzz|soak)
     has_header cmocka.h '#include <stdarg.h>
 #include <stdint.h>
 #include <setjmp.h>
 ' || need libcmocka-dev
-    if [ "$1" = fuzz ]; then
+    if [ "$1" = soak ]; then
+        has spin || need spin
+        has patch || need patch
+    fi
+    if [ "$1" != check ]; then
         has afl-fuzz && has afl-clang-fast || { need afl++; need clang; }
-    else
+    fi
+    if [ "$1" != fuzz ]; then
         has g++ || need g++
         has clang || need clang
         has meson || need meson
@@ -38,7 +43,7 @@ check|fuzz)
     fi
     ;;
 *)
-    echo "usage: tools/deps.sh demo|check|fuzz" >&2
+    echo "usage: tools/deps.sh demo|check|fuzz|soak" >&2
     exit 2
     ;;
 esac

@@ -174,7 +174,12 @@ accept:
 proctype log_flush() {
     do
     :: visible < COMMITS ->
-        atomic { published > visible -> visible++ }
+        atomic {
+            if
+            :: published > visible -> visible++
+            :: visible == COMMITS
+            fi
+        }
     :: else -> break
     od
 }
@@ -401,7 +406,8 @@ proctype checkpoint() {
             do
             :: at != 0 ->
                 if
-                :: at != v && ver[at].tabled && ver[at].lsn == table -> slot_from[table] = ver[at].lsn
+                :: at != v && ver[at].tabled && ver[at].lsn == table ->
+                    slot_from[table] = ver[at].lsn
                 :: else
                 fi;
                 at = ver[at].prev
