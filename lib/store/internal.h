@@ -211,6 +211,7 @@ struct pv__store {
     pv__super super;    /* what the newest superblock says */
     uint64_t older_lsn; /* root of the other superblock: log and slots are kept for it (S3) */
     pv__pte older_root;
+    uint64_t older_chain; /* as its superblock stated at open */
     uint32_t older_height;
     bool older_valid;
 

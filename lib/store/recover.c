@@ -62,6 +62,7 @@ static int recover_roots(pv__store *s, pv_error *err) {
     s->older_lsn = has_older ? older.lsn : newest.lsn;
     s->older_root = older.root;
     s->older_height = older.height;
+    s->older_chain = older.chain;
     return PV_OK;
 }
 
@@ -197,13 +198,15 @@ static int recover_entry(pv__store *s, pv__reader *r, uint64_t stamp, pv_error *
     return PV_OK;
 }
 
-/* Mark the slots that one record refers to as used; its other entries are skipped. */
-static int recover_mark_refs(pv__store *s, const uint8_t *head, const uint8_t *body, size_t bytes,
-                             pv_error *err) {
+typedef int (*recover_ref_fn)(pv__store *s, uint64_t page_id, const pv__pte *pte, pv_error *err);
+
+/* Call fn for every reference to slots in a record; its other entries are skipped. */
+static int recover_each_ref(pv__store *s, const uint8_t *head, const uint8_t *body, size_t bytes,
+                            recover_ref_fn fn, pv_error *err) {
     pv__reader r = pv__reader_of(body, bytes);
     for (uint32_t n = pv__get32(head + PV__REC_ENTRIES); n > 0 && !r.bad; n--) {
         unsigned kind = pv__reader_u8(&r);
-        (void)pv__reader_varint(&r); /* page id */
+        uint64_t id = pv__reader_varint(&r);
         if (kind == PV__ENTRY_DELTA) {
             (void)pv__reader_varint(&r);
             for (uint64_t ranges = pv__reader_varint(&r); ranges > 0 && !r.bad; ranges--) {
@@ -220,13 +223,23 @@ static int recover_mark_refs(pv__store *s, const uint8_t *head, const uint8_t *b
             const uint8_t *p = pv__reader_take(&r, PV__PTE_SIZE);
             if (p) {
                 pv__pte pte = pv__pte_get(p);
-                PV_TRY(pv__space_mark(s, pte.slot, pte.slots, NULL, err));
+                PV_TRY(fn(s, id, &pte, err));
             }
         } else {
             (void)pv__reader_u64(&r);
         }
     }
     return PV_OK; /* what is wrong with a record is said when it is applied */
+}
+
+static int recover_mark_ref(pv__store *s, uint64_t page_id, const pv__pte *pte, pv_error *err) {
+    (void)page_id;
+    return pv__space_mark(s, pte->slot, pte->slots, NULL, err);
+}
+
+static int recover_mark_refs(pv__store *s, const uint8_t *head, const uint8_t *body, size_t bytes,
+                             pv_error *err) {
+    return recover_each_ref(s, head, body, bytes, recover_mark_ref, err);
 }
 
 /* Before the first slot is handed out in the middle of a replay: slots that the rest of the log
@@ -278,6 +291,44 @@ static int recover_apply(pv__store *s, const uint8_t *head, const uint8_t *body,
     atomic_store(&s->log.durable, end);
     atomic_store(&s->log.visible, end);
     return PV_OK;
+}
+
+/* ---- the older root's log ------------------------------------------------------------------- */
+
+/* A slot that a record between the two roots names: the newest root's, or dead since it. */
+static int recover_keep_ref(pv__store *s, uint64_t page_id, const pv__pte *pte, pv_error *err) {
+    pv__pte now;
+    PV_TRY(pv__table_lookup(s, page_id, &now, err));
+    if (now.slots && now.slot == pte->slot) {
+        return PV_OK;
+    }
+    PV_TRY(pv__space_reserve_dead(s, 1, err));
+    pv__space_free_later(s, pte->slot, pte->slots, s->super.lsn, s->super.lsn);
+    return PV_OK;
+}
+
+static int recover_keep_refs(pv__store *s, const uint8_t *head, const uint8_t *body, size_t bytes,
+                             pv_error *err) {
+    if (pv__get64(head + PV__REC_LSN) >= s->super.lsn) {
+        return PV_ERR_CANCELLED; /* the rest is replayed, and keeps its slots itself */
+    }
+    return recover_each_ref(s, head, body, bytes, recover_keep_ref, err);
+}
+
+/* S3: should the newest root be lost, recovery starts from the older one, and needs the slots that
+ * the records from there on refer to. Neither root need refer to them. */
+static int recover_keep_older(pv__store *s, pv_error *err) {
+    pv__log_state ignored;
+    pv_error why = PV_ERROR_INIT;
+    if (s->readonly || !s->older_valid || s->older_lsn >= s->super.lsn) {
+        return PV_OK;
+    }
+    int rc = pv__log_replay(s, s->older_lsn, s->older_chain, recover_keep_refs, &ignored, &why);
+    if (rc == PV_ERR_CORRUPT) { /* then the older root leads nowhere */
+        pv__log(&s->log_to, PV_LOG_WARN, "store", "older root: %s", why.message);
+        return PV_OK;
+    }
+    return rc == PV_OK || rc == PV_ERR_CANCELLED ? PV_OK : pv__err(err, rc, "%s", why.message);
 }
 
 /* ---- log ----------------------------------------------------------------------------------- */
@@ -344,6 +395,7 @@ PV_PRIVATE int pv__recover(pv__store *s, pv_error *err) {
                        (unsigned long long)s->super.lsn, s->wal_dir,
                        exists ? "does not hold it" : "is not there");
     }
+    PV_TRY(recover_keep_older(s, err));
     s->replaying = true;
     int rc = pv__log_replay(s, s->super.lsn, s->super.chain, recover_apply, &st, err);
     s->replaying = false;

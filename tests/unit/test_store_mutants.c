@@ -138,6 +138,57 @@ static void test_mutants__the_older_root_leads_to_the_newest_commit(void **state
     test_mem_done(&t_mem);
 }
 
+static void t_many(uint64_t *ids, size_t n, bool make) {
+    pv_error err = PV_ERROR_INIT;
+    pv__txn *t = NULL;
+    uint8_t *page = NULL;
+    test_assert_ok(pv__txn_begin(t_w.store, PV__TXN_WRITE, &t, &err), &err);
+    for (size_t i = 0; i < n; i++) {
+        if (make) {
+            test_assert_ok(pv__page_new(t, PV__PAGE_COLUMN, 16, 1, 0, &ids[i], &page, &err), &err);
+        } else {
+            test_assert_ok(pv__page_write(t, ids[i], PV__PAGE_COLUMN, &page, &err), &err);
+        }
+        page[5000]++;
+    }
+    test_assert_ok(pv__txn_commit(t, &t_w.now.lsn, &err), &err);
+}
+
+/* S3: slots of a record between the two roots, whose version the newest root has replaced. */
+static void test_mutants__slots_of_records_behind_the_older_root_are_kept(void **state) {
+    (void)state;
+    uint64_t ids[40], more[40];
+    pv_error err = PV_ERROR_INIT;
+    t_begin(30, 8, 1);
+    sim *s = sim_new(1);
+    t_open(t_opts(sim_vfs(s)));
+    t_commit(8, 0);
+    t_checkpoint();
+    t_many(ids, 40, true);  /* by reference */
+    t_many(ids, 40, false); /* changes of that */
+    t_checkpoint();
+    s = t_kill(s);
+    t_open(t_opts(sim_vfs(s)));
+    uint64_t commits = t_w.store->commits;
+    size_t upto = sim_op_count(s);
+    t_many(more, 40, true);
+    while (sim_op_get(s, upto).cls != SIM_CLASS_LOG) {
+        upto++;
+    }
+    sim *image = sim_image(s, upto, SIM_CUT_KEEP_ALL, 1);
+    pv__store_abandon(t_w.store);
+    sim_free(s);
+    t_ruin_newest(image);
+    t_open(t_opts(sim_vfs(image)));
+    assert_int_equal(t_w.store->commits, commits);
+    uint64_t bad = 0;
+    test_assert_ok(pv__store_check(t_w.store, true, t_finding, NULL, &bad, &err), &err);
+    assert_int_equal(bad, 0);
+    t_close();
+    sim_free(image);
+    test_mem_done(&t_mem);
+}
+
 static void test_mutants__a_torn_superblock_is_mended(void **state) {
     (void)state;
     t_begin(4, 24, 4);
@@ -481,6 +532,7 @@ int main(void) {
         cmocka_unit_test(test_mutants__any_one_superblock_is_enough_after_closing),
         cmocka_unit_test(test_mutants__the_older_root_leads_to_the_newest_commit),
         cmocka_unit_test(test_mutants__a_torn_superblock_is_mended),
+        cmocka_unit_test(test_mutants__slots_of_records_behind_the_older_root_are_kept),
         cmocka_unit_test(test_mutants__a_forged_log_is_refused),
         cmocka_unit_test(test_mutants__changes_fit_one_version_only),
         cmocka_unit_test(test_mutants__a_log_that_a_close_left_is_removed),
