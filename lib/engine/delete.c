@@ -25,15 +25,7 @@ static int delete_check_keys(pv__parts *p, const pv__key_list *list, bool must_e
         pv__bytes key;
         uint32_t slot = 0;
         bool found = false;
-        PV_TRY(pv__key_list_get(list, p, i, number, &key, err));
-        PV_TRY(pv__idmap_get(&p->ids, key, &slot, &found, err));
-        if (!found && must_exist) {
-            char shown[PV__KEY_SHOWN];
-            return pv__err_at(err,
-                              pv__err(err, PV_ERR_NOTFOUND, "there is no id %s in collection '%s'",
-                                      pv__key_show(p, key, shown), p->c.name),
-                              i);
-        }
+        PV_TRY(pv__key_list_find(list, p, i, must_exist, number, &key, &slot, &found, err));
         *out_there += found ? 1u : 0u;
         PV_TRY(pv__txn_pause(p->txn, err));
     }
@@ -47,8 +39,7 @@ static int delete_listed(pv__parts *p, const pv__key_list *list, uint64_t *out_d
         pv__bytes key;
         uint32_t slot = 0;
         bool found = false;
-        PV_TRY(pv__key_list_get(list, p, i, number, &key, err));
-        PV_TRY(pv__idmap_get(&p->ids, key, &slot, &found, err));
+        PV_TRY(pv__key_list_find(list, p, i, false, number, &key, &slot, &found, err));
         if (found) {
             PV_TRY(delete_record(p, key, slot, err));
             (*out_deleted)++;

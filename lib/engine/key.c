@@ -50,8 +50,8 @@ int pv__key_check(const pv__parts *p, const char *id, size_t id_len, uint64_t id
     return 0;
 }
 
-int pv__key_list_get(const pv__key_list *list, const pv__parts *p, size_t i, uint8_t buf[8],
-                     pv__bytes *out, pv_error *err) {
+static int key_list_get(const pv__key_list *list, const pv__parts *p, size_t i, uint8_t buf[8],
+                        pv__bytes *out, pv_error *err) {
     const char *id = list->ids ? list->ids[i] : NULL;
     uint64_t id_u64 = list->ids_u64 ? list->ids_u64[i] : PV_ID_NONE;
     size_t len = id ? (list->id_lens && list->id_lens[i] ? list->id_lens[i] : strlen(id)) : 0;
@@ -60,6 +60,21 @@ int pv__key_list_get(const pv__key_list *list, const pv__parts *p, size_t i, uin
         rc = pv__err(err, PV_ERR_MISUSE, "the id is missing");
     }
     return rc == 0 ? 0 : pv__err_at(err, rc, i);
+}
+
+int pv__key_list_find(const pv__key_list *list, pv__parts *p, size_t i, bool must_exist,
+                      uint8_t buf[8], pv__bytes *out_key, uint32_t *out_slot, bool *out_found,
+                      pv_error *err) {
+    PV_TRY(key_list_get(list, p, i, buf, out_key, err));
+    PV_TRY(pv__idmap_get(&p->ids, *out_key, out_slot, out_found, err));
+    if (!*out_found && must_exist) {
+        char shown[PV__KEY_SHOWN];
+        return pv__err_at(err,
+                          pv__err(err, PV_ERR_NOTFOUND, "there is no id %s in collection '%s'",
+                                  pv__key_show(p, *out_key, shown), p->c.name),
+                          i);
+    }
+    return 0;
 }
 
 static void key_hex(char *out, const uint8_t *bytes, size_t n) {

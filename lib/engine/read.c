@@ -9,15 +9,7 @@ static int read_one(pv_results *r, size_t i, pv__parts *p, const pv__key_list *l
     pv__bytes key;
     uint32_t slot = 0;
     bool found = false;
-    PV_TRY(pv__key_list_get(list, p, i, number, &key, err));
-    PV_TRY(pv__idmap_get(&p->ids, key, &slot, &found, err));
-    if (!found && must_exist) {
-        char shown[PV__KEY_SHOWN];
-        return pv__err_at(err,
-                          pv__err(err, PV_ERR_NOTFOUND, "there is no id %s in collection '%s'",
-                                  pv__key_show(p, key, shown), p->c.name),
-                          i);
-    }
+    PV_TRY(pv__key_list_find(list, p, i, must_exist, number, &key, &slot, &found, err));
     PV_TRY(pv__results_set_id(r, i, key, err));
     if (found) {
         PV_TRY(pv__results_fill_found(r, i, p, slot, buf, err));

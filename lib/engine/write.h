@@ -96,9 +96,11 @@ typedef struct pv__key_list {
     const char *const *ids;
     const size_t *id_lens;
 } pv__key_list;
-/* Key i; record_index is set on failure. */
-PV_PRIVATE int pv__key_list_get(const pv__key_list *list, const pv__parts *p, size_t i,
-                                uint8_t buf[8], pv__bytes *out, pv_error *err);
+/* Key i, checked, and where its record is. With must_exist a missing one is PV_ERR_NOTFOUND. On
+ * failure record_index is set. *out_key points into the list or into buf. */
+PV_PRIVATE int pv__key_list_find(const pv__key_list *list, pv__parts *p, size_t i, bool must_exist,
+                                 uint8_t buf[8], pv__bytes *out_key, uint32_t *out_slot,
+                                 bool *out_found, pv_error *err);
 /* must_exist: PV_ERR_NOTFOUND for the first that is not there, before anything is changed. */
 PV_PRIVATE int pv__delete_keys(pv__call *call, const char *collection, const pv__key_list *list,
                                bool must_exist, uint64_t *out_deleted, pv_error *err);

@@ -33,11 +33,6 @@ typedef struct checkpoint {
 #define CKPT_ASYNC_MS 50u /* asynchronous commits wait this long for company */
 #define CKPT_SCRATCH ((size_t)PV__PAGE_SLOTS_MAX * PV__SLOT_SIZE)
 
-static int ckpt_compare(const void *a, const void *b) {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
 /* Heap sort of page ids: no libc qsort, whose memory use we do not control. */
 static void ckpt_sort(uint64_t *v, size_t n) {
     for (size_t end = n, start = n / 2; end > 1;) {
@@ -50,10 +45,10 @@ static void ckpt_sort(uint64_t *v, size_t n) {
             v[0] = t;
         }
         for (size_t root = start, child; (child = 2 * root + 1) < end; root = child) {
-            if (child + 1 < end && ckpt_compare(&v[child], &v[child + 1]) < 0) {
+            if (child + 1 < end && v[child] < v[child + 1]) {
                 child++;
             }
-            if (ckpt_compare(&v[root], &v[child]) >= 0) {
+            if (v[root] >= v[child]) {
                 break;
             }
             uint64_t t = v[root];
@@ -282,7 +277,7 @@ static int ckpt_work(checkpoint *c, pv_error *err) {
     pv__space_reap(s);
     PV_TRY(ckpt_gather(c, err));
     PV_TRY(ckpt_write_pages(c, err));
-    PV_TRY(pv__table_change_begin(s, &t, err));
+    pv__table_change_begin(s, &t);
     int rc = ckpt_table(c, &t, err);
     if (!rc) {
         pv__mutex_lock(&s->ver_mutex);
@@ -301,7 +296,7 @@ static int ckpt_work(checkpoint *c, pv_error *err) {
         pv__table_change_drop(s, &t, !atomic_load(&s->failed));
         return rc;
     }
-    (void)pv__table_change_install(s, &t, c->lsn, err);
+    pv__table_change_install(s, &t, c->lsn);
     ckpt_settle(c);
     return PV_OK;
 }

@@ -309,8 +309,9 @@ PV_PRIVATE int pv__xlat_make(pv__store *s, uint64_t page_id, pv__xent **out, pv_
 PV_PRIVATE void pv__xlat_done(pv__store *s); /* frees arrays and every version */
 
 /* ---- versions.c: memory of versions, epochs, sweep, eviction -------------------------------- */
-PV_PRIVATE pv__ver *pv__ver_new(pv__store *s, uint64_t page_id, unsigned raw_slots, bool resident,
-                                pv_error *err);
+/* May evict others. A resident one's bytes are not set. */
+PV_PRIVATE int pv__ver_new(pv__store *s, uint64_t page_id, unsigned raw_slots, bool resident,
+                           pv__ver **out, pv_error *err);
 PV_PRIVATE void pv__ver_free(pv__store *s, pv__ver *v);
 PV_PRIVATE void pv__ver_retire(pv__store *s, pv__ver *v);                 /* under ver_mutex */
 PV_PRIVATE int pv__ver_reserve(pv__store *s, size_t more, pv_error *err); /* lists; ver_mutex */
@@ -380,13 +381,12 @@ typedef struct pv__table_change {
     pv__pte root;
     uint32_t height;
 } pv__table_change;
-PV_PRIVATE int pv__table_change_begin(pv__store *s, pv__table_change *c, pv_error *err);
+PV_PRIVATE void pv__table_change_begin(pv__store *s, pv__table_change *c);
 PV_PRIVATE int pv__table_change_set(pv__store *s, pv__table_change *c, uint64_t page_id,
                                     const pv__pte *pte, pv__pte *out_old, pv_error *err);
 PV_PRIVATE int pv__table_change_store(pv__store *s, pv__table_change *c, uint64_t lsn,
                                       pv_error *err);
-PV_PRIVATE int pv__table_change_install(pv__store *s, pv__table_change *c, uint64_t lsn,
-                                        pv_error *err);
+PV_PRIVATE void pv__table_change_install(pv__store *s, pv__table_change *c, uint64_t lsn);
 PV_PRIVATE void pv__table_change_drop(pv__store *s, pv__table_change *c, bool free_slots);
 /* Visit every entry of a table: nodes first (level >= 0), then pages (level -1). Subtrees whose
  * entry equals that of `known` (may be NULL) are skipped. */

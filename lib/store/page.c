@@ -33,10 +33,8 @@ static int page_wrong_kind(uint64_t page_id, unsigned kind, const uint8_t *page,
 /* The writer's version of a page was spilled to slots: bring it back. */
 static int page_unspill(pv__txn *t, pv__xent *x, pv__ver *stub, pv__ver **out, pv_error *err) {
     pv__store *s = t->store;
-    pv__ver *v = pv__ver_new(s, stub->page_id, stub->raw_slots, true, err);
-    if (!v) {
-        return err ? err->code : PV_ERR_NOMEM;
-    }
+    pv__ver *v = NULL;
+    PV_TRY(pv__ver_new(s, stub->page_id, stub->raw_slots, true, &v, err));
     int rc = pv__pageio_read(s, stub->page_id, &stub->pte, pv__ver_page(v), err);
     if (rc) {
         pv__ver_free(s, v);
@@ -148,12 +146,6 @@ static int page_reserve(pv__txn *t, pv_error *err) {
                           t->touched_count + 1, sizeof(pv__touched), err);
 }
 
-static int page_ver(pv__store *s, uint64_t page_id, unsigned slots, pv__ver **out, pv_error *err) {
-    pv_error why = PV_ERROR_INIT;
-    *out = pv__ver_new(s, page_id, slots, true, &why);
-    return *out ? PV_OK : pv__err(err, why.code, "%s", why.message);
-}
-
 /* First touch: a copy of the newest committed version. */
 static int page_copy(pv__txn *t, pv__xent *x, uint64_t page_id, pv__ver **out, pv_error *err) {
     pv__ver *base = NULL, *v = NULL;
@@ -165,7 +157,7 @@ static int page_copy(pv__txn *t, pv__xent *x, uint64_t page_id, pv__ver **out, p
                          (unsigned long long)page_id);
         }
         if (!rc && !v) { /* may evict the base: then it is read again, and v is there */
-            rc = page_ver(t->store, page_id, base->raw_slots, &v, err);
+            rc = pv__ver_new(t->store, page_id, base->raw_slots, true, &v, err);
         }
         if (rc) {
             if (v) {
@@ -197,7 +189,7 @@ static int page_copy_mine(pv__txn *t, pv__xent *x, pv__ver *old, pv__ver **out, 
     pv__ver *v = NULL;
     size_t size = (size_t)old->raw_slots * PV__SLOT_SIZE;
     PV_TRY(pv__undo_reserve(t, err));
-    PV_TRY(page_ver(s, old->page_id, old->raw_slots, &v, err));
+    PV_TRY(pv__ver_new(s, old->page_id, old->raw_slots, true, &v, err));
     if (pv__ver_flags(old) & PV__VER_RESIDENT) {
         memcpy(pv__ver_page(v), pv__ver_page(old), size);
     } else {
@@ -276,11 +268,7 @@ static int page_drop(pv__txn *t, uint64_t page_id, pv_error *err) {
         PV_TRY(page_reserve(t, err));
     }
     PV_TRY(pv__undo_reserve(t, err));
-    pv_error why = PV_ERROR_INIT;
-    stub = pv__ver_new(s, page_id, mine ? mine->raw_slots : base->raw_slots, false, &why);
-    if (!stub) {
-        return pv__err(err, why.code, "%s", why.message);
-    }
+    PV_TRY(pv__ver_new(s, page_id, mine ? mine->raw_slots : base->raw_slots, false, &stub, err));
     pv__ver_set(stub, PV__VER_FREED);
     stub->lsn = t->stamp + 1;
     stub->level = pv__undo_level(t);
@@ -320,7 +308,7 @@ static int page_create(pv__txn *t, uint64_t page_id, unsigned kind, unsigned slo
     pv__ver *mine = atomic_load_explicit(&x->mine, memory_order_relaxed);
     PV_TRY(page_reserve(t, err));
     PV_TRY(pv__undo_reserve(t, err));
-    PV_TRY(page_ver(s, page_id, slots, &v, err));
+    PV_TRY(pv__ver_new(s, page_id, slots, true, &v, err));
     memset(pv__ver_page(v), 0, (size_t)slots * PV__SLOT_SIZE);
     if (mine) { /* dropped before in this transaction; its place in `touched` stays */
         v->lsn = t->stamp + 1;

@@ -29,7 +29,7 @@ static int pageio_damaged(pv__store *s, uint64_t page_id, const pv__pte *pte, co
 }
 
 /* Is every number of the entry one that can be followed? */
-static int pageio_check_pte(pv__store *s, uint64_t page_id, const pv__pte *pte, pv_error *err) {
+static int pageio_check_pte(uint64_t page_id, const pv__pte *pte, pv_error *err) {
     if (pte->slots == 0) {
         return pv__err(err, PV_ERR_CORRUPT, "page %llu does not exist",
                        (unsigned long long)page_id);
@@ -40,7 +40,6 @@ static int pageio_check_pte(pv__store *s, uint64_t page_id, const pv__pte *pte, 
         return pv__err(err, PV_ERR_CORRUPT, "page %llu: its table entry makes no sense",
                        (unsigned long long)page_id);
     }
-    (void)s;
     return PV_OK;
 }
 
@@ -85,7 +84,7 @@ static int pageio_load(pv__store *s, uint64_t page_id, const pv__pte *pte, uint8
 
 PV_PRIVATE int pv__pageio_read(pv__store *s, uint64_t page_id, const pv__pte *pte, uint8_t *page,
                                pv_error *err) {
-    PV_TRY(pageio_check_pte(s, page_id, pte, err));
+    PV_TRY(pageio_check_pte(page_id, pte, err));
     if (pte->codec == 0) {
         return pageio_load(s, page_id, pte, page, err);
     }
@@ -132,20 +131,16 @@ PV_PRIVATE const uint8_t *pv__pageio_encode(pv__store *s, uint64_t page_id, cons
 
 /* ---- miss ---------------------------------------------------------------------------------- */
 
-static int pageio_absent(uint64_t page_id, uint64_t snap, pv_error *err) {
-    (void)snap;
+static int pageio_absent(uint64_t page_id, pv_error *err) {
     return pv__err(err, PV_ERR_CORRUPT, "page %llu does not exist", (unsigned long long)page_id);
 }
 
 /* A resident version with the bytes that pte vouches for, not yet in any chain. */
 static int pageio_make(pv__store *s, uint64_t page_id, const pv__pte *pte, pv__ver **out,
                        pv_error *err) {
-    PV_TRY(pageio_check_pte(s, page_id, pte, err));
-    pv_error first = PV_ERROR_INIT;
-    pv__ver *v = pv__ver_new(s, page_id, pte->raw_slots, true, &first);
-    if (!v) {
-        return pv__err(err, first.code, "%s", first.message);
-    }
+    PV_TRY(pageio_check_pte(page_id, pte, err));
+    pv__ver *v = NULL;
+    PV_TRY(pv__ver_new(s, page_id, pte->raw_slots, true, &v, err));
     int rc = pv__pageio_read(s, page_id, pte, pv__ver_page(v), err);
     if (rc) {
         pv__ver_free(s, v);
@@ -200,7 +195,7 @@ static int pageio_miss(pv__store *s, pv__xent *x, uint64_t page_id, uint64_t sna
         v = atomic_load_explicit(&v->prev, memory_order_acquire);
     }
     if (f && (!v || (pv__ver_flags(v) & PV__VER_FREED))) {
-        return pageio_absent(page_id, snap, err);
+        return pageio_absent(page_id, err);
     }
     if (v && (pv__ver_flags(v) & PV__VER_RESIDENT)) {
         *out = v;
@@ -239,7 +234,7 @@ static int pageio_miss(pv__store *s, pv__xent *x, uint64_t page_id, uint64_t sna
         *out = fresh;
         return PV_OK;
     }
-    return pageio_absent(page_id, snap, err);
+    return pageio_absent(page_id, err);
 }
 
 PV_PRIVATE int pv__page_fetch(pv__store *s, uint64_t page_id, uint64_t snap, pv__ver **out,

@@ -110,7 +110,6 @@ static int recover_delta(pv__store *s, pv__reader *r, uint64_t id, uint64_t stam
 
 static int recover_full(pv__store *s, pv__reader *r, uint64_t id, uint64_t stamp, pv_error *err) {
     pv__xent *x = NULL;
-    pv_error why = PV_ERROR_INIT;
     uint64_t old_sum = pv__reader_u64(r), used = pv__reader_varint(r);
     const uint8_t *bytes = pv__reader_take(
         r, used > PV__PAGE_SLOTS_MAX * (uint64_t)PV__SLOT_SIZE ? SIZE_MAX : (size_t)used);
@@ -126,10 +125,8 @@ static int recover_full(pv__store *s, pv__reader *r, uint64_t id, uint64_t stamp
     }
     PV_TRY(pv__xlat_make(s, id, &x, err));
     PV_TRY(recover_keep_slots(s, x, stamp, err));
-    pv__ver *v = pv__ver_new(s, id, slots, true, &why);
-    if (!v) {
-        return pv__err(err, why.code, "%s", why.message);
-    }
+    pv__ver *v = NULL;
+    PV_TRY(pv__ver_new(s, id, slots, true, &v, err));
     size_t size = (size_t)slots * PV__SLOT_SIZE;
     memcpy(pv__ver_page(v), bytes, (size_t)used);
     memset(pv__ver_page(v) + used, 0, size - (size_t)used);
@@ -143,13 +140,10 @@ static int recover_full(pv__store *s, pv__reader *r, uint64_t id, uint64_t stamp
 static int recover_stub(pv__store *s, uint64_t id, const pv__pte *pte, uint64_t stamp,
                         pv_error *err) {
     pv__xent *x = NULL;
-    pv_error why = PV_ERROR_INIT;
     PV_TRY(pv__xlat_make(s, id, &x, err));
     PV_TRY(recover_keep_slots(s, x, stamp, err));
-    pv__ver *v = pv__ver_new(s, id, pte ? pte->raw_slots : 1, false, &why);
-    if (!v) {
-        return pv__err(err, why.code, "%s", why.message);
-    }
+    pv__ver *v = NULL;
+    PV_TRY(pv__ver_new(s, id, pte ? pte->raw_slots : 1, false, &v, err));
     if (pte) {
         v->pte = *pte;
         pv__ver_set(v, PV__VER_STORED);

@@ -96,12 +96,10 @@ PV_PRIVATE int pv__table_lookup(pv__store *s, uint64_t page_id, pv__pte *out, pv
 
 /* ---- changes ------------------------------------------------------------------------------- */
 
-PV_PRIVATE int pv__table_change_begin(pv__store *s, pv__table_change *c, pv_error *err) {
-    (void)err;
+PV_PRIVATE void pv__table_change_begin(pv__store *s, pv__table_change *c) {
     pv__map_init(&c->nodes, s->mem);
     c->root = s->table.root;
     c->height = s->table.height;
-    return PV_OK;
 }
 
 static int table_clone(pv__store *s, pv__table_change *c, uint32_t level, uint64_t index,
@@ -203,39 +201,33 @@ PV_PRIVATE int pv__table_change_store(pv__store *s, pv__table_change *c, uint64_
 }
 
 /* After the superblock: the clones are the table now. The slots of the nodes they replace die at
- * `lsn`; the caller has reserved the list and room in the map. */
-PV_PRIVATE int pv__table_change_install(pv__store *s, pv__table_change *c, uint64_t lsn,
-                                        pv_error *err) {
+ * `lsn`; the caller has reserved the list. */
+PV_PRIVATE void pv__table_change_install(pv__store *s, pv__table_change *c, uint64_t lsn) {
     uint64_t key = 0, value = 0;
     size_t pos = 0;
-    int rc = PV_OK;
     pv__mutex_lock(&s->table_mutex);
     while (pv__map_next(&c->nodes, &pos, &key, &value)) {
+        pv__node *clone = (pv__node *)(uintptr_t)value;
+        pv_error ignored = PV_ERROR_INIT;
         uint64_t before = 0;
         if (pv__map_get(&s->table.nodes, key, &before)) {
             pv__node *old = (pv__node *)(uintptr_t)before;
-            memcpy(old->bytes, ((pv__node *)(uintptr_t)value)->bytes, sizeof old->bytes);
             pv__pte was = old->pte;
-            old->pte = ((pv__node *)(uintptr_t)value)->pte;
-            pv__alloc_free(s->mem, (void *)(uintptr_t)value, sizeof(pv__node));
+            *old = *clone;
+            pv__alloc_free(s->mem, clone, sizeof *clone);
             pv__mutex_lock(&s->ver_mutex);
             pv__space_free_later(s, was.slot, was.slots, lsn, lsn);
             pv__mutex_unlock(&s->ver_mutex);
-        } else if (!rc) {
-            rc = pv__map_put(&s->table.nodes, key, value, err);
-            if (!rc) {
-                atomic_fetch_add_explicit(&s->cache_bytes, sizeof(pv__node), memory_order_relaxed);
-            }
-        }
-        if (rc && !pv__map_get(&s->table.nodes, key, &before)) {
-            pv__alloc_free(s->mem, (void *)(uintptr_t)value, sizeof(pv__node)); /* reload later */
+        } else if (pv__map_put(&s->table.nodes, key, value, &ignored) == PV_OK) {
+            atomic_fetch_add_explicit(&s->cache_bytes, sizeof *clone, memory_order_relaxed);
+        } else { /* no memory for it: read again when it is needed */
+            pv__alloc_free(s->mem, clone, sizeof *clone);
         }
     }
     s->table.root = c->root;
     s->table.height = c->height;
     pv__mutex_unlock(&s->table_mutex);
     pv__map_done(&c->nodes);
-    return PV_OK; /* a node that found no room in the map is read again when needed */
 }
 
 PV_PRIVATE void pv__table_change_drop(pv__store *s, pv__table_change *c, bool free_slots) {

@@ -197,10 +197,9 @@ static int txn_spill(pv__txn *t, pv_error *err) {
         if (!(pv__ver_flags(v) & PV__VER_STORED)) {
             rc = txn_store_version(t, x, v, scratch, err);
         }
-        pv_error why = PV_ERROR_INIT;
-        pv__ver *stub = rc ? NULL : pv__ver_new(s, v->page_id, v->raw_slots, false, &why);
-        if (!stub) {
-            rc = rc ? rc : pv__err(err, why.code, "%s", why.message);
+        pv__ver *stub = NULL;
+        rc = rc ? rc : pv__ver_new(s, v->page_id, v->raw_slots, false, &stub, err);
+        if (rc) {
             break;
         }
         stub->lsn = v->lsn;

@@ -18,23 +18,21 @@ static size_t versions_size(const pv__ver *v) {
     return (pv__ver_flags(v) & PV__VER_RESIDENT) ? pv__ver_bytes(v->raw_slots) : PV__VER_HEAD;
 }
 
-PV_PRIVATE pv__ver *pv__ver_new(pv__store *s, uint64_t page_id, unsigned raw_slots, bool resident,
-                                pv_error *err) {
+PV_PRIVATE int pv__ver_new(pv__store *s, uint64_t page_id, unsigned raw_slots, bool resident,
+                           pv__ver **out, pv_error *err) {
     size_t size = resident ? pv__ver_bytes(raw_slots) : PV__VER_HEAD;
     uint64_t used = atomic_load_explicit(&s->cache_bytes, memory_order_relaxed);
     if (resident && used + size > s->cache_limit) {
         if (s->memory) {
-            pv__err(err, PV_ERR_LIMIT,
-                    "the in-memory database has reached its budget of %llu bytes",
-                    (unsigned long long)s->cache_limit);
-            return NULL;
+            return pv__err(err, PV_ERR_LIMIT,
+                           "the in-memory database has reached its budget of %llu bytes",
+                           (unsigned long long)s->cache_limit);
         }
         pv__ver_evict(s, used + size - s->cache_limit);
     }
     pv__ver *v = pv__alloc_aligned(s->mem, size, 64);
     if (!v) {
-        pv__err_nomem(err, size);
-        return NULL;
+        return pv__err_nomem(err, size);
     }
     memset(v, 0, PV__VER_HEAD);
     v->page_id = page_id;
@@ -42,7 +40,8 @@ PV_PRIVATE pv__ver *pv__ver_new(pv__store *s, uint64_t page_id, unsigned raw_slo
     pv__ver_set(v, resident ? PV__VER_RESIDENT : 0);
     atomic_fetch_add_explicit(&s->cache_bytes, size, memory_order_relaxed);
     atomic_fetch_add_explicit(&s->versions, 1, memory_order_relaxed);
-    return v;
+    *out = v;
+    return PV_OK;
 }
 
 PV_PRIVATE void pv__ver_free(pv__store *s, pv__ver *v) {
@@ -289,8 +288,8 @@ PV_PRIVATE void pv__ver_sweep(pv__store *s) {
 /* Replace the resident version v by a descriptor without bytes. `x` when v is the head. */
 static bool versions_to_stub(pv__store *s, pv__xent *x, pv__ver *v) {
     pv_error ignored = PV_ERROR_INIT;
-    pv__ver *stub = pv__ver_new(s, v->page_id, v->raw_slots, false, &ignored);
-    if (!stub) {
+    pv__ver *stub = NULL;
+    if (pv__ver_new(s, v->page_id, v->raw_slots, false, &stub, &ignored)) {
         return false;
     }
     pv__ver *older = atomic_load_explicit(&v->prev, memory_order_relaxed);

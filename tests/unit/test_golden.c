@@ -58,6 +58,10 @@ static void t_verify(t_api *t) {
         snprintf(id, sizeof id, "id-%d", row);
         test_assert_ok(pv_get(t->db, NULL, "texts", id, &r, &t->err), &t->err);
         test_assert_same_bytes(pv_results_vector(r, 0), v, sizeof v);
+        snprintf(text, sizeof text,
+                 "{\"name\":\"r\303\244w %d\",\"row\":%d,\"tags\":[null,true,%d.5]}", row, row,
+                 row);
+        assert_string_equal(pv_results_metadata(r, 0, NULL), text);
         pv_results_free(r);
         q.vector = v;
         q.dims = T_DIMS;
@@ -66,7 +70,6 @@ static void t_verify(t_api *t) {
         assert_true(pv_results_distance(r, 0) == 0.0f);
         pv_results_free(r);
     }
-    (void)text;
     t_expect_sound(t);
 }
 
