@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* code_kernel.c - choice of the table of sums over codes. */
+#include "kernel/code_kernel.h"
+
+const pv__code_kernel *pv__code_kernel_at(size_t index) {
+#if PV__KERNEL_X86
+    switch (index) {
+    case 0:
+        return pv__code_kernel_scalar();
+    case 1:
+        return pv__code_kernel_avx2();
+    case 2:
+        return pv__code_kernel_avx512();
+    default:
+        return NULL;
+    }
+#elif PV__KERNEL_ARM
+    return index == 0 ? pv__code_kernel_scalar() : index == 1 ? pv__code_kernel_neon() : NULL;
+#else
+    return index == 0 ? pv__code_kernel_scalar() : NULL;
+#endif
+}
+
+const pv__code_kernel *pv__code_kernel_table(uint32_t cpu) {
+    const pv__code_kernel *best = pv__code_kernel_scalar();
+    for (size_t i = 1; pv__code_kernel_at(i); i++) {
+        const pv__code_kernel *k = pv__code_kernel_at(i);
+        if ((cpu & k->cpu) == k->cpu) {
+            best = k;
+        }
+    }
+    return best;
+}

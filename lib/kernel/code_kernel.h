@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* code_kernel.h - sums over the elements of short codes (lib/quant), one prepared query against
+ * rows anywhere in memory.
+ *
+ *      code_scalar.c   code_avx2.c   code_avx512.c (VNNI)   code_neon.c
+ *
+ * Same bits on every instruction set, the scalar one included: sums are integers, and where they
+ * cannot be (f32 rows) element i is added to partial sum i % 32, the product rounded first, and the
+ * 32 are folded as kernel.h draws it. No compiler option may fuse a product into a sum here:
+ * pv__unfused stands between them.
+ *
+ * Rows begin at any byte and are read to the end of their row_size at most. All functions are pure;
+ * threads: any. */
+#ifndef PV_KERNEL_CODE_KERNEL_H
+#define PV_KERNEL_CODE_KERNEL_H
+
+#include "kernel/kernel.h"
+
+/* Sums of the first n rows; all lines of the rows that follow are fetched into the cache on the
+ * way, as far as `all`. */
+typedef struct pv__code_rows {
+    const uint8_t *const *row;
+    size_t n, all;   /* 1 <= n <= all */
+    size_t row_size; /* in bytes */
+} pv__code_rows;
+
+/* Element v becomes round((v * scale - middle) * inv_step), cut to -128..127; ties to even. */
+typedef struct pv__code_grid {
+    float scale, middle, inv_step;
+} pv__code_grid;
+
+typedef struct pv__code_kernel {
+    const char *name; /* "scalar", "avx2", "avx512", "neon" */
+    uint32_t cpu;     /* PV__CPU_ bits that it needs */
+    int32_t i8_bias;  /* see i8 */
+
+    /* Smallest and largest of n >= 1 finite elements. */
+    void (*range)(const float *v, size_t n, float *out_low, float *out_high);
+    /* n elements to bytes, with their sum and the sum of their squares. */
+    void (*quantise)(const float *v, size_t n, const pv__code_grid *grid, int8_t *out,
+                     int32_t *out_sum, int32_t *out_sum2);
+    /* Sum (query - 128 + i8_bias) * row: query u8, row s8. The query is followed by zeros up to a
+     * multiple of 64, the row by at least 16 bytes that belong to it. */
+    void (*i8)(const uint8_t *query, size_t dims, const pv__code_rows *rows, int32_t *out);
+    /* Sum (query - row)^2 and sum query * row. */
+    void (*l2sq)(const float *query, size_t dims, const pv__code_rows *rows, float *out);
+    void (*dot)(const float *query, size_t dims, const pv__code_rows *rows, float *out);
+} pv__code_kernel;
+
+/* As pv__kernel_table and pv__kernel_at. */
+PV_PRIVATE const pv__code_kernel *pv__code_kernel_table(uint32_t cpu);
+PV_PRIVATE const pv__code_kernel *pv__code_kernel_at(size_t index);
+
+/* ---- for the code_ files of this folder, and for lib/quant ----------------------------------- */
+
+PV_PRIVATE const pv__code_kernel *pv__code_kernel_scalar(void);
+#if PV__KERNEL_X86
+PV_PRIVATE const pv__code_kernel *pv__code_kernel_avx2(void);
+PV_PRIVATE const pv__code_kernel *pv__code_kernel_avx512(void);
+#endif
+#if PV__KERNEL_ARM
+PV_PRIVATE const pv__code_kernel *pv__code_kernel_neon(void);
+#endif
+
+/* The value, rounded to its type: a product that passes through here is never fused with the sum
+ * it goes into, whatever -ffp-contract and -march say. */
+#if PV__KERNEL_X86
+PV__KERNEL_INLINE float pv__unfused(float v) {
+    __asm__("" : "+x"(v));
+    return v;
+}
+PV__KERNEL_INLINE double pv__unfused_double(double v) {
+    __asm__("" : "+x"(v));
+    return v;
+}
+#elif PV__KERNEL_ARM && defined(__GNUC__)
+PV__KERNEL_INLINE float pv__unfused(float v) {
+    __asm__("" : "+w"(v));
+    return v;
+}
+PV__KERNEL_INLINE double pv__unfused_double(double v) {
+    __asm__("" : "+w"(v));
+    return v;
+}
+#else
+PV__KERNEL_INLINE float pv__unfused(float v) {
+    volatile float rounded = v;
+    return rounded;
+}
+PV__KERNEL_INLINE double pv__unfused_double(double v) {
+    volatile double rounded = v;
+    return rounded;
+}
+#endif
+
+/* How many rows ahead of the sums rows are fetched; a multiple of 4. */
+#define PV__CODE_AHEAD 4u
+
+/* All lines of rows [from, from + count) that exist. */
+PV__KERNEL_INLINE void pv__code_fetch(const pv__code_rows *rows, size_t from, size_t count) {
+    const size_t end = PV_MIN(from + count, rows->all);
+    for (size_t r = from; r < end; r++) {
+        const uint8_t *const p = rows->row[r];
+        for (size_t i = 0; i < rows->row_size; i += 64) {
+            PV_PREFETCH(p + i);
+        }
+        PV_PREFETCH(p + rows->row_size - 1);
+    }
+}
+
+#endif

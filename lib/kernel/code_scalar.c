@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* code_scalar.c - the reference of the sums over codes: plain C that every machine can run and
+ * that every other table must equal bit by bit. */
+#include "kernel/code_kernel.h"
+
+#define CODE_LANES 32u
+
+static float code_scalar_load(const uint8_t *row, size_t i) {
+    float v;
+    memcpy(&v, row + i * sizeof v, sizeof v);
+    return v;
+}
+
+static void code_scalar_range(const float *v, size_t n, float *out_low, float *out_high) {
+    float low = v[0], high = v[0];
+    for (size_t i = 1; i < n; i++) {
+        low = v[i] < low ? v[i] : low;
+        high = v[i] > high ? v[i] : high;
+    }
+    *out_low = low;
+    *out_high = high;
+}
+
+/* To the nearest integer, ties to even, for |v| < 2^22: the sum has no bits behind the point. */
+static int32_t code_scalar_round(float v) {
+    const float shift = 12582912.0f; /* 1.5 * 2^23 */
+    return (int32_t)(pv__unfused(pv__unfused(v) + shift) - shift);
+}
+
+static void code_scalar_quantise(const float *v, size_t n, const pv__code_grid *grid, int8_t *out,
+                                 int32_t *out_sum, int32_t *out_sum2) {
+    int32_t sum = 0, sum2 = 0;
+    for (size_t i = 0; i < n; i++) {
+        const float at = (pv__unfused(v[i] * grid->scale) - grid->middle) * grid->inv_step;
+        const int32_t c = code_scalar_round(at < -128.0f ? -128.0f : at > 127.0f ? 127.0f : at);
+        out[i] = (int8_t)c;
+        sum += c;
+        sum2 += c * c;
+    }
+    *out_sum = sum;
+    *out_sum2 = sum2;
+}
+
+static void code_scalar_i8(const uint8_t *query, size_t dims, const pv__code_rows *rows,
+                           int32_t *out) {
+    for (size_t r = 0; r < rows->n; r++) {
+        const uint8_t *const row = rows->row[r];
+        pv__code_fetch(rows, r + PV__CODE_AHEAD, 1);
+        int32_t sum = 0;
+        for (size_t i = 0; i < dims; i++) {
+            sum += (int32_t)query[i] * (int8_t)row[i];
+        }
+        out[r] = sum;
+    }
+}
+
+static float code_scalar_fold(float lane[CODE_LANES]) {
+    for (size_t width = CODE_LANES / 2; width >= 8; width /= 2) {
+        for (size_t l = 0; l < width; l++) {
+            lane[l] += lane[l + width];
+        }
+    }
+    return ((lane[0] + lane[1]) + (lane[2] + lane[3])) +
+           ((lane[4] + lane[5]) + (lane[6] + lane[7]));
+}
+
+static void code_scalar_l2sq(const float *query, size_t dims, const pv__code_rows *rows,
+                             float *out) {
+    for (size_t r = 0; r < rows->n; r++) {
+        float lane[CODE_LANES] = {0};
+        pv__code_fetch(rows, r + PV__CODE_AHEAD, 1);
+        for (size_t i = 0; i < dims; i++) {
+            const float d = query[i] - code_scalar_load(rows->row[r], i);
+            lane[i % CODE_LANES] += pv__unfused(d * d);
+        }
+        out[r] = code_scalar_fold(lane);
+    }
+}
+
+static void code_scalar_dot(const float *query, size_t dims, const pv__code_rows *rows,
+                            float *out) {
+    for (size_t r = 0; r < rows->n; r++) {
+        float lane[CODE_LANES] = {0};
+        pv__code_fetch(rows, r + PV__CODE_AHEAD, 1);
+        for (size_t i = 0; i < dims; i++) {
+            lane[i % CODE_LANES] += pv__unfused(query[i] * code_scalar_load(rows->row[r], i));
+        }
+        out[r] = code_scalar_fold(lane);
+    }
+}
+
+const pv__code_kernel *pv__code_kernel_scalar(void) {
+    static const pv__code_kernel table = {
+        .name = "scalar",
+        .cpu = 0,
+        .i8_bias = 128,
+        .range = code_scalar_range,
+        .quantise = code_scalar_quantise,
+        .i8 = code_scalar_i8,
+        .l2sq = code_scalar_l2sq,
+        .dot = code_scalar_dot,
+    };
+    return &table;
+}
+
+#undef CODE_LANES

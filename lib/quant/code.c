@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* code.c - choice of the kind, blocks of rows, and what the kinds share. */
+#include "quant/code.h"
+
+#include <float.h>
+#include <math.h>
+
+#include "quant/kinds.h"
+
+static const pv__code_ops *code_ops(unsigned kind) {
+    switch (kind) {
+    case PV__CODE_F32:
+        return pv__code_f32();
+    case PV__CODE_SQ8:
+        return pv__code_sq8();
+    default:
+        return NULL;
+    }
+}
+
+bool pv__code_init(pv__code *c, unsigned kind, unsigned metric, uint32_t dims, float norm2_max,
+                   uint64_t seed, uint32_t cpu) {
+    const pv__code_ops *ops = code_ops(kind);
+    if (!ops || dims == 0 || dims > PV_LIMIT_DIMS ||
+        (metric != PV_METRIC_L2 && metric != PV_METRIC_COSINE && metric != PV_METRIC_DOT)) {
+        return false;
+    }
+    *c = (pv__code){.kind = kind,
+                    .metric = metric,
+                    .dims = dims,
+                    .norm2_max = metric == PV_METRIC_DOT ? norm2_max : 0,
+                    .seed = seed,
+                    .kernel = pv__code_kernel_table(cpu)};
+    ops->sizes(c);
+    return true;
+}
+
+void pv__code_encode(const pv__code *c, const float *vector, void *scratch, uint8_t *row) {
+    code_ops(c->kind)->encode(c, vector, scratch, row);
+}
+
+void pv__code_query(const pv__code *c, const float *vector, void *query) {
+    code_ops(c->kind)->query(c, vector, query);
+}
+
+void pv__code_query_row(const pv__code *c, const uint8_t *row, void *query) {
+    code_ops(c->kind)->query_row(c, row, query);
+}
+
+void pv__code_distances(const pv__code *c, const void *query, const uint8_t *const *rows, size_t n,
+                        float *out) {
+    const pv__code_ops *ops = code_ops(c->kind);
+    pv__code_rows part = {.row = rows, .all = n, .row_size = c->row_size};
+    pv__code_fetch(&part, 0, PV__CODE_AHEAD);
+    while (part.all > 0) {
+        part.n = PV_MIN(part.all, (size_t)PV__CODE_BLOCK);
+        ops->distances(c, query, &part, out);
+        out += part.n;
+        part.row += part.n;
+        part.all -= part.n;
+    }
+}
+
+float pv__code_sigma(const pv__code *c, const void *query, const uint8_t *row) {
+    float distance = 0;
+    pv__code_distances(c, query, &row, 1, &distance);
+    return code_ops(c->kind)->sigma(c, query, row, distance);
+}
+
+float pv__code_scale(float low, float high) {
+    const float most = PV_MAX(fabsf(low), fabsf(high));
+    if (most == 0.0f || (most >= 0x1p-40f && most <= 0x1p+40f)) {
+        return 1.0f;
+    }
+    int exponent = 0;
+    (void)frexpf(most, &exponent);
+    return ldexpf(1.0f, -PV_MAX(PV_MIN(exponent, 126), -126));
+}
+
+float pv__code_round(double v) {
+    if (v <= (double)FLT_MAX) {
+        return v < -(double)FLT_MAX ? -FLT_MAX : (float)v;
+    }
+    return FLT_MAX;
+}
+
+float pv__code_extra(const pv__code *c, double norm2) {
+    const double left = (double)c->norm2_max - norm2;
+    return left > 0 ? (float)sqrt(left) : 0.0f;
+}

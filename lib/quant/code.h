@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* code.h - short codes of vectors: what a graph walk reads instead of the full vectors.
+ *
+ *      vector --encode--> row of bytes (code | factors)          stored, one a slot
+ *      vector --query---> prepared query --.
+ *      row -----query_row-> the same -------+--distances--> n rows at once -> n floats
+ *
+ * Distances that come out of here are estimates in a scale of their own, made for comparing:
+ *
+ *      l2       squared Euclidean
+ *      cosine   squared Euclidean of the normalised vectors, 2 * (1 - cos); a zero vector is at 2
+ *               to everything, itself included
+ *      dot      -dot from a prepared vector. From a prepared row (building a graph): squared
+ *               Euclidean after the augmentation of Bachrach et al. (2014), which makes inner
+ *               product a metric: coordinate sqrt(norm2_max - |x|^2) is appended, 0 where negative
+ *
+ * Same bits: sums over elements are integers; then one fixed expression in f32, without fused
+ * operations, whatever the instruction set. So a graph that is built from distances of rows is the
+ * same on every machine and with any number of threads.
+ *
+ * Nothing here allocates or keeps state; a pv__code is plain data. Threads: any. */
+#ifndef PV_QUANT_CODE_H
+#define PV_QUANT_CODE_H
+
+#include "base/base.h"
+
+/* Stored in the catalogue: numbers never change. */
+enum {
+    PV__CODE_F32 = 1, /* the normalised or plain elements themselves */
+    PV__CODE_SQ8 = 2, /* 8 bits an element, range of each vector by itself */
+    PV__CODE_Q4 = 3   /* rotated, 4 bits an element, least-squares scale (RaBitQ, Gao et al.) */
+};
+
+struct pv__code_kernel;
+
+typedef struct pv__code {
+    uint32_t kind;   /* PV__CODE_ */
+    uint32_t metric; /* PV_METRIC_ */
+    uint32_t dims;
+    uint32_t row_size;      /* bytes of one stored row, a multiple of 4 */
+    uint32_t query_bytes;   /* bytes of one prepared query; 64-byte aligned memory, please */
+    uint32_t scratch_bytes; /* encode wants so many, 64-byte aligned; may be 0 */
+    float norm2_max;        /* dot: largest |x|^2 when the graph began; else 0 */
+    uint64_t seed;          /* of the rotation */
+    const struct pv__code_kernel *kernel;
+} pv__code;
+
+/* False: no such kind or metric, or dims 0 or more than PV_LIMIT_DIMS. cpu: PV__CPU_ bits. */
+PV_PRIVATE bool pv__code_init(pv__code *c, unsigned kind, unsigned metric, uint32_t dims,
+                              float norm2_max, uint64_t seed, uint32_t cpu);
+
+/* row: c->row_size bytes, any alignment; every byte of it is written. The elements are finite. */
+PV_PRIVATE void pv__code_encode(const pv__code *c, const float *vector, void *scratch,
+                                uint8_t *row);
+
+/* query: c->query_bytes. */
+PV_PRIVATE void pv__code_query(const pv__code *c, const float *vector, void *query);
+PV_PRIVATE void pv__code_query_row(const pv__code *c, const uint8_t *row, void *query);
+
+/* Distances of the query to n rows anywhere in memory. Fetches rows a few ahead by itself: rows
+ * need not be in the cache. Never NaN. */
+PV_PRIVATE void pv__code_distances(const pv__code *c, const void *query, const uint8_t *const *rows,
+                                   size_t n, float *out);
+
+/* How far an estimate of pv__code_query may be from the truth, in the same scale: one standard
+ * deviation for this query and row. */
+PV_PRIVATE float pv__code_sigma(const pv__code *c, const void *query, const uint8_t *row);
+
+#endif

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* f32.c - rows of plain elements (cosine: normalised).
+ *
+ *      row     dims f32 | extra f32, not for l2
+ *      query   header of 64 bytes | dims f32
+ *
+ * extra: for dot the appended coordinate (code.h); for cosine 0, but 1 for a vector of zeros: with
+ * both extras added to |a - b|^2 it is at |b|^2 + 1 = 2 to others and at 1 + 1 to its like. */
+#include <float.h>
+#include <math.h>
+
+#include "quant/kinds.h"
+
+typedef struct f32_query {
+    uint32_t form; /* PV__CODE_FORM_ */
+    float extra;
+    uint8_t pad[56];
+} f32_query;
+PV_STATIC_ASSERT(sizeof(f32_query) == 64, f32_query_is_one_line);
+
+static void f32_sizes(pv__code *c) {
+    const uint32_t elements = c->dims * (uint32_t)sizeof(float);
+    c->row_size = elements + (c->metric == PV_METRIC_L2 ? 0 : (uint32_t)sizeof(float));
+    c->query_bytes = (uint32_t)sizeof(f32_query) + PV_ALIGN_UP(elements, 64u);
+    c->scratch_bytes = PV_ALIGN_UP(elements, 64u);
+}
+
+static float *f32_elements(void *query) { return (void *)((uint8_t *)query + sizeof(f32_query)); }
+
+static float f32_load(const uint8_t *p) {
+    float v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static float f32_norm2(const pv__code *c, const float *v) {
+    const uint8_t *row = (const void *)v;
+    float norm2 = 0;
+    c->kernel->dot(v, c->dims, &(pv__code_rows){&row, 1, 1, c->row_size}, &norm2);
+    return norm2;
+}
+
+/* The elements as they are stored, and the extra value. */
+static float f32_prepare(const pv__code *c, const float *vector, float *out) {
+    if (c->metric != PV_METRIC_COSINE) {
+        memcpy(out, vector, c->dims * sizeof *out);
+        return c->metric == PV_METRIC_DOT ? pv__code_extra(c, (double)f32_norm2(c, out)) : 0.0f;
+    }
+    float low, high;
+    c->kernel->range(vector, c->dims, &low, &high);
+    const float scale = pv__code_scale(low, high);
+    for (uint32_t i = 0; i < c->dims; i++) {
+        out[i] = vector[i] * scale;
+    }
+    const float norm2 = f32_norm2(c, out);
+    if (norm2 == 0.0f) {
+        return 1.0f;
+    }
+    const float inv = (float)(1.0 / sqrt((double)norm2));
+    for (uint32_t i = 0; i < c->dims; i++) {
+        out[i] *= inv;
+    }
+    return 0.0f;
+}
+
+static void f32_encode(const pv__code *c, const float *vector, void *scratch, uint8_t *row) {
+    const size_t elements = c->dims * sizeof(float);
+    const float extra = f32_prepare(c, vector, scratch);
+    memcpy(row, scratch, elements);
+    if (c->metric != PV_METRIC_L2) {
+        memcpy(row + elements, &extra, sizeof extra);
+    }
+}
+
+static void f32_query_of(const pv__code *c, const float *vector, void *query) {
+    f32_query *q = query;
+    memset(q, 0, sizeof *q);
+    q->form = c->metric == PV_METRIC_DOT ? PV__CODE_FORM_DOT : PV__CODE_FORM_L2;
+    q->extra = f32_prepare(c, vector, f32_elements(query));
+}
+
+static void f32_query_row(const pv__code *c, const uint8_t *row, void *query) {
+    const size_t elements = c->dims * sizeof(float);
+    f32_query *q = query;
+    memset(q, 0, sizeof *q);
+    q->form = c->metric == PV_METRIC_DOT ? PV__CODE_FORM_AUG : PV__CODE_FORM_L2;
+    q->extra = c->metric == PV_METRIC_L2 ? 0.0f : f32_load(row + elements);
+    memcpy(f32_elements(query), row, elements);
+}
+
+/* What f32 could not hold, again in double. */
+static PV_COLD float f32_slow(const pv__code *c, const f32_query *q, const float *v,
+                              const uint8_t *row) {
+    double sum = 0;
+    for (uint32_t i = 0; i < c->dims; i++) {
+        const double a = (double)v[i], b = (double)f32_load(row + i * sizeof(float));
+        const double d = q->form == PV__CODE_FORM_DOT ? a * b : (a - b) * (a - b);
+        sum += pv__unfused_double(d);
+    }
+    return pv__code_round(q->form == PV__CODE_FORM_DOT ? 0.0 - sum : sum);
+}
+
+static float f32_finish(const pv__code *c, const f32_query *q, const uint8_t *row, float sum) {
+    if (q->form == PV__CODE_FORM_DOT) {
+        return 0.0f - sum; /* not -0 */
+    }
+    if (c->metric == PV_METRIC_COSINE) {
+        return sum + (q->extra + f32_load(row + c->dims * sizeof(float)));
+    }
+    if (c->metric == PV_METRIC_DOT) {
+        const float d = q->extra - f32_load(row + c->dims * sizeof(float));
+        return sum + pv__unfused(d * d);
+    }
+    return sum;
+}
+
+static void f32_distances(const pv__code *c, const void *query, const pv__code_rows *rows,
+                          float *out) {
+    const f32_query *q = query;
+    const float *v = (const void *)((const uint8_t *)query + sizeof *q);
+    (q->form == PV__CODE_FORM_DOT ? c->kernel->dot : c->kernel->l2sq)(v, c->dims, rows, out);
+    for (size_t r = 0; r < rows->n; r++) {
+        const float d = f32_finish(c, q, rows->row[r], out[r]);
+        out[r] = d >= -FLT_MAX && d <= FLT_MAX ? d : f32_slow(c, q, v, rows->row[r]);
+    }
+}
+
+/* Nothing but rounding: dims / 16 + 8 of them in the sum, and those of the normalisation. */
+static float f32_sigma(const pv__code *c, const void *query, const uint8_t *row, float distance) {
+    const f32_query *q = query;
+    const float *v = (const void *)((const uint8_t *)query + sizeof *q);
+    double terms = fabs((double)distance);
+    if (q->form == PV__CODE_FORM_DOT) {
+        terms = 0;
+        for (uint32_t i = 0; i < c->dims; i++) {
+            terms += fabs((double)v[i] * (double)f32_load(row + i * sizeof(float)));
+        }
+    }
+    return pv__code_round(terms * ((double)c->dims / 16 + 16) * 0x1p-24);
+}
+
+const pv__code_ops *pv__code_f32(void) {
+    static const pv__code_ops ops = {
+        .sizes = f32_sizes,
+        .encode = f32_encode,
+        .query = f32_query_of,
+        .query_row = f32_query_row,
+        .distances = f32_distances,
+        .sigma = f32_sigma,
+    };
+    return &ops;
+}

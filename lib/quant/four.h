@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* four.h - four f32 at once, for the expressions that turn sums over elements into distances. Each
+ * operation rounds by itself and products are never fused, so that the results are the same bits
+ * everywhere. SSE2 and Advanced SIMD are part of their architectures: nothing to choose. */
+#ifndef PV_QUANT_FOUR_H
+#define PV_QUANT_FOUR_H
+
+#include "kernel/code_kernel.h"
+
+#include <math.h>
+
+#if PV__KERNEL_X86
+#include <emmintrin.h>
+
+typedef __m128 pv__four;
+
+PV__KERNEL_INLINE pv__four pv__four_set(float v) { return _mm_set1_ps(v); }
+PV__KERNEL_INLINE pv__four pv__four_load(const float *p) { return _mm_loadu_ps(p); }
+PV__KERNEL_INLINE void pv__four_store(float *p, pv__four v) { _mm_storeu_ps(p, v); }
+PV__KERNEL_INLINE pv__four pv__four_from_int(const int32_t *p) {
+    return _mm_cvtepi32_ps(_mm_loadu_si128((const void *)p));
+}
+PV__KERNEL_INLINE pv__four pv__four_add(pv__four a, pv__four b) { return _mm_add_ps(a, b); }
+PV__KERNEL_INLINE pv__four pv__four_sub(pv__four a, pv__four b) { return _mm_sub_ps(a, b); }
+PV__KERNEL_INLINE pv__four pv__four_mul(pv__four a, pv__four b) {
+    pv__four product = _mm_mul_ps(a, b);
+    __asm__("" : "+x"(product));
+    return product;
+}
+/* +0 where v <= 0, else v; NaN stays. */
+PV__KERNEL_INLINE pv__four pv__four_positive(pv__four v) {
+    return _mm_andnot_ps(_mm_cmple_ps(v, _mm_setzero_ps()), v);
+}
+PV__KERNEL_INLINE pv__four pv__four_root(pv__four v) { return _mm_sqrt_ps(v); }
+/* Four rows of four words, turned: out[i] holds word i of each row. */
+PV__KERNEL_INLINE void pv__four_turn(const uint8_t *const p[4], pv__four out[4]) {
+    for (unsigned i = 0; i < 4; i++) {
+        out[i] = _mm_castsi128_ps(_mm_loadu_si128((const void *)p[i]));
+    }
+    _MM_TRANSPOSE4_PS(out[0], out[1], out[2], out[3]);
+}
+PV__KERNEL_INLINE void pv__four_words(int32_t *p, pv__four v) {
+    _mm_storeu_si128((void *)p, _mm_castps_si128(v));
+}
+
+#else
+
+typedef struct pv__four {
+    float v[4];
+} pv__four;
+
+PV__KERNEL_INLINE pv__four pv__four_set(float v) { return (pv__four){{v, v, v, v}}; }
+PV__KERNEL_INLINE pv__four pv__four_load(const float *p) {
+    return (pv__four){{p[0], p[1], p[2], p[3]}};
+}
+PV__KERNEL_INLINE void pv__four_store(float *p, pv__four v) { memcpy(p, v.v, sizeof v.v); }
+PV__KERNEL_INLINE pv__four pv__four_from_int(const int32_t *p) {
+    return (pv__four){{(float)p[0], (float)p[1], (float)p[2], (float)p[3]}};
+}
+PV__KERNEL_INLINE pv__four pv__four_add(pv__four a, pv__four b) {
+    for (unsigned i = 0; i < 4; i++) {
+        a.v[i] += b.v[i];
+    }
+    return a;
+}
+PV__KERNEL_INLINE pv__four pv__four_sub(pv__four a, pv__four b) {
+    for (unsigned i = 0; i < 4; i++) {
+        a.v[i] -= b.v[i];
+    }
+    return a;
+}
+PV__KERNEL_INLINE pv__four pv__four_mul(pv__four a, pv__four b) {
+    for (unsigned i = 0; i < 4; i++) {
+        a.v[i] = pv__unfused(a.v[i] * b.v[i]);
+    }
+    return a;
+}
+PV__KERNEL_INLINE pv__four pv__four_positive(pv__four v) {
+    for (unsigned i = 0; i < 4; i++) {
+        v.v[i] = v.v[i] <= 0.0f ? 0.0f : v.v[i];
+    }
+    return v;
+}
+PV__KERNEL_INLINE pv__four pv__four_root(pv__four v) {
+    for (unsigned i = 0; i < 4; i++) {
+        v.v[i] = sqrtf(v.v[i]);
+    }
+    return v;
+}
+PV__KERNEL_INLINE void pv__four_turn(const uint8_t *const p[4], pv__four out[4]) {
+    for (unsigned r = 0; r < 4; r++) {
+        float word[4];
+        memcpy(word, p[r], sizeof word);
+        for (unsigned i = 0; i < 4; i++) {
+            out[i].v[r] = word[i];
+        }
+    }
+}
+PV__KERNEL_INLINE void pv__four_words(int32_t *p, pv__four v) { memcpy(p, v.v, sizeof v.v); }
+#endif
+
+#endif

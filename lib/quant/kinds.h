@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kinds.h - what the kinds of codes give to code.c, and what they share. For lib/quant only. */
+#ifndef PV_QUANT_KINDS_H
+#define PV_QUANT_KINDS_H
+
+#include "kernel/code_kernel.h"
+#include "quant/code.h"
+
+/* Rows whose sums are in flight: with the query they stay in the first-level cache. */
+#define PV__CODE_BLOCK 32u
+
+/* What a distance is made of; for lib/quant's finishing expressions. */
+enum {
+    PV__CODE_FORM_L2 = 0,  /* squared Euclidean */
+    PV__CODE_FORM_DOT = 1, /* -dot */
+    PV__CODE_FORM_AUG = 2  /* squared Euclidean, a coordinate appended */
+};
+
+/* One kind. All functions as those of code.h that call them; NULL: the kind has none. */
+typedef struct pv__code_ops {
+    /* row_size, query_bytes, scratch_bytes of *c, from its metric and dims. */
+    void (*sizes)(pv__code *c);
+    void (*encode)(const pv__code *c, const float *vector, void *scratch, uint8_t *row);
+    void (*query)(const pv__code *c, const float *vector, void *query);
+    void (*query_row)(const pv__code *c, const uint8_t *row, void *query);
+    void (*distances)(const pv__code *c, const void *query, const pv__code_rows *rows, float *out);
+    float (*sigma)(const pv__code *c, const void *query, const uint8_t *row, float distance);
+} pv__code_ops;
+
+PV_PRIVATE const pv__code_ops *pv__code_f32(void);
+PV_PRIVATE const pv__code_ops *pv__code_sq8(void);
+
+/* A power of two that brings the largest of the absolute values of low and high near 1, or 1 where
+ * they are in [2^-40, 2^40]: squares of scaled elements neither overflow nor vanish. */
+PV_PRIVATE float pv__code_scale(float low, float high);
+
+/* To f32, cut to +-FLT_MAX; NaN, which only damage can bring, to FLT_MAX. */
+PV_PRIVATE float pv__code_round(double v);
+
+/* The appended coordinate of the augmented form for a squared norm. */
+PV_PRIVATE float pv__code_extra(const pv__code *c, double norm2);
+
+#endif

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_quant_kit.h - vectors to encode, and a code with its rows in memory of every alignment. */
+#ifndef TEST_QUANT_KIT_H
+#define TEST_QUANT_KIT_H
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "kernel/code_kernel.h"
+#include "os/sys.h"
+#include "quant/code.h"
+
+static const unsigned t_metrics[] = {PV_METRIC_L2, PV_METRIC_COSINE, PV_METRIC_DOT};
+
+static uint64_t t_state = 20261123;
+static uint32_t t_bits(void) {
+    t_state = t_state * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(t_state >> 32);
+}
+static double t_uniform(void) { return (t_bits() + 0.5) * 0x1p-32; }
+/* Sum of twelve: near enough to normal, and without functions whose last bit a library chooses. */
+static float t_normal(void) {
+    double sum = -6;
+    for (int i = 0; i < 12; i++) {
+        sum += t_uniform();
+    }
+    return (float)sum;
+}
+
+/* The i-th table that this CPU can run, scalar first, NULL at the end. */
+static const pv__code_kernel *t_kernel(size_t i) {
+    const uint32_t cpu = pv__sys_cpu();
+    for (size_t at = 0; pv__code_kernel_at(at); at++) {
+        const pv__code_kernel *k = pv__code_kernel_at(at);
+        if ((k->cpu & cpu) == k->cpu && i-- == 0) {
+            return k;
+        }
+    }
+    return NULL;
+}
+
+/* A code, a query vector's and n rows' memory. */
+typedef struct t_set {
+    pv__code code;
+    size_t n;
+    float *vectors;  /* n * dims */
+    uint8_t *memory; /* rows, at shift, stride bytes apart, with guards between them */
+    size_t stride, shift;
+    const uint8_t **rows;
+    void *query;
+    void *scratch;
+} t_set;
+
+static void *t_aligned(size_t size) {
+    void *p = aligned_alloc(64, (size + 127) & ~(size_t)63);
+    assert_non_null(p);
+    return p;
+}
+
+static void t_open(t_set *s, unsigned kind, unsigned metric, uint32_t dims, size_t n, uint32_t cpu,
+                   float norm2_max) {
+    memset(s, 0, sizeof *s);
+    assert_true(pv__code_init(&s->code, kind, metric, dims, norm2_max, 4711, cpu));
+    assert_true(s->code.row_size % 4 == 0);
+    s->n = n;
+    s->vectors = malloc(n * dims * sizeof(float));
+    s->shift = dims % 7;
+    s->stride = s->code.row_size + 1 + dims % 5;
+    s->memory = malloc(n * s->stride + 16);
+    s->rows = malloc(n * sizeof *s->rows);
+    s->query = t_aligned(s->code.query_bytes);
+    s->scratch = t_aligned(s->code.scratch_bytes);
+    memset(s->memory, 0xA5, n * s->stride + 16);
+    for (size_t i = 0; i < n; i++) {
+        s->rows[i] = s->memory + s->shift + i * s->stride;
+    }
+}
+
+static void t_encode(t_set *s) {
+    for (size_t i = 0; i < s->n; i++) {
+        uint8_t *row = s->memory + s->shift + i * s->stride;
+        pv__code_encode(&s->code, s->vectors + i * s->code.dims, s->scratch, row);
+        assert_int_equal(row[s->code.row_size], 0xA5);
+    }
+}
+
+static void t_close(t_set *s) {
+    free(s->vectors);
+    free(s->memory);
+    free(s->rows);
+    free(s->query);
+    free(s->scratch);
+}
+
+/* What an estimate stands for, in double, from the vectors; extra: the appended coordinate. */
+static double t_truth(unsigned metric, const float *a, const float *b, uint32_t dims, bool rows,
+                      double norm2_max) {
+    double l2 = 0, dot = 0, a2 = 0, b2 = 0;
+    for (uint32_t i = 0; i < dims; i++) {
+        const double x = (double)a[i], y = (double)b[i];
+        l2 += (x - y) * (x - y);
+        dot += x * y;
+        a2 += x * x;
+        b2 += y * y;
+    }
+    if (metric == PV_METRIC_L2) {
+        return l2;
+    }
+    if (metric == PV_METRIC_COSINE) {
+        return a2 == 0 || b2 == 0 ? 2 : 2 - 2 * dot / (sqrt(a2) * sqrt(b2));
+    }
+    if (!rows) {
+        return -dot;
+    }
+    const double e = sqrt(fmax(0, norm2_max - a2)) - sqrt(fmax(0, norm2_max - b2));
+    return l2 + e * e;
+}
+
+#endif
