@@ -271,6 +271,17 @@ PV_EXTERN int pv_close(pv_db *db, pv_error *err);
 #define PV_KEY_STRING 1  /* UTF-8 text of 1 to PV_LIMIT_ID_BYTES bytes without NUL */
 #define PV_KEY_U64 2     /* numbers from 0 to 2^64 - 2 */
 
+/* How a collection is searched. */
+#define PV_INDEX_AUTO 0 /* by comparing with every record while there are few, then by a graph */
+#define PV_INDEX_FLAT 1 /* always by comparing with every record */
+#define PV_INDEX_HNSW 2 /* by a graph from the first record on */
+
+/* What a graph is walked by; answers are always ranked by the full vectors. */
+#define PV_CODE_AUTO 0 /* this version: SQ8 */
+#define PV_CODE_F32 1  /* the vectors themselves */
+#define PV_CODE_SQ8 2  /* 8 bits a dimension */
+#define PV_CODE_Q4 3   /* 4 bits a dimension, after a rotation */
+
 /* No number: an id_u64 that is left out, and the answer where there is none. */
 #define PV_ID_NONE UINT64_MAX
 
@@ -282,9 +293,15 @@ typedef struct pv_collection_opts {
     uint32_t type;        /* PV_TYPE_; 0: f32 */
     uint32_t key;         /* PV_KEY_; 0: string */
     uint32_t flags;       /* 0 */
+    uint32_t index;       /* PV_INDEX_; 0: auto */
+    uint32_t code;        /* PV_CODE_; 0: auto */
+    /* Candidates looked at for each record when the graph is built; more: better and slower.
+     * 0: 200; 16 to 4096. */
+    uint32_t ef_construction;
+    uint32_t reserved0; /* 0 */
 } pv_collection_opts;
 #define PV_COLLECTION_OPTS_INIT                                                                    \
-    { sizeof(pv_collection_opts), 0, 0, 0, 0, 0 }
+    { sizeof(pv_collection_opts), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* What a collection is and holds; pv_collection_info_get fills as much as struct_size allows. */
 typedef struct pv_collection_info {
@@ -298,9 +315,15 @@ typedef struct pv_collection_info {
     uint64_t count;      /* records */
     uint64_t slots;      /* places for records, free ones among them */
     uint64_t generation; /* grows with every committed change of its records */
+    uint32_t index;      /* PV_INDEX_, as it was asked for */
+    uint32_t code;       /* PV_CODE_ of the graph, never 0; 0 with PV_INDEX_FLAT */
+    uint32_t ef_construction;
+    uint32_t reserved0;  /* 0 */
+    uint64_t indexed;    /* records that the graph holds; the others are compared one by one */
+    uint64_t index_dead; /* nodes of records that are gone, until a sweep takes them out */
 } pv_collection_info;
 #define PV_COLLECTION_INFO_INIT                                                                    \
-    { sizeof(pv_collection_info), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(pv_collection_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* pv_collection_create - make an empty collection.
  * name: 1 to PV_LIMIT_NAME_BYTES bytes of UTF-8 without control characters, '/' and '\', not
@@ -591,10 +614,12 @@ typedef struct pv_query {
     const char *filter;   /* NULL: all records */
     size_t filter_len;    /* bytes; 0: up to the NUL */
     float max_distance;   /* with PV_QUERY_WITHIN, in the metric's distance; never NaN */
+    uint32_t ef;          /* candidates kept while a graph is walked; 0: by target_recall */
+    float target_recall;  /* share of the true k nearest wanted, above 0, at most 1; 0: 0.95 */
     uint32_t reserved0;   /* 0 */
 } pv_query;
 #define PV_QUERY_INIT                                                                              \
-    { sizeof(pv_query), 0, NULL, 0, 0, 0, 0, NULL, 0, 0.0f, 0 }
+    { sizeof(pv_query), 0, NULL, 0, 0, 0, 0, NULL, 0, 0.0f, 0, 0.0f, 0 }
 
 /* pv_search - the k records nearest to a vector, nearest first; equal distances by id.
  * Owner: the caller frees *out_results with pv_results_free.

@@ -90,13 +90,15 @@ VERSION_AT(pv_open_opts, log, 72);
 VERSION_AT(pv_open_opts, interrupt_ctx, 96);
 VERSION_AT(pv_open_opts, compression, 104);
 
-VERSION_SIZE(pv_collection_opts, 24);
+VERSION_SIZE(pv_collection_opts, 40);
 VERSION_AT(pv_collection_opts, dims, 4);
 VERSION_AT(pv_collection_opts, key, 16);
+VERSION_AT(pv_collection_opts, ef_construction, 32);
 
-VERSION_SIZE(pv_collection_info, 56);
+VERSION_SIZE(pv_collection_info, 88);
 VERSION_AT(pv_collection_info, object_id, 24);
 VERSION_AT(pv_collection_info, generation, 48);
+VERSION_AT(pv_collection_info, indexed, 72);
 
 VERSION_SIZE(pv_record, 64);
 VERSION_AT(pv_record, id, 8);
@@ -118,11 +120,12 @@ VERSION_AT(pv_write_opts, out_ids, 32);
 VERSION_SIZE(pv_ids, 40);
 VERSION_AT(pv_ids, id_lens, 32);
 
-VERSION_SIZE(pv_query, 56);
+VERSION_SIZE(pv_query, 64);
 VERSION_AT(pv_query, vector, 8);
 VERSION_AT(pv_query, k, 24);
 VERSION_AT(pv_query, filter_len, 40);
 VERSION_AT(pv_query, max_distance, 48);
+VERSION_AT(pv_query, target_recall, 56);
 
 VERSION_SIZE(pv_query_vectors, 24);
 VERSION_AT(pv_query_vectors, stride, 16);

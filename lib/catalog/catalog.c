@@ -334,7 +334,7 @@ int pv__catalog_check(pv__txn *txn, bool deep, pv__check_fn fn, void *ctx, uint6
                 break;
             }
             records++;
-            if (c.object_id + PV__OBJECT_IDS > next_id) { /* C2 */
+            if (c.object_id + pv__collection_object_ids(&c) > next_id) { /* C2 */
                 catalog_finding(fn, ctx, io_bad, "an object id is in use that was never given out");
             }
         }

@@ -28,7 +28,9 @@
 #define PV__OBJECT_DOCS 2u
 #define PV__OBJECT_SLOTS 3u
 #define PV__OBJECT_FIELD 4u
-#define PV__OBJECT_IDS 5u /* so many are taken */
+#define PV__OBJECT_GRAPH 5u /* the first of those of the graph */
+#define PV__OBJECT_IDS 5u   /* so many are taken without a graph */
+#define PV__OBJECT_IDS_GRAPH 16u
 
 #define PV__COLLECTION_META_BYTES 32u /* slot counters, of the layer above */
 
@@ -40,6 +42,10 @@ typedef struct pv__field {
     uint32_t dims;
     uint8_t metric; /* PV_METRIC_ */
     uint8_t type;   /* PV_TYPE_ */
+    uint8_t index;  /* PV_INDEX_ */
+    uint8_t code;   /* of the graph: PV__CODE_ */
+    uint16_t ef_construction;
+    uint64_t graph; /* page of the graph; 0 with PV_INDEX_FLAT */
 } pv__field;
 
 /* A collection as it was read. Plain data, no pointers: good for the life of its transaction, the
@@ -57,6 +63,11 @@ typedef struct pv__collection {
     uint64_t generation; /* counts changes */
     uint8_t meta[PV__COLLECTION_META_BYTES];
 } pv__collection;
+
+/* Object ids that a collection takes. */
+static inline uint32_t pv__collection_object_ids(const pv__collection *c) {
+    return c->field.graph ? PV__OBJECT_IDS_GRAPH : PV__OBJECT_IDS;
+}
 
 /* names.c. The rules stand in pv.h at pv_collection_create. PV_ERR_MISUSE or PV_ERR_LIMIT. */
 PV_PRIVATE int pv__catalog_name_check(const char *name, size_t len, pv_error *err);

@@ -11,7 +11,7 @@
  *    37  u8   reserved       0
  *    38  u16  field_count    1
  *    40  ..   fields, one after the other:
- *         0  u16  size       of this field, all its bytes
+ *         0  u16  size       of this field, all its bytes: 24 without, 40 with a graph
  *         2  u16  name_len   0
  *         4  u32  dims
  *         8  u32  owner      object id of the column
@@ -19,7 +19,12 @@
  *        13  u8   type       PV_TYPE_
  *        14  u16  flags      0
  *        16  u64  root       of the column
- *        24  ..   name
+ *        24  u64  graph      page of the graph
+ *        32  u8   index      PV_INDEX_
+ *        33  u8   code       PV__CODE_ of the graph
+ *        34  u16  ef_construction
+ *        36  u32  reserved   0
+ *        ..       name
  *
  * A version this library does not know, more than one field, a name, flags, and numbers of metric,
  * type and key that it does not know are of a later version: PV_ERR_FORMAT. What no version can
@@ -29,6 +34,7 @@
 
 #define CATREC_VERSION 1u
 #define CATREC_FIELD_SIZE 24u
+#define CATREC_FIELD_SIZE_GRAPH 40u
 
 PV_STATIC_ASSERT(PV_METRIC_L2 == 1 && PV_METRIC_COSINE == 2 && PV_METRIC_DOT == 3,
                  catrec_metrics_are_disk_format);
@@ -52,7 +58,7 @@ void pv__catalog_record_encode(const pv__collection *c, pv__buf *out) {
     pv__buf_add_u8(out, c->key);
     pv__buf_add_u8(out, 0);
     catrec_put_u16(out, 1);
-    catrec_put_u16(out, CATREC_FIELD_SIZE);
+    catrec_put_u16(out, c->field.graph ? CATREC_FIELD_SIZE_GRAPH : CATREC_FIELD_SIZE);
     catrec_put_u16(out, 0);
     pv__buf_add_u32(out, c->field.dims);
     pv__buf_add_u32(out, c->field.owner);
@@ -60,6 +66,13 @@ void pv__catalog_record_encode(const pv__collection *c, pv__buf *out) {
     pv__buf_add_u8(out, c->field.type);
     catrec_put_u16(out, 0);
     pv__buf_add_u64(out, c->field.root);
+    if (c->field.graph) {
+        pv__buf_add_u64(out, c->field.graph);
+        pv__buf_add_u8(out, c->field.index);
+        pv__buf_add_u8(out, c->field.code);
+        catrec_put_u16(out, c->field.ef_construction);
+        pv__buf_add_u32(out, 0);
+    }
 }
 
 static int catrec_newer(const pv__collection *c, const char *what, uint32_t value, pv_error *err) {
@@ -77,6 +90,23 @@ static uint16_t catrec_get_u16(pv__reader *r) {
     return p ? pv__get16(p) : 0;
 }
 
+static int catrec_decode_graph(pv__reader *r, pv__collection *c, pv_error *err) {
+    pv__field *f = &c->field;
+    f->graph = pv__reader_u64(r);
+    f->index = pv__reader_u8(r);
+    f->code = pv__reader_u8(r);
+    f->ef_construction = catrec_get_u16(r);
+    const uint32_t reserved = pv__reader_u32(r);
+    if (r->bad || f->graph == 0 || f->index == PV_INDEX_FLAT || f->code == 0 ||
+        f->ef_construction == 0) {
+        return catrec_bad(c, "the graph of a vector field is out of range", err);
+    }
+    if (f->index > PV_INDEX_HNSW || reserved != 0) {
+        return catrec_newer(c, "index", f->index, err);
+    }
+    return 0;
+}
+
 static int catrec_decode_field(pv__reader *r, pv__collection *c, pv_error *err) {
     pv__field *f = &c->field;
     uint16_t size = catrec_get_u16(r);
@@ -90,8 +120,13 @@ static int catrec_decode_field(pv__reader *r, pv__collection *c, pv_error *err) 
     if (r->bad || size < CATREC_FIELD_SIZE) {
         return catrec_bad(c, "a vector field is cut short", err);
     }
-    if (name_len != 0 || flags != 0 || size != CATREC_FIELD_SIZE) {
+    if (name_len != 0 || flags != 0 ||
+        (size != CATREC_FIELD_SIZE && size != CATREC_FIELD_SIZE_GRAPH)) {
         return catrec_newer(c, "vector field flags", flags, err);
+    }
+    f->index = PV_INDEX_FLAT;
+    if (size == CATREC_FIELD_SIZE_GRAPH) {
+        PV_TRY(catrec_decode_graph(r, c, err));
     }
     if (f->metric < PV_METRIC_L2 || f->metric > PV_METRIC_DOT) {
         return catrec_newer(c, "metric", f->metric, err);
@@ -128,7 +163,7 @@ int pv__catalog_record_decode(pv__bytes value, pv__collection *c, pv_error *err)
                             field_count > 1 ? field_count : flags, err);
     }
     if (field_count == 0 || c->page == 0 || c->idmap_root == 0 || c->docs_root == 0 ||
-        c->object_id < PV__OBJECT_FIRST || c->object_id > UINT32_MAX - PV__OBJECT_IDS) {
+        c->object_id < PV__OBJECT_FIRST || c->object_id > UINT32_MAX - PV__OBJECT_IDS_GRAPH) {
         return catrec_bad(c, "a number is out of range", err);
     }
     if (c->key != PV_KEY_STRING && c->key != PV_KEY_U64) {
@@ -143,3 +178,4 @@ int pv__catalog_record_decode(pv__bytes value, pv__collection *c, pv_error *err)
 
 #undef CATREC_VERSION
 #undef CATREC_FIELD_SIZE
+#undef CATREC_FIELD_SIZE_GRAPH

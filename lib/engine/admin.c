@@ -4,12 +4,44 @@
 
 /* ---- create and ensure ------------------------------------------------------------------- */
 
+#define ADMIN_EF_CONSTRUCTION 200u
+#define ADMIN_EF_CONSTRUCTION_MIN 16u
+#define ADMIN_EF_CONSTRUCTION_MAX 4096u
+
+PV_STATIC_ASSERT(PV_CODE_F32 == PV__CODE_F32 && PV_CODE_SQ8 == PV__CODE_SQ8 &&
+                     PV_CODE_Q4 == PV__CODE_Q4,
+                 codes_have_the_same_numbers);
+
+static int admin_spec_index(const pv_collection_opts *o, const pv__collection_spec *out,
+                            pv_error *err) {
+    if (out->index > PV_INDEX_HNSW) {
+        return pv__err(err, PV_ERR_UNSUPPORTED, "unknown index %u", (unsigned)out->index);
+    }
+    if (out->code > PV_CODE_Q4 || o->reserved0) {
+        return pv__err(err, PV_ERR_UNSUPPORTED, "unknown code %u or a reserved member set",
+                       (unsigned)out->code);
+    }
+    if (out->ef_construction < ADMIN_EF_CONSTRUCTION_MIN ||
+        out->ef_construction > ADMIN_EF_CONSTRUCTION_MAX) {
+        return pv__err(err, PV_ERR_LIMIT, "ef_construction is %u, allowed are %u to %u",
+                       (unsigned)out->ef_construction, ADMIN_EF_CONSTRUCTION_MIN,
+                       ADMIN_EF_CONSTRUCTION_MAX);
+    }
+    if (out->index == PV_INDEX_FLAT && (o->code || o->ef_construction)) {
+        return pv__err(err, PV_ERR_MISUSE, "a code or ef_construction is given, but no graph");
+    }
+    return 0;
+}
+
 static int admin_spec(const pv_collection_opts *o, pv__collection_spec *out, pv_error *err) {
     *out = (pv__collection_spec){
         .dims = o->dims,
         .metric = o->metric ? o->metric : PV_METRIC_COSINE,
         .type = o->type ? o->type : PV_TYPE_F32,
         .key = o->key ? o->key : PV_KEY_STRING,
+        .index = o->index,
+        .code = o->code ? o->code : PV_CODE_SQ8,
+        .ef_construction = o->ef_construction ? o->ef_construction : ADMIN_EF_CONSTRUCTION,
     };
     if (o->flags) {
         return pv__err(err, PV_ERR_UNSUPPORTED, "unknown collection flags 0x%x",
@@ -35,11 +67,31 @@ static int admin_spec(const pv_collection_opts *o, pv__collection_spec *out, pv_
     if (out->key > PV_KEY_U64) {
         return pv__err(err, PV_ERR_UNSUPPORTED, "unknown key kind %u", (unsigned)out->key);
     }
+    return admin_spec_index(o, out, err);
+}
+
+/* How it is indexed is compared where the caller says it: opts left at 0 take what is there. */
+static int admin_compare_index(const pv__collection *c, const pv__collection_spec *want,
+                               const pv_collection_opts *o, pv_error *err) {
+    static const char *const indexes[] = {"auto", "flat", "hnsw"};
+    if (o->index && c->field.index != want->index) {
+        return pv__err(err, PV_ERR_EXISTS, "collection '%s' exists with index %s, not %s", c->name,
+                       indexes[c->field.index], indexes[want->index]);
+    }
+    if (o->code && c->field.code != want->code) {
+        return pv__err(err, PV_ERR_EXISTS, "collection '%s' exists with code %u, not %u", c->name,
+                       c->field.code, (unsigned)want->code);
+    }
+    if (o->ef_construction && c->field.ef_construction != want->ef_construction) {
+        return pv__err(err, PV_ERR_EXISTS, "collection '%s' exists with ef_construction %u, not %u",
+                       c->name, c->field.ef_construction, (unsigned)want->ef_construction);
+    }
     return 0;
 }
 
 /* The collection is there: is it the one that is wanted? */
-static int admin_compare(const pv__collection *c, const pv__collection_spec *want, pv_error *err) {
+static int admin_compare(const pv__collection *c, const pv__collection_spec *want,
+                         const pv_collection_opts *o, pv_error *err) {
     static const char *const keys[] = {"?", "string", "u64"};
     if (c->field.dims != want->dims) {
         return pv__err(err, PV_ERR_EXISTS, "collection '%s' exists with %u dimensions, not %u",
@@ -57,12 +109,12 @@ static int admin_compare(const pv__collection *c, const pv__collection_spec *wan
         return pv__err(err, PV_ERR_EXISTS, "collection '%s' exists with key %s, not %s", c->name,
                        keys[c->key], keys[want->key]);
     }
-    return 0;
+    return admin_compare_index(c, want, o, err);
 }
 
 /* *out_done: nothing is left to do. */
-static int admin_look(pv__txn *txn, const char *name, const pv__collection_spec *spec, bool ensure,
-                      bool *out_done, pv_error *err) {
+static int admin_look(pv__txn *txn, const char *name, const pv__collection_spec *spec,
+                      const pv_collection_opts *opts, bool ensure, bool *out_done, pv_error *err) {
     pv__collection c;
     bool found = false;
     PV_TRY(pv__catalog_find(txn, name, strlen(name), &c, &found, err));
@@ -74,7 +126,7 @@ static int admin_look(pv__txn *txn, const char *name, const pv__collection_spec 
         return pv__err(err, PV_ERR_EXISTS, "collection '%s' exists", name);
     }
     *out_done = true;
-    return admin_compare(&c, spec, err);
+    return admin_compare(&c, spec, opts, err);
 }
 
 int pv__admin_create(pv_db *db, pv_txn *txn, const char *name, const pv_collection_opts *opts,
@@ -91,14 +143,14 @@ int pv__admin_create(pv_db *db, pv_txn *txn, const char *name, const pv_collecti
         /* Most often it is there: a read says so without waiting for a writer, and on a handle
          * or in a transaction that may not write. */
         PV_TRY(pv__call_begin(&call, db, txn, PV__CALL_READ, 0, err));
-        int rc = admin_look(call.txn, name, &spec, true, &done, err);
+        int rc = admin_look(call.txn, name, &spec, opts, true, &done, err);
         PV_TRY(pv__call_end(&call, rc, err));
         if (done) {
             return 0;
         }
     }
     PV_TRY(pv__call_begin(&call, db, txn, PV__CALL_WRITE, 0, err));
-    int rc = admin_look(call.txn, name, &spec, ensure, &done, err);
+    int rc = admin_look(call.txn, name, &spec, opts, ensure, &done, err);
     if (rc == 0 && !done) {
         call.changing = true;
         rc = pv__collection_make(call.txn, name, &spec, err);
@@ -170,8 +222,13 @@ void pv__admin_names_free(pv_names *names) {
 int pv__admin_info(pv__call *call, const char *name, pv_collection_info *out, pv_error *err) {
     pv__parts parts;
     int rc = pv__parts_open(&parts, call->txn, name, err);
+    const bool graph = rc == 0 && parts.c.field.graph != 0;
+    if (graph) {
+        rc = pv__parts_graph(&parts, call->db->cpu, 1, err);
+    }
     if (rc == 0) {
         const pv__collection *c = &parts.c;
+        const pv__graph_meta *m = &parts.graph.meta;
         *out = (pv_collection_info){
             .struct_size = sizeof(*out),
             .dims = c->field.dims,
@@ -183,6 +240,11 @@ int pv__admin_info(pv__call *call, const char *name, pv_collection_info *out, pv
             .count = parts.slots.meta.live_count,
             .slots = parts.slots.meta.high_water,
             .generation = c->generation,
+            .index = c->field.index,
+            .code = c->field.code,
+            .ef_construction = c->field.ef_construction,
+            .indexed = graph ? (uint64_t)m->node_count + m->dup_count : 0,
+            .index_dead = graph ? m->tomb_count : 0,
         };
     }
     pv__parts_done(&parts);

@@ -16,7 +16,7 @@
 #define CHECK_FINDINGS_PER_COLLECTION 100u /* rows; more of the same help nobody */
 
 typedef struct check_name {
-    uint32_t object_id;
+    uint32_t object_id, object_ids;
     char name[PV__NAME_BYTES_MAX + 1];
 } check_name;
 
@@ -33,7 +33,8 @@ typedef struct check_state {
 
 static const char *check_owner_name(const check_state *st, uint32_t owner) {
     for (size_t i = 0; i < st->name_count; i++) {
-        if (owner >= st->names[i].object_id && owner - st->names[i].object_id < PV__OBJECT_IDS) {
+        if (owner >= st->names[i].object_id &&
+            owner - st->names[i].object_id < st->names[i].object_ids) {
             return st->names[i].name;
         }
     }
@@ -81,6 +82,7 @@ static int check_names_walk(check_state *st, pv__catalog_walk *walk, pv_error *e
         PV_TRY(pv__alloc_grow(&st->db->env->mem, (void **)&st->names, &st->name_cap,
                               st->name_count + 1, sizeof(*st->names), err));
         st->names[st->name_count].object_id = c.object_id;
+        st->names[st->name_count].object_ids = pv__collection_object_ids(&c);
         memcpy(st->names[st->name_count].name, c.name, sizeof(c.name));
         st->name_count++;
     }
@@ -166,6 +168,10 @@ static int check_parts_deep(check_state *st, pv__parts *p, pv_error *err) {
     PV_TRY(pv__tree_check(&p->docs, check_tell, st, &st->problems, &docs, err));
     PV_TRY(pv__slots_check(&p->slots, check_tell, st, &st->problems, err));
     PV_TRY(pv__column_check(&p->column, check_tell, st, &st->problems, err));
+    if (p->c.field.graph && st->problems == before) {
+        PV_TRY(pv__parts_graph(p, st->db->cpu, 1, err));
+        PV_TRY(pv__graph_check(&p->graph, &p->slots, true, check_tell, st, &st->problems, err));
+    }
     if (st->problems != before) {
         return 0; /* going on would follow what was just found damaged */
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* collection.c - the parts of a collection: open, make, remove.
  *
- * A collection takes five object ids in a row (catalog.h). Removing frees all pages in bounded
+ * A collection takes several object ids in a row (catalog.h). Removing frees all pages in bounded
  * memory inside one transaction; readers of older states keep their pages, that is the store's. */
 #include "engine/parts.h"
 
@@ -60,6 +60,17 @@ int pv__parts_open(pv__parts *p, pv__txn *txn, const char *name, pv_error *err) 
     return pv__parts_open_entry(p, txn, &c, err);
 }
 
+int pv__parts_graph(pv__parts *p, uint32_t cpu, unsigned threads, pv_error *err) {
+    if (!p->graph_open) {
+        const pv__field *f = &p->c.field;
+        PV_TRY(pv__graph_open(&p->graph, p->txn, f->graph, p->c.object_id + PV__OBJECT_GRAPH,
+                              &p->column, f->metric, f->dims, cpu, err));
+        p->graph.threads = threads;
+        p->graph_open = true;
+    }
+    return 0;
+}
+
 void pv__parts_done(pv__parts *p) {
     if (p->txn) {
         pv__idmap_done(&p->ids);
@@ -67,6 +78,9 @@ void pv__parts_done(pv__parts *p) {
 }
 
 int pv__parts_save(pv__parts *p, pv_error *err) {
+    if (p->graph_open) {
+        PV_TRY(pv__graph_save(&p->graph, err));
+    }
     pv__slots_meta_encode(&p->slots.meta, p->c.meta);
     p->c.generation++;
     return pv__catalog_page_write(p->txn, &p->c, err);
@@ -87,17 +101,30 @@ int pv__collection_make(pv__txn *txn, const char *name, const pv__collection_spe
     c.field.metric = (uint8_t)spec->metric;
     c.field.type = (uint8_t)spec->type;
     c.next_id = 1;
-    PV_TRY(pv__catalog_ids_take(txn, PV__OBJECT_IDS, &c.object_id, err));
+    PV_TRY(pv__catalog_ids_take(
+        txn, spec->index == PV_INDEX_FLAT ? PV__OBJECT_IDS : PV__OBJECT_IDS_GRAPH, &c.object_id,
+        err));
     c.field.owner = c.object_id + PV__OBJECT_FIELD;
     PV_TRY(pv__idmap_create(txn, c.object_id + PV__OBJECT_IDMAP, &c.idmap_root, err));
     PV_TRY(pv__tree_create(txn, c.object_id + PV__OBJECT_DOCS, &c.docs_root, err));
     PV_TRY(pv__slots_create(txn, c.object_id + PV__OBJECT_SLOTS, rows_per_page, &meta, err));
     PV_TRY(pv__column_create(txn, c.field.owner, row_size, 0, &c.field.root, err));
+    c.field.index = (uint8_t)spec->index;
+    if (spec->index != PV_INDEX_FLAT) {
+        c.field.code = (uint8_t)spec->code;
+        c.field.ef_construction = (uint16_t)spec->ef_construction;
+        PV_TRY(pv__graph_create(txn, c.object_id + PV__OBJECT_GRAPH, spec->code,
+                                spec->ef_construction, &c.field.graph, err));
+    }
     pv__slots_meta_encode(&meta, c.meta);
     return pv__catalog_add(txn, &c, err);
 }
 
 int pv__collection_remove(pv__txn *txn, pv__parts *p, pv_error *err) {
+    if (p->c.field.graph) {
+        PV_TRY(pv__parts_graph(p, 0, 0, err));
+        PV_TRY(pv__graph_drop(&p->graph, err));
+    }
     PV_TRY(pv__column_drop(&p->column, err));
     PV_TRY(pv__slots_drop(&p->slots, err));
     PV_TRY(pv__tree_drop(&p->docs, err));

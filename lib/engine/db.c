@@ -6,6 +6,7 @@
  * call gone after that call has let go of it. */
 #include "engine/db.h"
 
+#include "ann/graph.h"
 #include "engine/iter.h"
 
 #define DB_CLOSING 0x80000000u
@@ -89,6 +90,35 @@ int pv__db_interrupted(pv_db *db, pv_error *err) {
     return 0;
 }
 
+/* ---- walkers ----------------------------------------------------------------------------- */
+
+int pv__db_walker_take(pv_db *db, pv__walker **out, pv_error *err) {
+    pv__walker *w = NULL;
+    pv__mutex_lock(&db->mutex);
+    if (db->walker_count > 0) {
+        w = db->walkers[--db->walker_count];
+    }
+    pv__mutex_unlock(&db->mutex);
+    if (!w) {
+        PV_TRY(pv__walker_new(&db->env->mem, &w, err));
+    }
+    *out = w;
+    return 0;
+}
+
+void pv__db_walker_give(pv_db *db, pv__walker *w) {
+    if (!w) {
+        return;
+    }
+    pv__mutex_lock(&db->mutex);
+    if (db->walker_count < PV_COUNTOF(db->walkers)) {
+        db->walkers[db->walker_count++] = w;
+        w = NULL;
+    }
+    pv__mutex_unlock(&db->mutex);
+    pv__walker_free(w);
+}
+
 /* ---- open -------------------------------------------------------------------------------- */
 
 static int db_check_opts(const char *path, const pv_open_opts *o, pv_error *err) {
@@ -147,6 +177,9 @@ static int db_open_store(pv_db *db, const char *path, const pv_open_opts *o, pv_
 /* Everything but the store, which is closed or never was. */
 static void db_free(pv_db *db) {
     pv__env *env = db->env;
+    while (db->walker_count > 0) {
+        pv__walker_free(db->walkers[--db->walker_count]);
+    }
     pv__forkmark_done(&db->fork);
     pv__cond_done(&db->idle);
     pv__mutex_done(&db->mutex);
@@ -170,6 +203,7 @@ int pv__db_open(const char *path, const pv_open_opts *o, pv_db **out_db, pv_erro
     db->interrupt_ctx = o->interrupt_ctx;
     db->flags = o->flags;
     db->cpu = pv__sys_cpu();
+    db->threads = o->threads ? o->threads : pv__sys_cores();
     db->sync = o->sync ? o->sync : PV_SYNC_FULL;
     db->refs = 1;
     db->pins = 1;

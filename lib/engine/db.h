@@ -43,9 +43,12 @@ struct pv_db {
     const pv_clock *clock;
     pv_interrupt_fn interrupt;
     void *interrupt_ctx;
-    uint32_t flags; /* PV_OPEN_ */
-    uint32_t sync;  /* PV_SYNC_, never DEFAULT */
-    uint32_t cpu;   /* PV__CPU_, for the kernels */
+    uint32_t flags;                /* PV_OPEN_ */
+    uint32_t sync;                 /* PV_SYNC_, never DEFAULT */
+    uint32_t cpu;                  /* PV__CPU_, for the kernels */
+    unsigned threads;              /* that one call may use */
+    struct pv__walker *walkers[8]; /* not in use; mutex */
+    unsigned walker_count;
     pv__forkmark fork;
     pv__mutex mutex;
     pv__cond idle;           /* a call left while closing; txns_ended was set */
@@ -80,6 +83,9 @@ PV_PRIVATE void pv__db_wait_ended(pv_db *db);
 /* Count this call in. PV_ERR_MISUSE (NULL, forked) or PV_ERR_CLOSED. */
 PV_PRIVATE int pv__db_enter(pv_db *db, pv_error *err);
 PV_PRIVATE void pv__db_leave(pv_db *db);
+/* Memory for walking graphs, kept between calls. */
+PV_PRIVATE int pv__db_walker_take(pv_db *db, struct pv__walker **out, pv_error *err);
+PV_PRIVATE void pv__db_walker_give(pv_db *db, struct pv__walker *w); /* NULL is fine */
 /* 0 or PV_ERR_CANCELLED, from the caller's interrupt callback. */
 PV_PRIVATE int pv__db_interrupted(pv_db *db, pv_error *err);
 

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* delete.c - removing records, by id or by filter. As in write.h, what shall go is found first;
  * then the pages are changed. A page of the column on which nobody lives any more is given back. */
+#include "engine/index.h"
 #include "engine/scan.h"
 #include "engine/write.h"
 
-static int delete_record(pv__parts *p, pv__bytes key, uint32_t slot, pv_error *err) {
+static int delete_record(pv_db *db, pv__parts *p, pv__index_work *work, pv__bytes key,
+                         uint32_t slot, pv_error *err) {
     bool found = false;
+    PV_TRY(pv__index_forget(db, p, work, slot, err));
     PV_TRY(pv__idmap_del(&p->ids, key, &found, err));
     if (!found) {
         char shown[PV__KEY_SHOWN];
@@ -32,8 +35,15 @@ static int delete_check_keys(pv__parts *p, const pv__key_list *list, bool must_e
     return 0;
 }
 
-static int delete_listed(pv__parts *p, const pv__key_list *list, uint64_t *out_deleted,
-                         pv_error *err) {
+/* What the graph owes, then the counters. Ends the work. */
+static int delete_finish(pv_db *db, pv__parts *p, pv__index_work *work, int rc, pv_error *err) {
+    rc = rc == 0 ? pv__index_apply(db, p, work, err) : rc;
+    pv__index_done(db, work);
+    return rc == 0 ? pv__parts_save(p, err) : rc;
+}
+
+static int delete_listed(pv_db *db, pv__parts *p, pv__index_work *work, const pv__key_list *list,
+                         uint64_t *out_deleted, pv_error *err) {
     for (size_t i = 0; i < list->count; i++) {
         uint8_t number[8];
         pv__bytes key;
@@ -41,16 +51,17 @@ static int delete_listed(pv__parts *p, const pv__key_list *list, uint64_t *out_d
         bool found = false;
         PV_TRY(pv__key_list_find(list, p, i, false, number, &key, &slot, &found, err));
         if (found) {
-            PV_TRY(delete_record(p, key, slot, err));
+            PV_TRY(delete_record(db, p, work, key, slot, err));
             (*out_deleted)++;
         }
     }
-    return pv__parts_save(p, err);
+    return 0;
 }
 
 int pv__delete_keys(pv__call *call, const char *collection, const pv__key_list *list,
                     bool must_exist, uint64_t *out_deleted, pv_error *err) {
     uint64_t there = 0, deleted = 0;
+    pv__index_work work = {0};
     pv__parts parts;
     int rc = pv__parts_open(&parts, call->txn, collection, err);
     if (rc == 0) {
@@ -58,7 +69,8 @@ int pv__delete_keys(pv__call *call, const char *collection, const pv__key_list *
     }
     if (rc == 0 && there > 0) {
         call->changing = true;
-        rc = delete_listed(&parts, list, &deleted, err);
+        rc = delete_listed(call->db, &parts, &work, list, &deleted, err);
+        rc = delete_finish(call->db, &parts, &work, rc, err);
     }
     pv__parts_done(&parts);
     if (rc == 0) {
@@ -84,7 +96,8 @@ static int delete_collect(void *ctx, uint32_t slot, const pv__row *row, pv_error
     return 0;
 }
 
-static int delete_collected(pv__parts *p, const delete_slots *d, pv_error *err) {
+static int delete_collected(pv_db *db, pv__parts *p, const delete_slots *d, pv_error *err) {
+    pv__index_work work = {0};
     pv__buf buf;
     int rc = 0;
     pv__buf_init(&buf, d->mem);
@@ -92,11 +105,11 @@ static int delete_collected(pv__parts *p, const delete_slots *d, pv_error *err) 
         pv__row row;
         rc = pv__row_get(p, d->slots[i], &buf, &row, err);
         if (rc == 0) {
-            rc = delete_record(p, (pv__bytes){row.key, row.key_len}, d->slots[i], err);
+            rc = delete_record(db, p, &work, (pv__bytes){row.key, row.key_len}, d->slots[i], err);
         }
     }
     pv__buf_done(&buf);
-    return rc == 0 ? pv__parts_save(p, err) : rc;
+    return delete_finish(db, p, &work, rc, err);
 }
 
 int pv__delete_matching(pv__call *call, const char *collection, const char *filter_json,
@@ -114,7 +127,7 @@ int pv__delete_matching(pv__call *call, const char *collection, const char *filt
     }
     if (rc == 0 && d.count > 0) {
         call->changing = true;
-        rc = delete_collected(&parts, &d, err);
+        rc = delete_collected(call->db, &parts, &d, err);
     }
     if (rc == 0) {
         *out_deleted = d.count;

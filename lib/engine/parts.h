@@ -15,6 +15,7 @@
 #ifndef PV_ENGINE_PARTS_H
 #define PV_ENGINE_PARTS_H
 
+#include "ann/graph.h"
 #include "catalog/catalog.h"
 #include "vector/vector.h"
 
@@ -25,11 +26,14 @@ typedef struct pv__parts {
     pv__column column;
     pv__idmap ids;
     pv__tree docs;
+    pv__graph graph;
+    bool graph_open; /* pv__parts_graph */
 } pv__parts;
 
 /* What a new collection shall be; all numbers resolved (never 0) and checked. */
 typedef struct pv__collection_spec {
     uint32_t dims, metric, type, key;
+    uint32_t index, code, ef_construction; /* code: PV__CODE_ */
 } pv__collection_spec;
 
 /* Bytes of one element times dims, as stored. */
@@ -42,7 +46,9 @@ PV_PRIVATE int pv__parts_open(pv__parts *p, pv__txn *txn, const char *name, pv_e
 /* The same for an entry that was read already, by a walk. */
 PV_PRIVATE int pv__parts_open_entry(pv__parts *p, pv__txn *txn, const pv__collection *c,
                                     pv_error *err);
-PV_PRIVATE void pv__parts_done(pv__parts *p);               /* also after a failed open */
+PV_PRIVATE void pv__parts_done(pv__parts *p); /* also after a failed open */
+/* p->graph, opened when it is first wanted. The collection has one: c.field.graph is not 0. */
+PV_PRIVATE int pv__parts_graph(pv__parts *p, uint32_t cpu, unsigned threads, pv_error *err);
 PV_PRIVATE int pv__parts_save(pv__parts *p, pv_error *err); /* E5; counts a generation */
 
 /* Checked already: the spec, and that the name is free and allowed. */

@@ -221,6 +221,21 @@ static int scan_between(scan_state *st, pv_error *err) {
     return pv__db_interrupted(st->db, err);
 }
 
+/* Clear the bits of slots outside the range that was asked for. */
+static void scan_clip(scan_state *st, uint32_t first, uint32_t n, uint32_t end,
+                      uint32_t *io_count) {
+    const uint32_t from = st->s->slots_from;
+    if (first >= from && first + n <= end) {
+        return;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        if ((first + i < from || first + i >= end) && scan_bit(st->words, i)) {
+            st->words[i / 64] &= ~(UINT64_C(1) << (i % 64));
+            --*io_count;
+        }
+    }
+}
+
 static int scan_all(scan_state *st, pv_error *err) {
     const pv__slots *slots = &st->p->slots;
     const uint32_t rpp = st->p->column.rows_per_page;
@@ -228,11 +243,15 @@ static int scan_all(scan_state *st, pv_error *err) {
         PV_TRY(pv__cursor_new(&st->p->docs, &st->docs, err));
         PV_TRY(pv__cursor_first(st->docs, &st->docs_valid, err));
     }
-    for (uint32_t first = 0, ordinal = 0; first < slots->meta.high_water;
-         first += PV_MIN(rpp, slots->meta.high_water - first), ordinal++) {
-        const uint32_t n = PV_MIN(rpp, slots->meta.high_water - first);
+    const uint32_t high = slots->meta.high_water;
+    const uint32_t end = st->s->slots_end ? PV_MIN(st->s->slots_end, high) : high;
+    uint32_t ordinal = st->s->slots_from / rpp;
+    for (uint32_t first = ordinal * rpp; first < end;
+         first += PV_MIN(rpp, high - first), ordinal++) {
+        const uint32_t n = PV_MIN(rpp, high - first);
         uint32_t count = 0;
         PV_TRY(pv__slots_bits(slots, first, n, st->words, &count, err));
+        scan_clip(st, first, n, end, &count);
         if (count > 0 && st->s->filter) {
             PV_TRY(scan_filter_page(st, first, n, &count, err));
         }

@@ -23,6 +23,8 @@ typedef struct pv__scan {
     size_t query_count;
     const pv__filter *filter; /* NULL: all records */
     float max_distance;       /* +inf: no threshold */
+    uint32_t slots_from;      /* only slots from here on */
+    uint32_t slots_end;       /* and below this; 0: to the end */
 } pv__scan;
 /* Each page of vectors is read once for all queries. The answers are finished by the caller. */
 PV_PRIVATE int pv__scan_vectors(pv_db *db, pv__parts *p, const pv__scan *s, pv_error *err);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* search.c - the nearest records of one or many vectors: check the query, scan, hand out rows.
  *
- * Every collection is scanned exactly; this is where a planner will choose between the scan and
- * an index. */
+ * The answer comes from a walk of the collection's graph (approx.c), or from comparing with every
+ * record (scan.c): where there is no graph, where the caller wants it exact, or with a filter. */
 #include "engine/search.h"
 
 #include <math.h>
 
-#include "engine/scan.h"
+#include "engine/approx.h"
 
 #define SEARCH_K_DEFAULT 10u
 #define SEARCH_ALIGN 64u
@@ -43,6 +43,13 @@ static int search_check(const search_job *j, pv_error *err) {
     }
     if ((q->flags & PV_QUERY_WITHIN) && isnan(q->max_distance)) {
         return pv__err(err, PV_ERR_MISUSE, "max_distance is NaN");
+    }
+    if (!(q->target_recall >= 0 && q->target_recall <= 1)) { /* NaN too */
+        return pv__err(err, PV_ERR_MISUSE, "target_recall is not in 0 to 1");
+    }
+    if (q->ef > PV__GRAPH_EF_MAX) {
+        return pv__err(err, PV_ERR_LIMIT, "ef is %u, at most %u is allowed", (unsigned)q->ef,
+                       (unsigned)PV__GRAPH_EF_MAX);
     }
     if (j->count > PV_LIMIT_QUERIES) {
         return pv__err(err, PV_ERR_LIMIT, "%zu query vectors, at most %u are allowed", j->count,
@@ -137,7 +144,14 @@ static int search_run(search_job *j, pv_error *err) {
                                         field->dims));
         pv__nearest_init(&j->nearest[i], &j->db->env->mem, j->hits + i * j->k, j->k);
     }
-    PV_TRY(pv__scan_vectors(j->db, &j->parts, &scan, err));
+    bool done = false;
+    if (!(q->flags & PV_QUERY_EXACT) && !j->filter) {
+        PV_TRY(
+            pv__approx_vectors(j->db, &j->parts, &scan, j->k, q->ef, q->target_recall, &done, err));
+    }
+    if (!done) {
+        PV_TRY(pv__scan_vectors(j->db, &j->parts, &scan, err));
+    }
     for (size_t i = 0; i < j->count; i++) {
         PV_TRY(pv__nearest_finish(&j->nearest[i], &j->parts, err));
     }

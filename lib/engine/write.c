@@ -4,9 +4,29 @@
  * A record that exists keeps its slot: vector and document are replaced in place (in the pages of
  * this transaction; older readers keep theirs). A new one takes a slot from the free ones first. */
 #include "engine/write.h"
+#include "engine/index.h"
+
+/* A vector that is there already changes nothing: its node stays. */
+static int write_vector(pv__changes *ch, const pv__change *row, pv__index_work *work, uint32_t slot,
+                        pv_error *err) {
+    pv__parts *p = ch->parts;
+    uint8_t *vector = NULL;
+    if (row->exists) {
+        const uint8_t *old = NULL;
+        PV_TRY(pv__column_read(&p->column, slot, &old, err));
+        if (memcmp(old, row->vector, p->column.row_size) == 0) {
+            return 0;
+        }
+        PV_TRY(pv__index_forget(ch->db, p, work, slot, err));
+    }
+    PV_TRY(pv__column_write(&p->column, slot, &vector, err));
+    memcpy(vector, row->vector, p->column.row_size);
+    return pv__index_note(ch->db, p, work, slot, err);
+}
 
 /* One record; everything it touches is in this transaction's pages. */
-static int write_apply(pv__changes *ch, const pv__change *row, pv__buf *scratch, pv_error *err) {
+static int write_apply(pv__changes *ch, const pv__change *row, pv__index_work *work,
+                       pv__buf *scratch, pv_error *err) {
     pv__parts *p = ch->parts;
     const pv__bytes key = {row->key, row->key_len};
     uint32_t slot = row->slot;
@@ -21,9 +41,7 @@ static int write_apply(pv__changes *ch, const pv__change *row, pv__buf *scratch,
         }
     }
     if (row->vector) {
-        uint8_t *vector = NULL;
-        PV_TRY(pv__column_write(&p->column, slot, &vector, err));
-        memcpy(vector, row->vector, p->column.row_size);
+        PV_TRY(write_vector(ch, row, work, slot, err));
     }
     if (row->doc_at != PV__NO_DOC) {
         const pv__bytes doc = {ch->docs.data ? ch->docs.data + row->doc_at : NULL, row->doc_len};
@@ -34,15 +52,18 @@ static int write_apply(pv__changes *ch, const pv__change *row, pv__buf *scratch,
 
 static int write_apply_all(pv__changes *ch, pv_error *err) {
     pv__buf scratch;
+    pv__index_work work = {0};
     int rc = 0;
     pv__buf_init(&scratch, &ch->db->env->mem);
     for (size_t i = 0; i < ch->count && rc == 0; i++) {
         const pv__change *row = &ch->rows[i];
         if (!row->superseded) {
-            rc = write_apply(ch, row, &scratch, err);
+            rc = write_apply(ch, row, &work, &scratch, err);
         }
     }
     pv__buf_done(&scratch);
+    rc = rc == 0 ? pv__index_apply(ch->db, ch->parts, &work, err) : rc;
+    pv__index_done(ch->db, &work);
     if (rc == 0) {
         ch->parts->c.next_id = ch->next_id;
         rc = pv__parts_save(ch->parts, err);

@@ -15,7 +15,8 @@
  * all of them exact, and dm = mean_a - mean_b, distances of two decoded vectors are
  *
  *      |a - b|^2 = dims * dm^2 + 2 dm (step_a sum_a - step_b sum_b)
- *                  + step_a^2 sum2_a + step_b^2 sum2_b - 2 step_a step_b cross     dm = mean_a - mean_b
+ *                  + step_a^2 sum2_a + step_b^2 sum2_b - 2 step_a step_b cross
+ *                                                          dm = mean_a - mean_b
  *      a . b     = dims mean_a mean_b + mean_a step_b sum_b + mean_b step_a sum_a
  *                  + step_a step_b cross
  *

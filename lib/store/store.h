@@ -39,7 +39,8 @@ enum {
     PV__PAGE_OVERFLOW = 5,   /* tree: part of a long value */
     PV__PAGE_COLLECTION = 6, /* catalog: roots and counters of one collection */
     PV__PAGE_COLDIR = 7,     /* vector: directory of a column's pages */
-    PV__PAGE_COLUMN = 8      /* vector: rows of a column */
+    PV__PAGE_COLUMN = 8,     /* vector: rows of a column */
+    PV__PAGE_GRAPH = 9       /* ann: counters and roots of a graph */
 };
 
 typedef struct pv__store_opts {

@@ -550,8 +550,15 @@ static int t_op_create(api_world *w, const char *name, pv_collection_opts o, boo
     const int want = name[0] == '_' || o.dims == 0 ? PV_ERR_MISUSE
                      : !there || (ensure && same)  ? 0
                                                    : PV_ERR_EXISTS;
-    snprintf(w->what, sizeof(w->what), "%s '%s' of %u", ensure ? "ensure" : "create", name,
-             (unsigned)o.dims);
+    if (!there) { /* half of them with a graph from the first record on */
+        static const uint32_t indexes[] = {PV_INDEX_AUTO, PV_INDEX_FLAT, PV_INDEX_HNSW,
+                                           PV_INDEX_HNSW};
+        o.index = indexes[t_below(w, 4)];
+        o.code = o.index == PV_INDEX_FLAT ? 0 : t_below(w, 3); /* auto, f32, sq8 */
+        o.ef_construction = o.index == PV_INDEX_FLAT ? 0 : 16 + t_below(w, 3) * 16;
+    }
+    snprintf(w->what, sizeof(w->what), "%s '%s' of %u, index %u", ensure ? "ensure" : "create",
+             name, (unsigned)o.dims, (unsigned)o.index);
     if (t_ask(w, API_BEFORE, want) != 0) {
         return -1;
     }

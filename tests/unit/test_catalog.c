@@ -39,11 +39,20 @@ static pv__collection t_collection(t_catalog *t, const char *name) {
     memset(&c, 0, sizeof(c));
     c.name_len = (uint32_t)strlen(name);
     memcpy(c.name, name, c.name_len);
-    test_assert_ok(pv__catalog_ids_take(t->txn, PV__OBJECT_IDS, &c.object_id, &t->err), &t->err);
+    test_assert_ok(pv__catalog_ids_take(t->txn, PV__OBJECT_IDS_GRAPH, &c.object_id, &t->err),
+                   &t->err);
     c.idmap_root = 100;
     c.docs_root = 101;
     c.key = PV_KEY_U64;
-    c.field = (pv__field){102, c.object_id + PV__OBJECT_FIELD, 384, PV_METRIC_DOT, PV_TYPE_F32};
+    c.field = (pv__field){.root = 102,
+                          .owner = c.object_id + PV__OBJECT_FIELD,
+                          .dims = 384,
+                          .metric = PV_METRIC_DOT,
+                          .type = PV_TYPE_F32,
+                          .index = PV_INDEX_HNSW,
+                          .code = 2,
+                          .ef_construction = 200,
+                          .graph = 103};
     c.next_id = 7;
     c.generation = 3;
     memset(c.meta, 0xAB, sizeof(c.meta));
@@ -63,6 +72,10 @@ static void t_expect_same(const pv__collection *a, const pv__collection *b) {
     assert_int_equal(a->field.dims, b->field.dims);
     assert_int_equal(a->field.metric, b->field.metric);
     assert_int_equal(a->field.type, b->field.type);
+    assert_int_equal(a->field.index, b->field.index);
+    assert_int_equal(a->field.code, b->field.code);
+    assert_int_equal(a->field.ef_construction, b->field.ef_construction);
+    assert_int_equal(a->field.graph, b->field.graph);
 }
 
 static uint64_t t_check(t_catalog *t, bool deep) {
@@ -129,7 +142,12 @@ static void test_catalog__record_is_these_bytes(void **state) {
     c.idmap_root = 100;
     c.docs_root = 101;
     c.key = PV_KEY_U64;
-    c.field = (pv__field){102, 21, 384, PV_METRIC_DOT, PV_TYPE_F32};
+    c.field = (pv__field){.root = 102,
+                          .owner = 21,
+                          .dims = 384,
+                          .metric = PV_METRIC_DOT,
+                          .type = PV_TYPE_F32,
+                          .index = PV_INDEX_FLAT};
     pv__catalog_record_encode(&c, &buf);
     assert_int_equal(buf.len, sizeof(want));
     test_assert_same_bytes(buf.data, want, sizeof(want));
@@ -166,7 +184,12 @@ static void test_catalog__bad_records_are_refused(void **state) {
     c.idmap_root = 100;
     c.docs_root = 101;
     c.key = PV_KEY_STRING;
-    c.field = (pv__field){102, 21, 384, PV_METRIC_DOT, PV_TYPE_F32};
+    c.field = (pv__field){.root = 102,
+                          .owner = 21,
+                          .dims = 384,
+                          .metric = PV_METRIC_DOT,
+                          .type = PV_TYPE_F32,
+                          .index = PV_INDEX_FLAT};
     pv__catalog_record_encode(&c, &buf);
     for (size_t i = 0; i < PV_COUNTOF(cases); i++) {
         uint8_t bytes[64];
@@ -270,7 +293,8 @@ static void test_catalog__damage_is_found_and_named(void **state) {
     /* C2: an id that was never given out. */
     test_assert_ok(pv__store_root_set(t.txn, 1, b.object_id, &t.err), &t.err);
     assert_int_equal(t_check(&t, false), 1);
-    test_assert_ok(pv__store_root_set(t.txn, 1, b.object_id + PV__OBJECT_IDS, &t.err), &t.err);
+    test_assert_ok(pv__store_root_set(t.txn, 1, b.object_id + PV__OBJECT_IDS_GRAPH, &t.err),
+                   &t.err);
     /* C1: a wrong count, and a header of a later version. */
     uint64_t root = 0;
     test_assert_ok(pv__store_root_get(t.txn, 0, &root, &t.err), &t.err);

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* build.h - what the files that change the graph share. */
+#ifndef PV_ANN_BUILD_H
+#define PV_ANN_BUILD_H
+
+#include "ann/internal.h"
+
+#define PV__INCOMING_MAX 96u /* new links to one node that enter one pruning */
+
+/* A link that a target shall get to its source. */
+typedef struct pv__edge {
+    uint32_t target, source;
+    float distance;
+    bool keep; /* protected */
+} pv__edge;
+
+/* links.c. The views of w are fresh; w->query and w->pair are used. No page of `codes` may change
+ * meanwhile. */
+/* Links from `node` to the sources of edges that are sorted by distance. */
+PV_PRIVATE int pv__links_add(pv__graph *g, pv__walker *w, uint32_t node, const pv__edge *incoming,
+                             size_t n, pv_error *err);
+/* A protected link to `node`, which has none, from `from` or, where that has enough of them, from
+ * a node below it in the tree. */
+PV_PRIVATE int pv__links_child(pv__graph *g, pv__walker *w, uint32_t from, uint32_t node,
+                               float distance, pv_error *err);
+
+/* nodes.c: numbers of nodes and which slots they have. */
+/* A node for `slot`, with its code; its row of links is LIVE and empty. */
+PV_PRIVATE int pv__node_new(pv__graph *g, uint32_t slot, const uint8_t *code_row, uint32_t *out,
+                            pv_error *err);
+/* Another slot with an equal vector. */
+PV_PRIVATE int pv__node_share(pv__graph *g, uint32_t node, uint32_t slot, pv_error *err);
+/* Back to the list of free ones: nothing links to it any more. */
+PV_PRIVATE int pv__node_free(pv__graph *g, uint32_t node, pv_error *err);
+
+#endif

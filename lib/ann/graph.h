@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* graph.h - a navigable graph over the vectors of one collection: approximate nearest neighbours
+ * in pages, so that commit, rollback, snapshots and recovery need no line of code here.
+ *
+ *      slot --node_of--> node ----+--- links   31 neighbours at most, 128 bytes
+ *        ^                  |     '--- code    what the walk compares (quant/code.h)
+ *        '------slot_of-----'
+ *                  '-- dups: the other slots with an equal vector (tree)
+ *
+ *      level 2    o-----------o             a sample of a 32nd of the level below, by node number
+ *      level 1    o--o--o--o--o--o          128 bytes a row too, addressed by rank
+ *      level 0    all nodes
+ *
+ * Nodes have numbers of their own. A record that goes away gives its slot back at once; its node
+ * stays as a tombstone that is walked through but never returned, until a sweep has taken it out
+ * of all lists. A record whose vector changes keeps its slot and gets another node. Equal vectors
+ * share one node.
+ *
+ * Distances in here are estimates from codes (quant/code.h); whoever searches ranks the candidates
+ * again by the vectors themselves. Slots that have no node yet (above `built`) are for the caller
+ * to scan.
+ *
+ * Threads: as the transaction; a pv__graph may be searched by several threads at once, each with a
+ * walker of its own, while nobody writes or pauses. A change that fails half-way dooms its
+ * transaction. */
+#ifndef PV_ANN_GRAPH_H
+#define PV_ANN_GRAPH_H
+
+#include "base/heap.h"
+#include "quant/code.h"
+#include "vector/vector.h"
+
+#define PV__GRAPH_DEGREE 31u /* links of a node at level 0 */
+#define PV__GRAPH_LEVELS 6u  /* above level 0 */
+#define PV__GRAPH_EF_MAX 16384u
+#define PV__GRAPH_THREADS 16u /* at most, in one build */
+
+typedef struct pv__graph_level {
+    uint64_t root;  /* column of its rows; 0: none yet */
+    uint32_t high;  /* ranks ever used */
+    uint32_t free;  /* head of the list of free ranks + 1, 0: empty */
+    uint32_t count; /* rows in use */
+    uint32_t entry; /* rank where searches begin + 1 */
+} pv__graph_level;
+
+/* What the graph's page holds. */
+typedef struct pv__graph_meta {
+    uint32_t code; /* PV__CODE_; 0: nothing has been built */
+    uint32_t ef_construction;
+    uint32_t node_high;  /* nodes ever used: all are below it */
+    uint32_t node_free;  /* head of the list of free nodes + 1, 0: empty */
+    uint32_t node_count; /* with at least one slot */
+    uint32_t tomb_count; /* without, still linked */
+    uint32_t dup_count;  /* slots that share a node with another slot */
+    uint32_t root;       /* node of the tree of protected links + 1, 0: the graph is empty */
+    uint32_t zero;       /* cosine: the node of all zero vectors + 1 */
+    uint32_t built;      /* slots below it have a node when they are live */
+    uint32_t level_count;
+    uint32_t sweep_phase; /* 0: no sweep is under way (sweep.c) */
+    uint32_t sweep_at;    /* next unit of the phase */
+    uint32_t sweep_mark;  /* 0 or 1: tombstones made now get this mark */
+    float norm2_max;
+    uint64_t seed;
+    uint64_t links_root, codes_root, slot_of_root, node_of_root, dups_root;
+    pv__graph_level levels[PV__GRAPH_LEVELS];
+} pv__graph_meta;
+
+typedef struct pv__graph {
+    pv__txn *txn;
+    uint64_t page;
+    uint32_t owner;
+    uint32_t metric, dims, cpu;
+    bool built;       /* the columns below are open: something has been inserted */
+    bool changed;     /* meta is to be saved */
+    unsigned threads; /* for building; 0: one. Set after open */
+    const pv__column *vectors;
+    pv__graph_meta meta;
+    pv__code code;
+    pv__column links, codes, slot_of, node_of, upper[PV__GRAPH_LEVELS];
+    pv__tree dups;
+} pv__graph;
+
+/* Object ids that a graph takes from `owner` on. */
+#define PV__GRAPH_OWNERS (3u + PV__GRAPH_LEVELS)
+
+/* meta.c */
+/* An empty graph: one page. code 0: SQ8. */
+PV_PRIVATE int pv__graph_create(pv__txn *txn, uint32_t owner, uint32_t code,
+                                uint32_t ef_construction, uint64_t *out_page, pv_error *err);
+/* vectors: the column it indexes, which outlives the handle. */
+PV_PRIVATE int pv__graph_open(pv__graph *g, pv__txn *txn, uint64_t page, uint32_t owner,
+                              const pv__column *vectors, uint32_t metric, uint32_t dims,
+                              uint32_t cpu, pv_error *err);
+PV_PRIVATE int pv__graph_save(pv__graph *g, pv_error *err); /* after changes, before others read */
+PV_PRIVATE int pv__graph_drop(pv__graph *g, pv_error *err); /* all pages; pauses */
+
+/* walker.c: memory of one search or build at a time. Kept by the caller between calls, so that a
+ * search allocates nothing. */
+typedef struct pv__walker pv__walker;
+PV_PRIVATE int pv__walker_new(pv__mem *mem, pv__walker **out, pv_error *err);
+PV_PRIVATE void pv__walker_free(pv__walker *w); /* NULL is fine */
+PV_PRIVATE size_t pv__walker_bytes(const pv__walker *w);
+
+/* Which slots may be answers: bit s of the words, for slots below `slots`. NULL words: all. */
+typedef struct pv__allowed {
+    const uint64_t *words;
+    uint32_t slots;
+} pv__allowed;
+
+/* search.c: at most `want` candidates nearest to `vector` by code, ascending, found with a pool of
+ * `ef` (at least want is taken). hits: the caller's array of want; their slots are slots, all of
+ * them live. Fewer than want may come although there are more: *out_complete says whether the walk
+ * ended by itself (false: it was cut, and a scan should answer). Does not pause. */
+PV_PRIVATE int pv__graph_search(pv__graph *g, pv__walker *w, const float *vector, uint32_t ef,
+                                uint32_t want, const pv__allowed *allowed, pv__hit *hits,
+                                uint32_t *out_count, bool *out_complete, pv_error *err);
+
+/* insert.c: give nodes to `count` slots whose vectors are in the column. Slots have none yet and
+ * are different. Pauses. interrupt (may be NULL): asked between batches; non-zero ends the call
+ * with that code, and the transaction is doomed. */
+typedef int (*pv__graph_interrupt_fn)(void *ctx, pv_error *err);
+PV_PRIVATE int pv__graph_insert(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t count,
+                                pv__graph_interrupt_fn interrupt, void *ctx, pv_error *err);
+
+/* nodes.c: the record of `slot` goes or gets another vector; nothing when it has no node. O(1). */
+PV_PRIVATE int pv__graph_remove(pv__graph *g, uint32_t slot, pv_error *err);
+/* sweep.c: go on with what keeps the graph in shape, by about `nodes` nodes. Pauses. */
+PV_PRIVATE int pv__graph_upkeep(pv__graph *g, pv__walker *w, uint32_t nodes, pv_error *err);
+/* How much upkeep a change of `rows` rows should pay for; 0: none is due. */
+PV_PRIVATE uint32_t pv__graph_upkeep_due(const pv__graph *g, size_t rows);
+
+/* check.c: structure, identities, reachability; codes against vectors when deep. */
+PV_PRIVATE int pv__graph_check(pv__graph *g, const pv__slots *slots, bool deep, pv__check_fn fn,
+                               void *ctx, uint64_t *io_bad, pv_error *err);
+
+#endif

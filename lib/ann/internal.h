@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* internal.h - rows of the graph's columns and the memory of a walk; for the files of this folder.
+ *
+ *   links, 32 words of 4 bytes                 upper rows, the same size
+ *     0        count | state | protected         0      count | used
+ *     1..31    node, bit 31: protected           1      node
+ *                                                2      rank of the same node one level below
+ *                                                3      next free rank + 1, when not in use
+ *                                                4..31  14 pairs of node and rank
+ *
+ * Invariants
+ *   G1  Every node but the root has exactly one protected link to it, and these links make a tree:
+ *       so every node can be reached from the root. A node has at most PROTECTED_MAX of them.
+ *   G2  A protected link is never pruned away.
+ *   G3  A node is in one of the states below; slot_of[node] is its first slot when it is a NODE,
+ *       and node_of[slot] is the node + 1 of every slot that has one.
+ *   G4  Links lead to nodes in use (NODE or TOMB); no new link leads to a tombstone.
+ *   G5  What a batch writes depends on the rows and their order, not on threads or on time. */
+#ifndef PV_ANN_INTERNAL_H
+#define PV_ANN_INTERNAL_H
+
+#include "ann/graph.h"
+#include "base/checksum.h"
+#include "vector/colview.h"
+
+/* ---- rows ------------------------------------------------------------------------------------ */
+
+#define PV__LINKS_BYTES 128u
+#define PV__LINKS_KEEP 26u /* a full list is pruned to so many */
+#define PV__PROTECTED 0x80000000u
+#define PV__PROTECTED_MAX 8u
+#define PV__NODE_NONE UINT32_MAX
+#define PV__GRAPH_SLACK 1.1f /* of robust pruning, on squared distances */
+
+enum { PV__NODE_FREE = 0, PV__NODE_LIVE = 1, PV__NODE_TOMB0 = 2, PV__NODE_TOMB1 = 3 };
+
+static inline uint32_t pv__links_head(const uint8_t *row) { return pv__get32(row); }
+static inline unsigned pv__links_count(const uint8_t *row) { return pv__get32(row) & 31u; }
+static inline unsigned pv__links_state(const uint8_t *row) { return pv__get32(row) >> 8 & 3u; }
+static inline unsigned pv__links_protected(const uint8_t *row) {
+    return pv__get32(row) >> 16 & 31u;
+}
+static inline uint32_t pv__links_at(const uint8_t *row, unsigned i) {
+    return pv__get32(row + 4 + 4 * (size_t)i);
+}
+static inline void pv__links_set(uint8_t *row, unsigned i, uint32_t link) {
+    pv__put32(row + 4 + 4 * (size_t)i, link);
+}
+static inline void pv__links_head_set(uint8_t *row, unsigned count, unsigned state,
+                                      unsigned protected_count) {
+    pv__put32(row, count | state << 8 | protected_count << 16);
+}
+static inline bool pv__state_is_tomb(unsigned state) { return state >= PV__NODE_TOMB0; }
+
+#define PV__UPPER_DEGREE 14u
+#define PV__UPPER_KEEP 12u
+#define PV__UPPER_USED 0x100u
+#define PV__UPPER_SHIFT 5u /* a level has a 32nd of the nodes of the one below */
+
+static inline unsigned pv__upper_count(const uint8_t *row) { return pv__get32(row) & 15u; }
+static inline bool pv__upper_used(const uint8_t *row) { return pv__get32(row) & PV__UPPER_USED; }
+static inline uint32_t pv__upper_node(const uint8_t *row) { return pv__get32(row + 4); }
+static inline uint32_t pv__upper_down(const uint8_t *row) { return pv__get32(row + 8); }
+static inline uint32_t pv__upper_next(const uint8_t *row) { return pv__get32(row + 12); }
+static inline uint32_t pv__upper_link(const uint8_t *row, unsigned i) {
+    return pv__get32(row + 16 + 8 * (size_t)i);
+}
+static inline uint32_t pv__upper_rank(const uint8_t *row, unsigned i) {
+    return pv__get32(row + 20 + 8 * (size_t)i);
+}
+static inline void pv__upper_set(uint8_t *row, unsigned i, uint32_t node, uint32_t rank) {
+    pv__put32(row + 16 + 8 * (size_t)i, node);
+    pv__put32(row + 20 + 8 * (size_t)i, rank);
+}
+
+/* Word of slot_of: the first slot, and whether the dups tree has more. Tombstones have NONE. */
+#define PV__SLOT_MORE 0x80000000u
+#define PV__SLOT_NONE UINT32_MAX
+
+/* Levels above 0 that a node is in. */
+static inline uint32_t pv__graph_level_of(const pv__graph *g, uint32_t node) {
+    uint64_t bits = pv__mix64(g->meta.seed ^ ((uint64_t)node + 1) * UINT64_C(0x9E3779B97F4A7C15));
+    uint32_t level = 0;
+    while (level < PV__GRAPH_LEVELS && (bits & ((1u << PV__UPPER_SHIFT) - 1u)) == 0) {
+        bits >>= PV__UPPER_SHIFT;
+        level++;
+    }
+    return level;
+}
+
+PV_PRIVATE int pv__graph_corrupt(const pv__graph *g, uint32_t node, const char *what,
+                                 pv_error *err);
+
+/* meta.c */
+PV_PRIVATE int pv__graph_begin(pv__graph *g, pv_error *err); /* make the columns of level 0 */
+PV_PRIVATE int pv__graph_level_begin(pv__graph *g, uint32_t level, pv_error *err);
+PV_PRIVATE int pv__graph_word_get(const pv__column *c, uint32_t at, uint32_t *out, pv_error *err);
+PV_PRIVATE int pv__graph_word_set(const pv__column *c, uint32_t at, uint32_t v, pv_error *err);
+
+/* ---- memory of a walk ------------------------------------------------------------------------ */
+
+#define PV__WALK_ROWS 32u        /* at least PV__GRAPH_DEGREE */
+#define PV__EXPANDED 0x80000000u /* in a pool: its links have been followed */
+
+struct pv__walker {
+    pv__mem *mem;
+    uint64_t *visited; /* a bit for each node; all 0 between walks */
+    size_t visited_words;
+    uint32_t *marks; /* words of `visited` that are not 0 */
+    size_t mark_count, mark_cap;
+    bool marks_lost; /* there were too many: clear all */
+    pv__hit *pool;   /* ascending; slot: node, and the bit above */
+    size_t pool_cap;
+    pv__hit *front; /* heap of what a walk among tombstones may still follow */
+    size_t front_count, front_cap;
+    uint8_t *query; /* prepared; 64-byte aligned */
+    size_t query_bytes;
+    uint8_t *pair; /* a second one, for pruning */
+    const uint8_t **groups;
+    size_t group_cap;
+    pv__colview links, codes;
+    const uint8_t *rows[PV__WALK_ROWS];
+    uint32_t ids[PV__WALK_ROWS];
+    float distances[PV__WALK_ROWS];
+    /* upper levels: what has been seen, in the order seen */
+    uint32_t *seen_ranks;
+    size_t seen_cap;
+    const uint8_t **keep_groups; /* of the view of slot_of */
+    size_t keep_cap;
+    struct pv__walker *helpers[PV__GRAPH_THREADS - 1]; /* of the threads that build with it */
+};
+
+/* walker.c: ready for walks with pools of up to `ef` in the graph as it is now. The views are
+ * fresh. */
+PV_PRIVATE int pv__walker_begin(pv__walker *w, const pv__graph *g, size_t ef, pv_error *err);
+PV_PRIVATE void pv__walker_clear(pv__walker *w); /* visited */
+/* Another one for a thread that helps; freed with w. */
+PV_PRIVATE int pv__walker_helper(pv__walker *w, unsigned index, pv__walker **out, pv_error *err);
+
+/* True when it was not there yet. */
+static inline bool pv__walker_visit(pv__walker *w, uint32_t node) {
+    uint64_t *word = &w->visited[node / 64];
+    const uint64_t bit = UINT64_C(1) << (node % 64);
+    if (*word & bit) {
+        return false;
+    }
+    if (*word == 0) {
+        if (PV_LIKELY(w->mark_count < w->mark_cap)) {
+            w->marks[w->mark_count++] = node / 64;
+        } else {
+            w->marks_lost = true;
+        }
+    }
+    *word |= bit;
+    return true;
+}
+
+/* Put a hit into a sorted pool of at most `cap`; the last one falls out. Returns its place. */
+static inline size_t pv__pool_insert(pv__hit *pool, size_t *io_count, size_t cap, float distance,
+                                     uint32_t node) {
+    size_t low = 0, high = *io_count;
+    while (low < high) {
+        const size_t mid = (low + high) / 2;
+        const uint32_t other = pool[mid].slot & ~PV__EXPANDED;
+        if (pool[mid].distance < distance || (pool[mid].distance == distance && other < node)) {
+            low = mid + 1;
+        } else {
+            high = mid;
+        }
+    }
+    if (low >= cap) {
+        return cap;
+    }
+    const size_t count = PV_MIN(*io_count, cap - 1);
+    memmove(&pool[low + 1], &pool[low], (count - low) * sizeof *pool);
+    pool[low] = (pv__hit){distance, node};
+    *io_count = count + 1;
+    return low;
+}
+
+/* walk.c. The query is prepared in w->query. Seeds are the nodes of w->pool[0 .. *io_count), all
+ * visited; on return it holds the pool of level 0. */
+PV_PRIVATE int pv__walk_level0(pv__graph *g, pv__walker *w, size_t ef, size_t *io_count,
+                               pv_error *err);
+/* The same where not every node counts (tombstones, filters): the pool has only those of `keep`. */
+typedef struct pv__walk_keep {
+    const pv__allowed *allowed; /* NULL: all */
+    pv__colview slot_of;
+    size_t expansions_max;
+    bool cut; /* out */
+} pv__walk_keep;
+PV_PRIVATE int pv__walk_keep_begin(pv__graph *g, pv__walker *w, pv__walk_keep *keep, pv_error *err);
+PV_PRIVATE int pv__walk_level0_keep(pv__graph *g, pv__walker *w, size_t ef, pv__walk_keep *keep,
+                                    size_t *io_count, pv_error *err);
+/* All but tombstones. */
+PV_PRIVATE int pv__walk_level0_live(pv__graph *g, pv__walker *w, size_t ef, size_t *io_count,
+                                    pv_error *err);
+/* From the top down to `level` (at least 1): the nearest `beam` rows of it, as nodes in w->pool
+ * and ranks in w->seen_ranks[pool index]. *out_count 0 when there is no such level. Leaves
+ * `visited` clear. */
+PV_PRIVATE int pv__walk_upper(pv__graph *g, pv__walker *w, uint32_t level, size_t beam,
+                              size_t *out_count, pv_error *err);
+/* Begin a walk of level 0: the best of level 1 and the root, visited and with distances. */
+PV_PRIVATE int pv__walk_enter(pv__graph *g, pv__walker *w, size_t *out_count, pv_error *err);
+
+/* prune.c: of `n` candidates, sorted by distance from one place, keep at most `max` of which none
+ * hides another. keep[] marks those to be kept whatever hides them (may be NULL). Kept ones come
+ * to the front of `candidates`, in order (with keep[] moved along). Rows are their codes. */
+typedef struct pv__candidate {
+    float distance;
+    uint32_t node, rank;
+    bool keep, hidden;
+    const uint8_t *row;
+} pv__candidate;
+PV_PRIVATE void pv__candidates_sort(pv__candidate *c, size_t n); /* by distance, then node */
+PV_PRIVATE size_t pv__prune(const pv__code *code, void *pair, pv__candidate *candidates, size_t n,
+                            size_t max, float slack);
+
+/* upper.c */
+PV_PRIVATE int pv__upper_insert(pv__graph *g, pv__walker *w, uint32_t node, pv_error *err);
+PV_PRIVATE int pv__upper_sweep(pv__graph *g, pv__walker *w, unsigned mark, pv_error *err);
+
+#endif

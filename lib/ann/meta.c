@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* meta.c - the page of a graph: what is where and how much. docs/format/graph.md has the same
+ * byte table.
+ *
+ *    64  u32  version            1
+ *    68  u32  code               PV__CODE_
+ *    72  u32  ef_construction
+ *    76  u32  node_high          80  u32 node_free       84  u32 node_count
+ *    88  u32  tomb_count         92  u32 dup_count       96  u32 root
+ *   100  u32  zero              104  u32 built          108  u32 level_count
+ *   112  u32  sweep_at          116  u32 sweep_mark     120  u32 sweep_phase
+ *   124  f32  norm2_max         128  u64 seed
+ *   136  u64  links_root        144  u64 codes_root     152  u64 slot_of_root
+ *   160  u64  node_of_root      168  u64 dups_root
+ *   176  6 x { u64 root, u32 high, u32 free, u32 count, u32 entry }
+ */
+#include "ann/internal.h"
+
+#define GMETA_VERSION 1u
+#define GMETA_AT(n) (PV__PAGE_HEAD + (n))
+#define GMETA_LEVELS GMETA_AT(112)
+#define GMETA_LEVEL_BYTES 24u
+
+/* Owners, from the graph's own. */
+#define GMETA_OWNER_CODES 1u
+#define GMETA_OWNER_MAPS 2u
+#define GMETA_OWNER_UPPER 3u
+
+/* Pages of codes: large enough to be few, small enough that one row costs little to change. */
+#define GMETA_CODE_SLOTS_MIN 4u
+#define GMETA_CODE_WASTE_PERCENT 5u
+
+int pv__graph_corrupt(const pv__graph *g, uint32_t node, const char *what, pv_error *err) {
+    return pv__err(err, PV_ERR_CORRUPT, "graph of object %u, node %u: %s", (unsigned)g->owner,
+                   (unsigned)node, what);
+}
+
+static void gmeta_encode(const pv__graph_meta *m, uint8_t *page) {
+    const uint32_t words[15] = {GMETA_VERSION, m->code,       m->ef_construction, m->node_high,
+                                m->node_free,  m->node_count, m->tomb_count,      m->dup_count,
+                                m->root,       m->zero,       m->built,           m->level_count,
+                                m->sweep_at,   m->sweep_mark, m->sweep_phase};
+    for (unsigned i = 0; i < 15; i++) {
+        pv__put32(page + GMETA_AT(4 * (size_t)i), words[i]);
+    }
+    memcpy(page + GMETA_AT(60), &m->norm2_max, 4); /* little-endian machines only */
+    pv__put64(page + GMETA_AT(64), m->seed);
+    pv__put64(page + GMETA_AT(72), m->links_root);
+    pv__put64(page + GMETA_AT(80), m->codes_root);
+    pv__put64(page + GMETA_AT(88), m->slot_of_root);
+    pv__put64(page + GMETA_AT(96), m->node_of_root);
+    pv__put64(page + GMETA_AT(104), m->dups_root);
+    for (unsigned i = 0; i < PV__GRAPH_LEVELS; i++) {
+        uint8_t *p = page + GMETA_LEVELS + (size_t)GMETA_LEVEL_BYTES * i;
+        pv__put64(p, m->levels[i].root);
+        pv__put32(p + 8, m->levels[i].high);
+        pv__put32(p + 12, m->levels[i].free);
+        pv__put32(p + 16, m->levels[i].count);
+        pv__put32(p + 20, m->levels[i].entry);
+    }
+}
+
+static void gmeta_decode(const uint8_t *page, pv__graph_meta *m) {
+    uint32_t w[15];
+    for (unsigned i = 0; i < 15; i++) {
+        w[i] = pv__get32(page + GMETA_AT(4 * (size_t)i));
+    }
+    m->code = w[1];
+    m->ef_construction = w[2];
+    m->node_high = w[3];
+    m->node_free = w[4];
+    m->node_count = w[5];
+    m->tomb_count = w[6];
+    m->dup_count = w[7];
+    m->root = w[8];
+    m->zero = w[9];
+    m->built = w[10];
+    m->level_count = w[11];
+    m->sweep_at = w[12];
+    m->sweep_mark = w[13];
+    m->sweep_phase = w[14];
+    memcpy(&m->norm2_max, page + GMETA_AT(60), 4);
+    m->seed = pv__get64(page + GMETA_AT(64));
+    m->links_root = pv__get64(page + GMETA_AT(72));
+    m->codes_root = pv__get64(page + GMETA_AT(80));
+    m->slot_of_root = pv__get64(page + GMETA_AT(88));
+    m->node_of_root = pv__get64(page + GMETA_AT(96));
+    m->dups_root = pv__get64(page + GMETA_AT(104));
+    for (unsigned i = 0; i < PV__GRAPH_LEVELS; i++) {
+        const uint8_t *p = page + GMETA_LEVELS + (size_t)GMETA_LEVEL_BYTES * i;
+        m->levels[i].root = pv__get64(p);
+        m->levels[i].high = pv__get32(p + 8);
+        m->levels[i].free = pv__get32(p + 12);
+        m->levels[i].count = pv__get32(p + 16);
+        m->levels[i].entry = pv__get32(p + 20);
+    }
+}
+
+static bool gmeta_possible(const pv__graph_meta *m) {
+    bool ok = m->level_count <= PV__GRAPH_LEVELS && m->node_high <= PV__SLOTS_PER_COLLECTION_MAX &&
+              (uint64_t)m->node_count + m->tomb_count <= m->node_high && m->root <= m->node_high &&
+              m->node_free <= m->node_high && m->zero <= m->node_high && m->sweep_mark <= 1 &&
+              m->sweep_at <= m->node_high && m->built <= PV__SLOTS_PER_COLLECTION_MAX &&
+              m->ef_construction >= 1 && m->ef_construction <= PV__GRAPH_EF_MAX &&
+              (m->root != 0 || m->node_count == 0) && m->sweep_phase <= 2 + 2 * PV__GRAPH_LEVELS;
+    for (unsigned i = 0; i < PV__GRAPH_LEVELS && ok; i++) {
+        const pv__graph_level *l = &m->levels[i];
+        ok = l->count <= l->high && l->high <= m->node_high && l->free <= l->high &&
+             l->entry <= l->high && (l->entry != 0) == (i < m->level_count) &&
+             (l->root != 0 || l->high == 0);
+    }
+    return ok;
+}
+
+int pv__graph_create(pv__txn *txn, uint32_t owner, uint32_t code, uint32_t ef_construction,
+                     uint64_t *out_page, pv_error *err) {
+    pv__graph_meta m = {.code = code, .ef_construction = ef_construction};
+    uint8_t *page;
+    PV_TRY(pv__page_new(txn, PV__PAGE_GRAPH, 1, owner, 0, out_page, &page, err));
+    m.seed = pv__mix64(owner);
+    gmeta_encode(&m, page);
+    return 0;
+}
+
+static bool gmeta_code(pv__graph *g) {
+    return pv__code_init(&g->code, g->meta.code, g->metric, g->dims, g->meta.norm2_max,
+                         g->meta.seed, g->cpu);
+}
+
+static int gmeta_open_columns(pv__graph *g, pv_error *err) {
+    const pv__graph_meta *m = &g->meta;
+    PV_TRY(pv__column_open(g->txn, g->owner, m->links_root, PV__LINKS_BYTES, &g->links, err));
+    PV_TRY(pv__column_open(g->txn, g->owner + GMETA_OWNER_CODES, m->codes_root, g->code.row_size,
+                           &g->codes, err));
+    PV_TRY(
+        pv__column_open(g->txn, g->owner + GMETA_OWNER_MAPS, m->slot_of_root, 4, &g->slot_of, err));
+    PV_TRY(
+        pv__column_open(g->txn, g->owner + GMETA_OWNER_MAPS, m->node_of_root, 4, &g->node_of, err));
+    if (g->slot_of.part != 0 || g->node_of.part != 1) {
+        return pv__err(err, PV_ERR_CORRUPT, "graph of object %u: its maps are mixed up",
+                       (unsigned)g->owner);
+    }
+    for (unsigned i = 0; i < m->level_count; i++) {
+        PV_TRY(pv__column_open(g->txn, g->owner + GMETA_OWNER_UPPER + i, m->levels[i].root,
+                               PV__LINKS_BYTES, &g->upper[i], err));
+    }
+    g->dups = (pv__tree){g->txn, m->dups_root, g->owner};
+    return 0;
+}
+
+int pv__graph_open(pv__graph *g, pv__txn *txn, uint64_t page_id, uint32_t owner,
+                   const pv__column *vectors, uint32_t metric, uint32_t dims, uint32_t cpu,
+                   pv_error *err) {
+    const uint8_t *page;
+    memset(g, 0, sizeof *g);
+    g->txn = txn;
+    g->page = page_id;
+    g->owner = owner;
+    g->metric = metric;
+    g->dims = dims;
+    g->cpu = cpu;
+    g->vectors = vectors;
+    PV_TRY(pv__page_read(txn, page_id, PV__PAGE_GRAPH, &page, err));
+    const uint32_t version = pv__get32(page + GMETA_AT(0));
+    if (pv__page_owner(page) != owner || version == 0) {
+        return pv__err(err, PV_ERR_CORRUPT, "page %llu is not the graph of object %u",
+                       (unsigned long long)page_id, (unsigned)owner);
+    }
+    gmeta_decode(page, &g->meta);
+    if (version != GMETA_VERSION) {
+        return pv__err(err, PV_ERR_FORMAT,
+                       "the graph of object %u needs a newer version of the "
+                       "library (graph version %u)",
+                       (unsigned)owner, (unsigned)version);
+    }
+    if (!gmeta_possible(&g->meta)) {
+        return pv__err(err, PV_ERR_CORRUPT,
+                       "page %llu: impossible counters of the graph of object "
+                       "%u",
+                       (unsigned long long)page_id, (unsigned)owner);
+    }
+    if (!gmeta_code(g)) {
+        return pv__err(err, PV_ERR_FORMAT,
+                       "the graph of object %u needs a newer version of the "
+                       "library (code %u)",
+                       (unsigned)owner, (unsigned)g->meta.code);
+    }
+    g->built = g->meta.links_root != 0;
+    return g->built ? gmeta_open_columns(g, err) : 0;
+}
+
+int pv__graph_save(pv__graph *g, pv_error *err) {
+    uint8_t *page;
+    if (!g->changed) {
+        return 0;
+    }
+    PV_TRY(pv__page_write(g->txn, g->page, PV__PAGE_GRAPH, &page, err));
+    gmeta_encode(&g->meta, page);
+    g->changed = false;
+    return 0;
+}
+
+/* The size of a page of codes: the smallest of 4 slots and more that wastes little. */
+static uint32_t gmeta_code_slots(uint32_t row_size) {
+    for (uint32_t n = GMETA_CODE_SLOTS_MIN; n <= PV__PAGE_SLOTS_MAX; n++) {
+        const uint32_t size = n * PV__SLOT_SIZE;
+        const uint32_t rows = (size - PV__PAGE_HEAD) / row_size;
+        if (rows > 0 && (size - rows * row_size) * 100 <= size * GMETA_CODE_WASTE_PERCENT) {
+            return n;
+        }
+    }
+    return 0; /* as pv__column_layout says */
+}
+
+int pv__graph_begin(pv__graph *g, pv_error *err) {
+    pv__graph_meta *m = &g->meta;
+    if (g->built) {
+        return 0;
+    }
+    PV_ASSERT(gmeta_code(g));
+    PV_TRY(pv__column_create(g->txn, g->owner, PV__LINKS_BYTES, 1, &m->links_root, err));
+    PV_TRY(pv__column_create(g->txn, g->owner + GMETA_OWNER_CODES, g->code.row_size,
+                             gmeta_code_slots(g->code.row_size), &m->codes_root, err));
+    PV_TRY(pv__column_create_part(g->txn, g->owner + GMETA_OWNER_MAPS, 4, 1, 0, &m->slot_of_root,
+                                  err));
+    PV_TRY(pv__column_create_part(g->txn, g->owner + GMETA_OWNER_MAPS, 4, 1, 1, &m->node_of_root,
+                                  err));
+    PV_TRY(pv__tree_create(g->txn, g->owner, &m->dups_root, err));
+    PV_TRY(gmeta_open_columns(g, err));
+    g->built = true;
+    g->changed = true;
+    return 0;
+}
+
+int pv__graph_level_begin(pv__graph *g, uint32_t level, pv_error *err) {
+    const uint32_t owner = g->owner + GMETA_OWNER_UPPER + level;
+    pv__graph_level *l = &g->meta.levels[level];
+    if (l->root == 0) {
+        PV_TRY(pv__column_create(g->txn, owner, PV__LINKS_BYTES, 1, &l->root, err));
+        g->changed = true;
+    }
+    return pv__column_open(g->txn, owner, l->root, PV__LINKS_BYTES, &g->upper[level], err);
+}
+
+int pv__graph_drop(pv__graph *g, pv_error *err) {
+    if (g->built) {
+        PV_TRY(pv__column_drop(&g->links, err));
+        PV_TRY(pv__column_drop(&g->codes, err));
+        PV_TRY(pv__column_drop(&g->slot_of, err));
+        PV_TRY(pv__column_drop(&g->node_of, err));
+        for (uint32_t i = 0; i < PV__GRAPH_LEVELS && g->meta.levels[i].root != 0; i++) {
+            PV_TRY(pv__graph_level_begin(g, i, err));
+            PV_TRY(pv__column_drop(&g->upper[i], err));
+        }
+        PV_TRY(pv__tree_drop(&g->dups, err));
+    }
+    return pv__page_free(g->txn, g->page, err);
+}
+
+int pv__graph_word_get(const pv__column *c, uint32_t at, uint32_t *out, pv_error *err) {
+    const uint8_t *row;
+    PV_TRY(pv__column_read(c, at, &row, err));
+    *out = pv__get32(row);
+    return 0;
+}
+
+int pv__graph_word_set(const pv__column *c, uint32_t at, uint32_t v, pv_error *err) {
+    uint8_t *row;
+    PV_TRY(pv__column_write(c, at, &row, err));
+    pv__put32(row, v);
+    return 0;
+}
+
+#undef GMETA_VERSION
+#undef GMETA_AT
+#undef GMETA_LEVELS
+#undef GMETA_LEVEL_BYTES
+#undef GMETA_OWNER_CODES
+#undef GMETA_OWNER_MAPS
+#undef GMETA_OWNER_UPPER
+#undef GMETA_CODE_SLOTS_MIN
+#undef GMETA_CODE_WASTE_PERCENT

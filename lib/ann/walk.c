@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* walk.c - following links towards a query.
+ *
+ *      level L..1   few rows, a pool of a handful      (pv__walk_upper)
+ *      level 0      pool of ef nearest so far, ascending:
+ *
+ *          | . | x | x | . | . | ...        x: links followed
+ *            '-- nearest not followed: read its links, drop those seen before, fetch the codes of
+ *                the others, compare them all in one call, put the near ones into the pool
+ *
+ * It ends when every node of the pool has been followed. One sorted array instead of two heaps as
+ * in pyglass; visited nodes are a bitmap that is cleared by a list of its words. */
+#include "ann/internal.h"
+
+/* Check and gather the unseen neighbours among `count` links; their rows of codes follow. */
+static int walk_gather(pv__graph *g, pv__walker *w, uint32_t from, const uint8_t *row,
+                       unsigned count, size_t *out_n, pv_error *err) {
+    size_t n = 0;
+    for (unsigned i = 0; i < count; i++) {
+        const uint32_t node = pv__links_at(row, i) & ~PV__PROTECTED;
+        if (PV_UNLIKELY(node >= g->meta.node_high)) {
+            return pv__graph_corrupt(g, from, "it links beyond the last node", err);
+        }
+        w->ids[n] = node;
+        n += pv__walker_visit(w, node) ? 1u : 0u;
+    }
+    for (size_t i = 0; i < n; i++) {
+        PV_TRY(pv__colview_row(&w->codes, w->ids[i], &w->rows[i], err));
+    }
+    *out_n = n;
+    return 0;
+}
+
+/* Distances of the unseen neighbours of `node`, in w->ids and w->distances. */
+static int walk_expand(pv__graph *g, pv__walker *w, uint32_t node, size_t *out_n, pv_error *err) {
+    const uint8_t *row;
+    PV_TRY(pv__colview_row(&w->links, node, &row, err));
+    PV_TRY(walk_gather(g, w, node, row, pv__links_count(row), out_n, err));
+    pv__code_distances(&g->code, w->query, w->rows, *out_n, w->distances);
+    return 0;
+}
+
+static void walk_prefetch_links(pv__walker *w, const pv__hit *pool, size_t at, size_t count) {
+    const uint8_t *row;
+    if (at < count && pv__colview_row(&w->links, pool[at].slot & ~PV__EXPANDED, &row, NULL) == 0) {
+        PV_PREFETCH(row);
+        PV_PREFETCH(row + 64);
+    }
+}
+
+int pv__walk_level0(pv__graph *g, pv__walker *w, size_t ef, size_t *io_count, pv_error *err) {
+    pv__hit *pool = w->pool;
+    size_t count = *io_count, at = 0;
+    while (at < count) {
+        if (pool[at].slot & PV__EXPANDED) {
+            at++;
+            continue;
+        }
+        size_t n = 0;
+        const uint32_t node = pool[at].slot;
+        pool[at].slot |= PV__EXPANDED;
+        PV_TRY(walk_expand(g, w, node, &n, err));
+        size_t next = at + 1;
+        for (size_t i = 0; i < n; i++) {
+            if (count < ef || w->distances[i] < pool[count - 1].distance) {
+                const size_t place = pv__pool_insert(pool, &count, ef, w->distances[i], w->ids[i]);
+                next = PV_MIN(next, place);
+            }
+        }
+        at = next;
+        walk_prefetch_links(w, pool, at, count);
+    }
+    for (size_t i = 0; i < count; i++) {
+        pool[i].slot &= ~PV__EXPANDED;
+    }
+    *io_count = count;
+    return 0;
+}
+
+/* ---- where not every node counts ------------------------------------------------------------- */
+
+static bool walk_nearer(pv__hit a, pv__hit b) { return pv__hit_less(a, b); }
+
+static int walk_front_push(pv__walker *w, float distance, uint32_t node, pv_error *err) {
+    PV_TRY(pv__alloc_grow(w->mem, (void **)&w->front, &w->front_cap, w->front_count + 1,
+                          sizeof *w->front, err));
+    const pv__hit hit = {distance, node};
+    size_t i = w->front_count++;
+    while (i > 0 && walk_nearer(hit, w->front[(i - 1) / 2])) {
+        w->front[i] = w->front[(i - 1) / 2];
+        i = (i - 1) / 2;
+    }
+    w->front[i] = hit;
+    return 0;
+}
+
+static pv__hit walk_front_pop(pv__walker *w) {
+    const pv__hit top = w->front[0], last = w->front[--w->front_count];
+    size_t i = 0;
+    for (;;) {
+        size_t child = 2 * i + 1;
+        if (child >= w->front_count) {
+            break;
+        }
+        if (child + 1 < w->front_count && walk_nearer(w->front[child + 1], w->front[child])) {
+            child++;
+        }
+        if (!walk_nearer(w->front[child], last)) {
+            break;
+        }
+        w->front[i] = w->front[child];
+        i = child;
+    }
+    w->front[i] = last;
+    return top;
+}
+
+int pv__walk_keep_begin(pv__graph *g, pv__walker *w, pv__walk_keep *keep, pv_error *err) {
+    const uint32_t groups = pv__colview_groups(&g->slot_of, g->meta.node_high);
+    PV_TRY(pv__alloc_grow(w->mem, (void **)&w->keep_groups, &w->keep_cap, groups,
+                          sizeof *w->keep_groups, err));
+    pv__colview_init(&keep->slot_of, &g->slot_of, g->meta.node_high, w->keep_groups);
+    return 0;
+}
+
+static int walk_counts(pv__graph *g, pv__walk_keep *keep, uint32_t node, bool *out, pv_error *err) {
+    const uint8_t *row;
+    (void)g;
+    PV_TRY(pv__colview_row(&keep->slot_of, node, &row, err));
+    const uint32_t word = pv__get32(row);
+    *out = word != PV__SLOT_NONE;
+    if (*out && keep->allowed && keep->allowed->words && !(word & PV__SLOT_MORE)) {
+        *out = word < keep->allowed->slots && (keep->allowed->words[word / 64] >> (word % 64) & 1u);
+    }
+    return 0; /* a node with several slots counts: which of them are allowed is seen at the end */
+}
+
+int pv__walk_level0_keep(pv__graph *g, pv__walker *w, size_t ef, pv__walk_keep *keep,
+                         size_t *io_count, pv_error *err) {
+    pv__hit *pool = w->pool;
+    const size_t seeds = *io_count;
+    size_t count = 0, expansions = 0;
+    bool counts = false;
+    w->front_count = 0;
+    keep->cut = false;
+    for (size_t i = 0; i < seeds; i++) {
+        PV_TRY(walk_front_push(w, pool[i].distance, pool[i].slot, err));
+    }
+    for (size_t i = 0; i < seeds; i++) { /* in place: count <= i */
+        const pv__hit seed = pool[i];
+        PV_TRY(walk_counts(g, keep, seed.slot, &counts, err));
+        if (counts) {
+            pool[count++] = seed;
+        }
+    }
+    while (w->front_count > 0) {
+        const pv__hit from = walk_front_pop(w);
+        if (count >= ef && from.distance > pool[count - 1].distance) {
+            break;
+        }
+        if (++expansions > keep->expansions_max) {
+            keep->cut = true;
+            break;
+        }
+        size_t n = 0;
+        PV_TRY(walk_expand(g, w, from.slot, &n, err));
+        for (size_t i = 0; i < n; i++) {
+            if (count >= ef && w->distances[i] >= pool[count - 1].distance) {
+                continue;
+            }
+            PV_TRY(walk_front_push(w, w->distances[i], w->ids[i], err));
+            PV_TRY(walk_counts(g, keep, w->ids[i], &counts, err));
+            if (counts) {
+                (void)pv__pool_insert(pool, &count, ef, w->distances[i], w->ids[i]);
+            }
+        }
+        if (w->front_count > 0) {
+            walk_prefetch_links(w, w->front, 0, 1);
+        }
+    }
+    *io_count = count;
+    return 0;
+}
+
+/* ---- above ----------------------------------------------------------------------------------- */
+
+/* Distance from the query to a node's code. */
+static int walk_distance(pv__graph *g, pv__walker *w, uint32_t node, float *out, pv_error *err) {
+    const uint8_t *row;
+    if (node >= g->meta.node_high) {
+        return pv__graph_corrupt(g, node, "it is beyond the last node", err);
+    }
+    PV_TRY(pv__colview_row(&w->codes, node, &row, err));
+    pv__code_distances(&g->code, w->query, &row, 1, out);
+    return 0;
+}
+
+/* A row of upper level `level` (0 is the first above level 0), in use. */
+static int walk_upper_row(pv__graph *g, uint32_t level, uint32_t rank, const uint8_t **out,
+                          pv_error *err) {
+    if (rank >= g->meta.levels[level].high) {
+        return pv__graph_corrupt(g, rank, "an upper level leads beyond its last row", err);
+    }
+    PV_TRY(pv__column_read(&g->upper[level], rank, out, err));
+    return pv__upper_used(*out) ? 0 : pv__graph_corrupt(g, rank, "an upper row is not in use", err);
+}
+
+/* The same as level 0 over rows of one upper level; ranks move along with the pool. */
+static int walk_upper_level(pv__graph *g, pv__walker *w, uint32_t level, size_t beam,
+                            size_t *io_count, pv_error *err) {
+    pv__hit *pool = w->pool;
+    uint32_t *ranks = w->seen_ranks;
+    size_t count = *io_count, at = 0;
+    while (at < count) {
+        if (pool[at].slot & PV__EXPANDED) {
+            at++;
+            continue;
+        }
+        const uint8_t *row;
+        uint32_t neighbour_ranks[PV__UPPER_DEGREE];
+        size_t n = 0;
+        pool[at].slot |= PV__EXPANDED;
+        PV_TRY(walk_upper_row(g, level, ranks[at], &row, err));
+        const unsigned links = PV_MIN(pv__upper_count(row), PV__UPPER_DEGREE);
+        for (unsigned i = 0; i < links; i++) {
+            const uint32_t node = pv__upper_link(row, i);
+            if (PV_UNLIKELY(node >= g->meta.node_high)) {
+                return pv__graph_corrupt(g, node, "an upper level leads beyond the last node", err);
+            }
+            neighbour_ranks[n] = pv__upper_rank(row, i);
+            w->ids[n] = node;
+            n += pv__walker_visit(w, node) ? 1u : 0u;
+        }
+        for (size_t i = 0; i < n; i++) {
+            PV_TRY(pv__colview_row(&w->codes, w->ids[i], &w->rows[i], err));
+        }
+        pv__code_distances(&g->code, w->query, w->rows, n, w->distances);
+        size_t next = at + 1;
+        for (size_t i = 0; i < n; i++) {
+            if (count < beam || w->distances[i] < pool[count - 1].distance) {
+                const size_t place =
+                    pv__pool_insert(pool, &count, beam, w->distances[i], w->ids[i]);
+                if (place < beam) {
+                    memmove(&ranks[place + 1], &ranks[place], (count - 1 - place) * sizeof *ranks);
+                    ranks[place] = neighbour_ranks[i];
+                }
+                next = PV_MIN(next, place);
+            }
+        }
+        at = next;
+    }
+    for (size_t i = 0; i < count; i++) {
+        pool[i].slot &= ~PV__EXPANDED;
+    }
+    *io_count = count;
+    return 0;
+}
+
+int pv__walk_upper(pv__graph *g, pv__walker *w, uint32_t level, size_t beam, size_t *out_count,
+                   pv_error *err) {
+    size_t count = 0;
+    *out_count = 0;
+    if (g->meta.level_count < level) {
+        return 0;
+    }
+    for (uint32_t l = g->meta.level_count; l >= level; l--) {
+        const uint8_t *row;
+        if (count == 0) {
+            w->seen_ranks[0] = g->meta.levels[l - 1].entry - 1;
+        } else {
+            PV_TRY(walk_upper_row(g, l, w->seen_ranks[0], &row, err)); /* of the level above */
+            w->seen_ranks[0] = pv__upper_down(row);
+        }
+        PV_TRY(walk_upper_row(g, l - 1, w->seen_ranks[0], &row, err));
+        w->pool[0].slot = pv__upper_node(row);
+        PV_TRY(walk_distance(g, w, w->pool[0].slot, &w->pool[0].distance, err));
+        (void)pv__walker_visit(w, w->pool[0].slot);
+        count = 1;
+        const int rc = walk_upper_level(g, w, l - 1, l == level ? beam : 1, &count, err);
+        pv__walker_clear(w);
+        PV_TRY(rc);
+    }
+    *out_count = count;
+    return 0;
+}
+
+#define WALK_BEAM 2u
+
+int pv__walk_enter(pv__graph *g, pv__walker *w, size_t *out_count, pv_error *err) {
+    size_t count = 0;
+    float distance;
+    const uint32_t root = g->meta.root - 1;
+    PV_TRY(pv__walk_upper(g, w, 1, WALK_BEAM, &count, err));
+    for (size_t i = 0; i < count; i++) {
+        (void)pv__walker_visit(w, w->pool[i].slot);
+    }
+    if (pv__walker_visit(w, root)) {
+        PV_TRY(walk_distance(g, w, root, &distance, err));
+        (void)pv__pool_insert(w->pool, &count, count + 1, distance, root);
+    }
+    *out_count = count;
+    return 0;
+}
+
+#undef WALK_BEAM

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* approx.c - search through the graph: candidates by their codes, then ranked by their vectors.
+ *
+ *      graph --> want candidates, by code --> full vectors --> pv__nearest
+ *      tail  --> all rows --------------------------------------^
+ */
+#include "engine/approx.h"
+
+#include "engine/index.h"
+
+#define APPROX_BLOCK 32u
+#define APPROX_RERANK_MIN 10u /* candidates beyond k whose vectors are looked at */
+
+/* A walk looks at about so many rows for each candidate it keeps. */
+#define APPROX_ROWS_PER_EF 12u
+
+static uint32_t approx_ef(size_t k, uint32_t ef, float target_recall) {
+    if (ef != 0) {
+        return PV_MIN(ef, PV__GRAPH_EF_MAX);
+    }
+    const float target = target_recall > 0 ? target_recall : 0.95f;
+    const size_t base = target >= 0.99f ? 160 : target >= 0.95f ? 64 : 32;
+    return (uint32_t)PV_MIN(PV_MAX(base, 2 * k), (size_t)PV__GRAPH_EF_MAX);
+}
+
+/* Rank candidates by their vectors, a block at a time so that the rows are fetched together. */
+static int approx_rank(pv__parts *p, const pv__scan *s, size_t q, const pv__hit *hits, uint32_t n,
+                       pv_error *err) {
+    for (uint32_t i = 0; i < n; i += APPROX_BLOCK) {
+        const uint8_t *rows[APPROX_BLOCK];
+        float distances[APPROX_BLOCK];
+        const uint32_t count = PV_MIN(n - i, APPROX_BLOCK);
+        for (uint32_t r = 0; r < count; r++) {
+            PV_TRY(pv__column_read(&p->column, hits[i + r].slot, &rows[r], err));
+        }
+        pv__kernel_gather(s->kernel, &s->queries[q], rows, count, distances);
+        for (uint32_t r = 0; r < count; r++) {
+            if (distances[r] <= s->max_distance) {
+                PV_TRY(pv__nearest_offer(&s->nearest[q], distances[r], hits[i + r].slot, err));
+            }
+        }
+    }
+    return 0;
+}
+
+static int approx_query(pv__parts *p, pv__walker *w, const pv__scan *s, size_t q, uint32_t ef,
+                        uint32_t want, pv__hit *hits, bool *out_complete, pv_error *err) {
+    uint32_t n = 0;
+    PV_TRY(pv__graph_search(&p->graph, w, s->queries[q].vector, ef, want, NULL, hits, &n,
+                            out_complete, err));
+    return *out_complete ? approx_rank(p, s, q, hits, n, err) : 0;
+}
+
+static int approx_queries(pv_db *db, pv__parts *p, pv__walker *w, const pv__scan *s, uint32_t ef,
+                          uint32_t want, pv__hit *hits, bool *out_done, pv_error *err) {
+    for (size_t q = 0; q < s->query_count; q++) {
+        bool complete = true;
+        PV_TRY(approx_query(p, w, s, q, ef, want, hits, &complete, err));
+        PV_TRY(pv__txn_pause(p->txn, err));
+        PV_TRY(pv__db_interrupted(db, err));
+        if (!complete) { /* too many dead on the way: this query is answered by a scan */
+            pv__scan one = *s;
+            one.queries = &s->queries[q];
+            one.nearest = &s->nearest[q];
+            one.query_count = 1;
+            one.slots_end = p->graph.meta.built;
+            PV_TRY(pv__scan_vectors(db, p, &one, err));
+        }
+    }
+    *out_done = true;
+    if (p->graph.meta.built < p->slots.meta.high_water) {
+        pv__scan tail = *s;
+        tail.slots_from = p->graph.meta.built;
+        PV_TRY(pv__scan_vectors(db, p, &tail, err));
+    }
+    return 0;
+}
+
+int pv__approx_vectors(pv_db *db, pv__parts *p, const pv__scan *s, size_t k, uint32_t ef,
+                       float target_recall, bool *out_done, pv_error *err) {
+    bool ready = false;
+    pv__walker *w = NULL;
+    *out_done = false;
+    PV_TRY(pv__index_ready(db, p, &ready, err));
+    const uint32_t pool =
+        PV_MAX(approx_ef(k, ef, target_recall), (uint32_t)PV_MIN(k, (size_t)PV__GRAPH_EF_MAX));
+    const uint64_t rows = (uint64_t)pool * APPROX_ROWS_PER_EF;
+    if (!ready || k > PV__GRAPH_EF_MAX || (ef == 0 && rows > p->slots.meta.live_count)) {
+        return 0;
+    }
+    const uint32_t want = PV_MIN(pool, (uint32_t)k + PV_MAX((uint32_t)k / 2, APPROX_RERANK_MIN));
+    pv__mem *mem = &db->env->mem;
+    pv__hit *hits = pv__alloc_array(mem, want, sizeof *hits);
+    int rc = hits ? pv__db_walker_take(db, &w, err) : pv__err_nomem(err, want * sizeof *hits);
+    if (rc == 0) {
+        rc = approx_queries(db, p, w, s, pool, want, hits, out_done, err);
+    }
+    pv__db_walker_give(db, w);
+    pv__alloc_free(mem, hits, want * sizeof *hits);
+    return rc;
+}
+
+#undef APPROX_BLOCK
+#undef APPROX_RERANK_MIN
+#undef APPROX_ROWS_PER_EF
