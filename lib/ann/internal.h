@@ -137,36 +137,33 @@ PV_PRIVATE void pv__walker_clear(pv__walker *w); /* visited */
 /* Another one for a thread that helps; freed with w. */
 PV_PRIVATE int pv__walker_helper(pv__walker *w, unsigned index, pv__walker **out, pv_error *err);
 
-/* True when it was not there yet. */
-static inline bool pv__walker_visit(pv__walker *w, uint32_t node) {
-    uint64_t *word = &w->visited[node / 64];
-    const uint64_t bit = UINT64_C(1) << (node % 64);
-    if (*word & bit) {
-        return false;
+/* Before up to WALK_ROWS visits. */
+static inline void pv__walker_room(pv__walker *w) {
+    if (PV_UNLIKELY(w->mark_count + PV__WALK_ROWS > w->mark_cap)) {
+        w->mark_count = 0;
+        w->marks_lost = true;
     }
-    if (*word == 0) {
-        if (PV_LIKELY(w->mark_count < w->mark_cap)) {
-            w->marks[w->mark_count++] = node / 64;
-        } else {
-            w->marks_lost = true;
-        }
-    }
-    *word |= bit;
-    return true;
+}
+/* 1 when it was not there yet, else 0. There is room. */
+static inline uint32_t pv__walker_visit(pv__walker *w, uint32_t node) {
+    const uint64_t word = w->visited[node / 64], bit = word >> (node % 64) & 1u;
+    w->marks[w->mark_count] = node / 64;
+    w->mark_count += word == 0;
+    w->visited[node / 64] = word | UINT64_C(1) << (node % 64);
+    return (uint32_t)(bit ^ 1u);
 }
 
 /* Put a hit into a sorted pool of at most `cap`; the last one falls out. Returns its place. */
 static inline size_t pv__pool_insert(pv__hit *pool, size_t *io_count, size_t cap, float distance,
                                      uint32_t node) {
-    size_t low = 0, high = *io_count;
-    while (low < high) {
-        const size_t mid = (low + high) / 2;
-        const uint32_t other = pool[mid].slot & ~PV__EXPANDED;
-        if (pool[mid].distance < distance || (pool[mid].distance == distance && other < node)) {
-            low = mid + 1;
-        } else {
-            high = mid;
-        }
+    size_t low = 0;
+    for (size_t n = *io_count; n > 0;) { /* binary search without branches */
+        const size_t half = (n + 1) / 2;
+        const pv__hit *h = &pool[low + half - 1];
+        const unsigned before = (h->distance < distance) |
+                                ((h->distance == distance) & ((h->slot & ~PV__EXPANDED) < node));
+        low += before ? half : 0;
+        n -= half;
     }
     if (low >= cap) {
         return cap;

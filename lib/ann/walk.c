@@ -10,19 +10,25 @@
  *
  * It ends when every node of the pool has been followed. One sorted array instead of two heaps as
  * in pyglass; visited nodes are a bitmap that is cleared by a list of its words. */
+#include <math.h>
+
 #include "ann/internal.h"
 
 /* Check and gather the unseen neighbours among `count` links; their rows of codes follow. */
 static int walk_gather(pv__graph *g, pv__walker *w, uint32_t from, const uint8_t *row,
                        unsigned count, size_t *out_n, pv_error *err) {
+    uint32_t last = 0;
     size_t n = 0;
     for (unsigned i = 0; i < count; i++) {
-        const uint32_t node = pv__links_at(row, i) & ~PV__PROTECTED;
-        if (PV_UNLIKELY(node >= g->meta.node_high)) {
-            return pv__graph_corrupt(g, from, "it links beyond the last node", err);
-        }
-        w->ids[n] = node;
-        n += pv__walker_visit(w, node) ? 1u : 0u;
+        last = PV_MAX(last, pv__links_at(row, i) & ~PV__PROTECTED);
+    }
+    if (PV_UNLIKELY(last >= g->meta.node_high)) {
+        return pv__graph_corrupt(g, from, "it links beyond the last node", err);
+    }
+    pv__walker_room(w);
+    for (unsigned i = 0; i < count; i++) { /* without a branch: nobody can guess it */
+        w->ids[n] = pv__links_at(row, i) & ~PV__PROTECTED;
+        n += pv__walker_visit(w, w->ids[n]);
     }
     for (size_t i = 0; i < n; i++) {
         PV_TRY(pv__colview_row(&w->codes, w->ids[i], &w->rows[i], err));
@@ -38,6 +44,17 @@ static int walk_expand(pv__graph *g, pv__walker *w, uint32_t node, size_t *out_n
     PV_TRY(walk_gather(g, w, node, row, pv__links_count(row), out_n, err));
     pv__code_distances(&g->code, w->query, w->rows, *out_n, w->distances);
     return 0;
+}
+
+/* Bit i: distance i is among the best so far. */
+static uint32_t walk_near(const pv__walker *w, size_t n, const pv__hit *pool, size_t count,
+                          size_t ef) {
+    const float bound = count < ef ? INFINITY : pool[count - 1].distance;
+    uint32_t near = 0;
+    for (size_t i = 0; i < n; i++) {
+        near |= (uint32_t)(w->distances[i] < bound) << i;
+    }
+    return near;
 }
 
 static void walk_prefetch_links(pv__walker *w, const pv__hit *pool, size_t at, size_t count) {
@@ -61,11 +78,10 @@ int pv__walk_level0(pv__graph *g, pv__walker *w, size_t ef, size_t *io_count, pv
         pool[at].slot |= PV__EXPANDED;
         PV_TRY(walk_expand(g, w, node, &n, err));
         size_t next = at + 1;
-        for (size_t i = 0; i < n; i++) {
-            if (count < ef || w->distances[i] < pool[count - 1].distance) {
-                const size_t place = pv__pool_insert(pool, &count, ef, w->distances[i], w->ids[i]);
-                next = PV_MIN(next, place);
-            }
+        for (uint32_t near = walk_near(w, n, pool, count, ef); near != 0; near &= near - 1) {
+            const unsigned i = pv__low_bit(near);
+            const size_t place = pv__pool_insert(pool, &count, ef, w->distances[i], w->ids[i]);
+            next = PV_MIN(next, place);
         }
         at = next;
         walk_prefetch_links(w, pool, at, count);
@@ -222,6 +238,7 @@ static int walk_upper_level(pv__graph *g, pv__walker *w, uint32_t level, size_t 
         pool[at].slot |= PV__EXPANDED;
         PV_TRY(walk_upper_row(g, level, ranks[at], &row, err));
         const unsigned links = PV_MIN(pv__upper_count(row), PV__UPPER_DEGREE);
+        pv__walker_room(w);
         for (unsigned i = 0; i < links; i++) {
             const uint32_t node = pv__upper_link(row, i);
             if (PV_UNLIKELY(node >= g->meta.node_high)) {
@@ -229,7 +246,7 @@ static int walk_upper_level(pv__graph *g, pv__walker *w, uint32_t level, size_t 
             }
             neighbour_ranks[n] = pv__upper_rank(row, i);
             w->ids[n] = node;
-            n += pv__walker_visit(w, node) ? 1u : 0u;
+            n += pv__walker_visit(w, node);
         }
         for (size_t i = 0; i < n; i++) {
             PV_TRY(pv__colview_row(&w->codes, w->ids[i], &w->rows[i], err));
@@ -274,6 +291,7 @@ int pv__walk_upper(pv__graph *g, pv__walker *w, uint32_t level, size_t beam, siz
         PV_TRY(walk_upper_row(g, l - 1, w->seen_ranks[0], &row, err));
         w->pool[0].slot = pv__upper_node(row);
         PV_TRY(walk_distance(g, w, w->pool[0].slot, &w->pool[0].distance, err));
+        pv__walker_room(w);
         (void)pv__walker_visit(w, w->pool[0].slot);
         count = 1;
         const int rc = walk_upper_level(g, w, l - 1, l == level ? beam : 1, &count, err);
@@ -291,6 +309,7 @@ int pv__walk_enter(pv__graph *g, pv__walker *w, size_t *out_count, pv_error *err
     float distance;
     const uint32_t root = g->meta.root - 1;
     PV_TRY(pv__walk_upper(g, w, 1, WALK_BEAM, &count, err));
+    pv__walker_room(w);
     for (size_t i = 0; i < count; i++) {
         (void)pv__walker_visit(w, w->pool[i].slot);
     }

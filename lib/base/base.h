@@ -38,6 +38,19 @@
 #define PV_PREFETCH(p) ((void)(p))
 #endif
 
+/* Place of the lowest bit that is set; v is not 0. */
+static inline unsigned pv__low_bit(uint32_t v) {
+#if defined(__GNUC__)
+    return (unsigned)__builtin_ctz(v);
+#else
+    unsigned at = 0;
+    while (!(v >> at & 1u)) {
+        at++;
+    }
+    return at;
+#endif
+}
+
 #define PV_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define PV_MAX(a, b) ((a) > (b) ? (a) : (b))
 #define PV_COUNTOF(a) (sizeof(a) / sizeof((a)[0]))

@@ -79,6 +79,12 @@ PV_STATIC_ASSERT(sizeof(pv__xent) == 32, translation_entry_is_32_bytes);
 #define PV__XLAT_BITS 10u
 #define PV__XLAT_FAN (1u << PV__XLAT_BITS)
 #define PV__XLAT_TOP 512u
+#define PV__XLAT_TOP_OF(id) ((id) >> (2 * PV__XLAT_BITS))
+#define PV__XLAT_MID(id) (((id) >> PV__XLAT_BITS) & (PV__XLAT_FAN - 1))
+#define PV__XLAT_LOW(id) ((id) & (PV__XLAT_FAN - 1))
+typedef struct pv__xlat_middle {
+    _Atomic(void *) low[PV__XLAT_FAN];
+} pv__xlat_middle;
 typedef struct pv__xlat {
     _Atomic(void *) top[PV__XLAT_TOP]; /* -> arrays of FAN pointers -> arrays of FAN entries */
     _Atomic uint64_t limit;            /* ids >= limit have no entry */
@@ -304,7 +310,19 @@ PV_PRIVATE void pv__undo_forget(pv__txn *t);             /* all of it */
 PV_PRIVATE void pv__ver_drop(pv__txn *t, pv__ver *v);
 
 /* ---- xlat.c -------------------------------------------------------------------------------- */
-PV_PRIVATE pv__xent *pv__xlat_find(pv__store *s, uint64_t page_id); /* NULL: nothing there */
+/* NULL: nothing there. In the header because every read of a page begins with it. */
+static inline pv__xent *pv__xlat_find(pv__store *s, uint64_t page_id) {
+    if (PV_UNLIKELY(page_id >= PV__PAGE_ID_MAX)) {
+        return NULL;
+    }
+    pv__xlat_middle *mid =
+        atomic_load_explicit(&s->xlat.top[PV__XLAT_TOP_OF(page_id)], memory_order_acquire);
+    if (PV_UNLIKELY(!mid)) {
+        return NULL;
+    }
+    pv__xent *low = atomic_load_explicit(&mid->low[PV__XLAT_MID(page_id)], memory_order_acquire);
+    return PV_LIKELY(low != NULL) ? &low[PV__XLAT_LOW(page_id)] : NULL;
+}
 PV_PRIVATE int pv__xlat_make(pv__store *s, uint64_t page_id, pv__xent **out, pv_error *err);
 PV_PRIVATE void pv__xlat_done(pv__store *s); /* frees arrays and every version */
 

@@ -7,27 +7,6 @@
  * Arrays are published with a compare-and-swap: two threads that miss at once agree on one. */
 #include "store/internal.h"
 
-#define XLAT_MID(id) (((id) >> PV__XLAT_BITS) & (PV__XLAT_FAN - 1))
-#define XLAT_LOW(id) ((id) & (PV__XLAT_FAN - 1))
-#define XLAT_TOP_OF(id) ((id) >> (2 * PV__XLAT_BITS))
-
-typedef struct xlat_middle {
-    _Atomic(void *) low[PV__XLAT_FAN];
-} xlat_middle;
-
-PV_PRIVATE pv__xent *pv__xlat_find(pv__store *s, uint64_t page_id) {
-    if (PV_UNLIKELY(page_id >= PV__PAGE_ID_MAX)) {
-        return NULL;
-    }
-    xlat_middle *mid =
-        atomic_load_explicit(&s->xlat.top[XLAT_TOP_OF(page_id)], memory_order_acquire);
-    if (PV_UNLIKELY(!mid)) {
-        return NULL;
-    }
-    pv__xent *low = atomic_load_explicit(&mid->low[XLAT_MID(page_id)], memory_order_acquire);
-    return PV_LIKELY(low != NULL) ? &low[XLAT_LOW(page_id)] : NULL;
-}
-
 /* The array behind *place, made when it is missing. NULL: out of memory. */
 static void *xlat_array(pv__store *s, _Atomic(void *) *place, size_t size) {
     void *have = atomic_load_explicit(place, memory_order_acquire);
@@ -54,12 +33,13 @@ PV_PRIVATE int pv__xlat_make(pv__store *s, uint64_t page_id, pv__xent **out, pv_
         return pv__err(err, PV_ERR_CORRUPT, "page id %llu is out of range",
                        (unsigned long long)page_id);
     }
-    xlat_middle *mid = xlat_array(s, &s->xlat.top[XLAT_TOP_OF(page_id)], sizeof(xlat_middle));
+    pv__xlat_middle *mid =
+        xlat_array(s, &s->xlat.top[PV__XLAT_TOP_OF(page_id)], sizeof(pv__xlat_middle));
     if (!mid) {
-        return pv__err_nomem(err, sizeof(xlat_middle));
+        return pv__err_nomem(err, sizeof(pv__xlat_middle));
     }
     pv__xent *low =
-        xlat_array(s, &mid->low[XLAT_MID(page_id)], sizeof(pv__xent) * (size_t)PV__XLAT_FAN);
+        xlat_array(s, &mid->low[PV__XLAT_MID(page_id)], sizeof(pv__xent) * (size_t)PV__XLAT_FAN);
     if (!low) {
         return pv__err_nomem(err, sizeof(pv__xent) * (size_t)PV__XLAT_FAN);
     }
@@ -68,7 +48,7 @@ PV_PRIVATE int pv__xlat_make(pv__store *s, uint64_t page_id, pv__xent **out, pv_
            !atomic_compare_exchange_weak_explicit(&s->xlat.limit, &limit, page_id + 1,
                                                   memory_order_relaxed, memory_order_relaxed)) {
     }
-    *out = &low[XLAT_LOW(page_id)];
+    *out = &low[PV__XLAT_LOW(page_id)];
     return PV_OK;
 }
 
@@ -87,7 +67,7 @@ static void xlat_free_chain(pv__store *s, pv__xent *x) {
 
 PV_PRIVATE void pv__xlat_done(pv__store *s) {
     for (size_t t = 0; t < PV__XLAT_TOP; t++) {
-        xlat_middle *mid = atomic_load_explicit(&s->xlat.top[t], memory_order_relaxed);
+        pv__xlat_middle *mid = atomic_load_explicit(&s->xlat.top[t], memory_order_relaxed);
         for (size_t m = 0; mid && m < PV__XLAT_FAN; m++) {
             pv__xent *low = atomic_load_explicit(&mid->low[m], memory_order_relaxed);
             for (size_t i = 0; low && i < PV__XLAT_FAN; i++) {
@@ -98,12 +78,8 @@ PV_PRIVATE void pv__xlat_done(pv__store *s) {
             }
         }
         if (mid) {
-            pv__alloc_free_aligned(s->mem, mid, sizeof(xlat_middle), 64);
+            pv__alloc_free_aligned(s->mem, mid, sizeof(pv__xlat_middle), 64);
         }
         atomic_store_explicit(&s->xlat.top[t], NULL, memory_order_relaxed);
     }
 }
-
-#undef XLAT_MID
-#undef XLAT_LOW
-#undef XLAT_TOP_OF
