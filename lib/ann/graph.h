@@ -43,6 +43,17 @@ typedef struct pv__graph_level {
     uint32_t entry; /* rank where searches begin + 1 */
 } pv__graph_level;
 
+/* Which pool gives which recall (calibrate.c). */
+#define PV__CURVES 2u        /* k = 10, k = 100 */
+#define PV__CURVE_POINTS 10u /* pools */
+#define PV__CURVE_SAMPLES 64u
+typedef struct pv__graph_curve {
+    uint32_t nodes;                                /* when it was measured; 0: never */
+    uint32_t samples;                              /* of the next one, in sums */
+    uint16_t recall[PV__CURVES][PV__CURVE_POINTS]; /* in units of 1/60000 */
+    uint32_t sums[PV__CURVES][PV__CURVE_POINTS];
+} pv__graph_curve;
+
 /* What the graph's page holds. */
 typedef struct pv__graph_meta {
     uint32_t code; /* PV__CODE_; 0: nothing has been built */
@@ -63,6 +74,7 @@ typedef struct pv__graph_meta {
     uint64_t seed;
     uint64_t links_root, codes_root, slot_of_root, node_of_root, dups_root;
     pv__graph_level levels[PV__GRAPH_LEVELS];
+    pv__graph_curve curve;
 } pv__graph_meta;
 
 typedef struct pv__graph {
@@ -128,6 +140,13 @@ PV_PRIVATE int pv__graph_remove(pv__graph *g, uint32_t slot, pv_error *err);
 PV_PRIVATE int pv__graph_upkeep(pv__graph *g, pv__walker *w, uint32_t nodes, pv_error *err);
 /* How much upkeep a change of `rows` rows should pay for; 0: none is due. */
 PV_PRIVATE uint32_t pv__graph_upkeep_due(const pv__graph *g, size_t rows);
+
+/* calibrate.c */
+PV_PRIVATE bool pv__graph_calibrate_due(const pv__graph *g);
+/* Take up to so many samples while it is due. Pauses. */
+PV_PRIVATE int pv__graph_calibrate(pv__graph *g, pv__walker *w, uint32_t samples, pv_error *err);
+/* The pool that finds the share `target` of the k nearest, in 0 to 1. */
+PV_PRIVATE uint32_t pv__graph_ef(const pv__graph *g, uint32_t k, float target);
 
 /* check.c: structure, identities, reachability; codes against vectors when deep. */
 PV_PRIVATE int pv__graph_check(pv__graph *g, const pv__slots *slots, bool deep, pv__check_fn fn,

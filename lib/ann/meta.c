@@ -13,6 +13,8 @@
  *   136  u64  links_root        144  u64 codes_root     152  u64 slot_of_root
  *   160  u64  node_of_root      168  u64 dups_root
  *   176  6 x { u64 root, u32 high, u32 free, u32 count, u32 entry }
+ *   320  u32  curve: nodes      324  u32 samples        328  2 x 10 x u16 recall
+ *   368  2 x 10 x u32 sums
  */
 #include "ann/internal.h"
 
@@ -20,6 +22,8 @@
 #define GMETA_AT(n) (PV__PAGE_HEAD + (n))
 #define GMETA_LEVELS GMETA_AT(112)
 #define GMETA_LEVEL_BYTES 24u
+#define GMETA_CURVE GMETA_AT(256)
+#define GMETA_CURVE_SUMS GMETA_AT(304)
 
 /* Owners, from the graph's own. */
 #define GMETA_OWNER_CODES 1u
@@ -33,6 +37,16 @@
 int pv__graph_corrupt(const pv__graph *g, uint32_t node, const char *what, pv_error *err) {
     return pv__err(err, PV_ERR_CORRUPT, "graph of object %u, node %u: %s", (unsigned)g->owner,
                    (unsigned)node, what);
+}
+
+static void gmeta_curve_encode(const pv__graph_curve *c, uint8_t *page) {
+    pv__put32(page + GMETA_CURVE, c->nodes);
+    pv__put32(page + GMETA_CURVE + 4, c->samples);
+    for (size_t i = 0; i < (size_t)PV__CURVES * PV__CURVE_POINTS; i++) {
+        const size_t k = i / PV__CURVE_POINTS, at = i % PV__CURVE_POINTS;
+        pv__put16(page + GMETA_CURVE + 8 + 2 * i, c->recall[k][at]);
+        pv__put32(page + GMETA_CURVE_SUMS + 4 * i, c->sums[k][at]);
+    }
 }
 
 static void gmeta_encode(const pv__graph_meta *m, uint8_t *page) {
@@ -57,6 +71,17 @@ static void gmeta_encode(const pv__graph_meta *m, uint8_t *page) {
         pv__put32(p + 12, m->levels[i].free);
         pv__put32(p + 16, m->levels[i].count);
         pv__put32(p + 20, m->levels[i].entry);
+    }
+    gmeta_curve_encode(&m->curve, page);
+}
+
+static void gmeta_curve_decode(const uint8_t *page, pv__graph_curve *c) {
+    c->nodes = pv__get32(page + GMETA_CURVE);
+    c->samples = pv__get32(page + GMETA_CURVE + 4);
+    for (size_t i = 0; i < (size_t)PV__CURVES * PV__CURVE_POINTS; i++) {
+        const size_t k = i / PV__CURVE_POINTS, at = i % PV__CURVE_POINTS;
+        c->recall[k][at] = pv__get16(page + GMETA_CURVE + 8 + 2 * i);
+        c->sums[k][at] = pv__get32(page + GMETA_CURVE_SUMS + 4 * i);
     }
 }
 
@@ -94,6 +119,7 @@ static void gmeta_decode(const uint8_t *page, pv__graph_meta *m) {
         m->levels[i].count = pv__get32(p + 16);
         m->levels[i].entry = pv__get32(p + 20);
     }
+    gmeta_curve_decode(page, &m->curve);
 }
 
 static bool gmeta_possible(const pv__graph_meta *m) {
@@ -275,6 +301,8 @@ int pv__graph_word_set(const pv__column *c, uint32_t at, uint32_t v, pv_error *e
 #undef GMETA_AT
 #undef GMETA_LEVELS
 #undef GMETA_LEVEL_BYTES
+#undef GMETA_CURVE
+#undef GMETA_CURVE_SUMS
 #undef GMETA_OWNER_CODES
 #undef GMETA_OWNER_MAPS
 #undef GMETA_OWNER_UPPER

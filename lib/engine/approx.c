@@ -14,14 +14,7 @@
 /* A walk looks at about so many rows for each candidate it keeps. */
 #define APPROX_ROWS_PER_EF 12u
 
-static uint32_t approx_ef(size_t k, uint32_t ef, float target_recall) {
-    if (ef != 0) {
-        return PV_MIN(ef, PV__GRAPH_EF_MAX);
-    }
-    const float target = target_recall > 0 ? target_recall : 0.95f;
-    const size_t base = target >= 0.99f ? 160 : target >= 0.95f ? 64 : 32;
-    return (uint32_t)PV_MIN(PV_MAX(base, 2 * k), (size_t)PV__GRAPH_EF_MAX);
-}
+#define APPROX_TARGET_RECALL 0.95f
 
 /* Rank candidates by their vectors, a block at a time so that the rows are fetched together. */
 static int approx_rank(pv__parts *p, const pv__scan *s, size_t q, const pv__hit *hits, uint32_t n,
@@ -82,11 +75,15 @@ int pv__approx_vectors(pv_db *db, pv__parts *p, const pv__scan *s, size_t k, uin
     pv__walker *w = NULL;
     *out_done = false;
     PV_TRY(pv__index_ready(db, p, &ready, err));
-    const uint32_t pool =
-        PV_MAX(approx_ef(k, ef, target_recall), (uint32_t)PV_MIN(k, (size_t)PV__GRAPH_EF_MAX));
-    const uint64_t rows = (uint64_t)pool * APPROX_ROWS_PER_EF;
-    if (!ready || k > PV__GRAPH_EF_MAX || (ef == 0 && rows > p->slots.meta.live_count)) {
+    if (!ready || k > PV__GRAPH_EF_MAX) {
         return 0;
+    }
+    const float target = target_recall > 0 ? target_recall : APPROX_TARGET_RECALL;
+    const uint32_t pool =
+        ef != 0 ? PV_MAX(ef, (uint32_t)k) : pv__graph_ef(&p->graph, (uint32_t)k, target);
+    const uint64_t rows = (uint64_t)pool * APPROX_ROWS_PER_EF;
+    if (ef == 0 && (target >= 1 || rows > p->slots.meta.live_count)) {
+        return 0; /* comparing with all is as fast, and exact */
     }
     const uint32_t want = PV_MIN(pool, (uint32_t)k + PV_MAX((uint32_t)k / 2, APPROX_RERANK_MIN));
     pv__mem *mem = &db->env->mem;
@@ -101,5 +98,6 @@ int pv__approx_vectors(pv_db *db, pv__parts *p, const pv__scan *s, size_t k, uin
 }
 
 #undef APPROX_BLOCK
+#undef APPROX_TARGET_RECALL
 #undef APPROX_RERANK_MIN
 #undef APPROX_ROWS_PER_EF

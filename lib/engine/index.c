@@ -8,6 +8,7 @@
 /* What a call pays for the tail, besides its own records. */
 #define INDEX_TAIL_SHARE 3u
 #define INDEX_TAIL_MIN 64u
+#define INDEX_ROWS_PER_SAMPLE 64u /* records that pay for one sample of the calibration */
 
 static bool index_has_graph(const pv__parts *p) { return p->c.field.graph != 0; }
 
@@ -99,6 +100,7 @@ int pv__index_apply(pv_db *db, pv__parts *p, pv__index_work *work, pv_error *err
     }
     PV_TRY(pv__parts_graph(p, db->cpu, db->threads, err));
     const bool begun = p->graph.built || p->slots.meta.live_count >= index_threshold(p);
+    const uint32_t noted = (uint32_t)work->count;
     const uint32_t upkeep = pv__graph_upkeep_due(&p->graph, work->count + work->removed);
     if (!begun) {
         return 0;
@@ -109,6 +111,9 @@ int pv__index_apply(pv_db *db, pv__parts *p, pv__index_work *work, pv_error *err
     }
     if (rc == 0 && upkeep > 0) {
         rc = pv__graph_upkeep(&p->graph, w, upkeep, err);
+    }
+    if (rc == 0 && noted > 0 && pv__graph_calibrate_due(&p->graph)) {
+        rc = pv__graph_calibrate(&p->graph, w, 1 + noted / INDEX_ROWS_PER_SAMPLE, err);
     }
     pv__db_walker_give(db, w);
     return rc;
@@ -127,3 +132,4 @@ int pv__index_ready(pv_db *db, pv__parts *p, bool *out, pv_error *err) {
 #undef INDEX_ROWS_MIN
 #undef INDEX_TAIL_SHARE
 #undef INDEX_TAIL_MIN
+#undef INDEX_ROWS_PER_SAMPLE

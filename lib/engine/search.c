@@ -128,6 +128,26 @@ static void search_done(search_job *j) {
     pv__parts_done(&j->parts);
 }
 
+/* The graph is derived from the vectors: where it is damaged, they answer. */
+static int search_approx(search_job *j, const pv__scan *scan, bool *out_done, pv_error *err) {
+    const pv_query *q = j->query;
+    pv_error found = PV_ERROR_INIT;
+    const int rc =
+        pv__approx_vectors(j->db, &j->parts, scan, j->k, q->ef, q->target_recall, out_done, &found);
+    if (rc == PV_ERR_CORRUPT) {
+        pv__log(&j->db->log, PV_LOG_ERROR, "index",
+                "collection '%s' is searched without its graph: %s", j->parts.c.name,
+                found.message);
+        *out_done = false;
+        for (size_t i = 0; i < j->count; i++) {
+            pv__nearest_done(&j->nearest[i]);
+            pv__nearest_init(&j->nearest[i], &j->db->env->mem, j->hits + i * j->k, j->k);
+        }
+        return 0;
+    }
+    return rc == 0 ? 0 : pv__err(err, rc, "%s", found.message);
+}
+
 static int search_run(search_job *j, pv_error *err) {
     const pv_query *q = j->query;
     const pv__field *field = &j->parts.c.field;
@@ -146,8 +166,7 @@ static int search_run(search_job *j, pv_error *err) {
     }
     bool done = false;
     if (!(q->flags & PV_QUERY_EXACT) && !j->filter) {
-        PV_TRY(
-            pv__approx_vectors(j->db, &j->parts, &scan, j->k, q->ef, q->target_recall, &done, err));
+        PV_TRY(search_approx(j, &scan, &done, err));
     }
     if (!done) {
         PV_TRY(pv__scan_vectors(j->db, &j->parts, &scan, err));

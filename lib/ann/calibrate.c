@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* calibrate.c - which ef gives which recall, measured on the graph itself.
+ *
+ *      sample   a row as a query; what a pool of EF_TRUTH finds, ranked by the vectors and without
+ *               the row itself, is taken for the truth
+ *      curve    mean recall for each of PV__CURVE_POINTS pools, for k = 10 and for k = 100
+ *      ef       from the curve: the least pool whose recall reaches the target with a margin,
+ *               because a row is an easier query than one from elsewhere
+ *
+ * Samples are taken a few at a time by the calls that insert, when the graph has grown by a third
+ * since the last curve; sums in the making lie in the graph's page beside the finished curve. */
+#include <math.h>
+
+#include "ann/internal.h"
+#include "kernel/kernel.h"
+
+#define CALIBRATE_NODES_MIN 256u
+#define CALIBRATE_EF_TRUTH 800u
+#define CALIBRATE_K_MAX 100u
+#define CALIBRATE_WANT_MAX 160u
+#define CALIBRATE_MISS 0.6f  /* share of the misses that the target allows */
+#define CALIBRATE_ONE 60000u /* recall 1 in the page */
+
+static const uint32_t calibrate_k[PV__CURVES] = {10, 100};
+static const uint16_t calibrate_ef[PV__CURVES][PV__CURVE_POINTS] = {
+    {10, 14, 20, 28, 40, 56, 80, 112, 160, 224},
+    {100, 120, 140, 170, 200, 240, 280, 340, 400, 500}};
+
+bool pv__graph_calibrate_due(const pv__graph *g) {
+    const pv__graph_curve *c = &g->meta.curve;
+    return g->meta.node_count >= CALIBRATE_NODES_MIN &&
+           (c->samples > 0 || g->meta.node_count >= (uint64_t)c->nodes + c->nodes / 3 + 1);
+}
+
+/* ---- one sample ------------------------------------------------------------------------------ */
+
+typedef struct calibrate_rows {
+    pv__hit hits[CALIBRATE_WANT_MAX];
+    float exact[CALIBRATE_WANT_MAX]; /* ascending, without the query */
+    uint32_t count;
+} calibrate_rows;
+
+static int calibrate_vector(const pv__graph *g, uint32_t slot, const uint8_t **out, pv_error *err) {
+    return pv__column_read(g->vectors, slot, out, err);
+}
+
+static void calibrate_sort(float *v, uint32_t n) {
+    for (uint32_t i = 1; i < n; i++) {
+        const float x = v[i];
+        uint32_t at = i;
+        for (; at > 0 && v[at - 1] > x; at--) {
+            v[at] = v[at - 1];
+        }
+        v[at] = x;
+    }
+}
+
+/* Search with a pool of ef as a caller would, and rank by the vectors. */
+static int calibrate_search(pv__graph *g, pv__walker *w, const pv__kernel *kernel,
+                            const pv__kernel_query *q, uint32_t own, uint32_t ef, uint32_t want,
+                            calibrate_rows *r, pv_error *err) {
+    bool complete = true;
+    uint32_t found = 0;
+    PV_TRY(pv__graph_search(g, w, q->vector, ef, want, NULL, r->hits, &found, &complete, err));
+    r->count = 0;
+    for (uint32_t i = 0; i < found; i++) {
+        const uint8_t *row;
+        if (r->hits[i].slot != own) {
+            PV_TRY(calibrate_vector(g, r->hits[i].slot, &row, err));
+            r->exact[r->count++] = pv__kernel_pair(kernel, q, row);
+        }
+    }
+    calibrate_sort(r->exact, r->count);
+    return 0;
+}
+
+static uint32_t calibrate_hits(const calibrate_rows *r, uint32_t k, float kth) {
+    const float bound = kth + fabsf(kth) * 1e-5f;
+    uint32_t hits = 0;
+    for (uint32_t i = 0; i < PV_MIN(r->count, k); i++) {
+        hits += r->exact[i] <= bound ? 1u : 0u;
+    }
+    return hits;
+}
+
+static uint32_t calibrate_want(uint32_t k) { return k + PV_MAX(k / 2, 10u); }
+
+static int calibrate_curve(pv__graph *g, pv__walker *w, const pv__kernel *kernel,
+                           const pv__kernel_query *q, uint32_t own, unsigned curve, float kth,
+                           calibrate_rows *r, pv_error *err) {
+    const uint32_t k = calibrate_k[curve];
+    for (unsigned i = 0; i < PV__CURVE_POINTS; i++) {
+        const uint32_t ef = calibrate_ef[curve][i];
+        PV_TRY(calibrate_search(g, w, kernel, q, own, ef + 1, PV_MIN(ef, calibrate_want(k)) + 1, r,
+                                err));
+        g->meta.curve.sums[curve][i] += calibrate_hits(r, k, kth);
+    }
+    return 0;
+}
+
+/* A live node, the same for the same state of the graph. */
+static int calibrate_pick(pv__graph *g, uint32_t *out_slot, pv_error *err) {
+    uint64_t at =
+        pv__mix64(g->meta.seed + g->meta.curve.nodes * UINT64_C(977) + g->meta.curve.samples) %
+        g->meta.node_high;
+    for (uint32_t i = 0; i < g->meta.node_high; i++) {
+        uint32_t word = 0;
+        PV_TRY(pv__graph_word_get(&g->slot_of, (uint32_t)at, &word, err));
+        if (word != PV__SLOT_NONE) {
+            const uint8_t *links;
+            PV_TRY(pv__column_read(&g->links, (uint32_t)at, &links, err));
+            if (pv__links_state(links) == PV__NODE_LIVE) {
+                *out_slot = word & ~PV__SLOT_MORE;
+                return 0;
+            }
+        }
+        at = at + 1 < g->meta.node_high ? at + 1 : 0;
+    }
+    return pv__graph_corrupt(g, 0, "no node is live", err);
+}
+
+static int calibrate_sample(pv__graph *g, pv__walker *w, float *vector, calibrate_rows *r,
+                            pv_error *err) {
+    const pv__kernel *kernel = pv__kernel_table(g->cpu);
+    pv__kernel_query q;
+    const uint8_t *row;
+    uint32_t own = 0;
+    PV_TRY(calibrate_pick(g, &own, err));
+    PV_TRY(calibrate_vector(g, own, &row, err));
+    memcpy(vector, row, g->dims * sizeof *vector);
+    PV_ASSERT(pv__kernel_query_init(&q, g->metric, vector, g->dims));
+    PV_TRY(calibrate_search(g, w, kernel, &q, own, CALIBRATE_EF_TRUTH, CALIBRATE_WANT_MAX, r, err));
+    float kth[PV__CURVES];
+    for (unsigned c = 0; c < PV__CURVES; c++) {
+        kth[c] = r->count > 0 ? r->exact[PV_MIN(calibrate_k[c], r->count) - 1] : 0;
+    }
+    for (unsigned c = 0; c < PV__CURVES; c++) {
+        PV_TRY(calibrate_curve(g, w, kernel, &q, own, c, kth[c], r, err));
+    }
+    return 0;
+}
+
+/* ---- all ------------------------------------------------------------------------------------- */
+
+static void calibrate_finish(pv__graph_curve *c, uint32_t nodes) {
+    for (unsigned k = 0; k < PV__CURVES; k++) {
+        uint32_t best = 0;
+        for (unsigned i = 0; i < PV__CURVE_POINTS; i++) {
+            const uint32_t all = calibrate_k[k] * PV__CURVE_SAMPLES;
+            best = PV_MAX(best, PV_MIN(c->sums[k][i], all) * CALIBRATE_ONE / all);
+            c->recall[k][i] = (uint16_t)best; /* never falling, whatever the sample */
+            c->sums[k][i] = 0;
+        }
+    }
+    c->samples = 0;
+    c->nodes = nodes;
+}
+
+int pv__graph_calibrate(pv__graph *g, pv__walker *w, uint32_t samples, pv_error *err) {
+    pv__mem *mem = pv__txn_mem(g->txn);
+    const size_t bytes = g->dims * sizeof(float);
+    float *vector = pv__alloc_aligned(mem, bytes, 64);
+    calibrate_rows *rows = pv__alloc(mem, sizeof *rows);
+    int rc = vector && rows ? 0 : pv__err_nomem(err, bytes + sizeof *rows);
+    for (uint32_t i = 0; i < samples && rc == 0 && pv__graph_calibrate_due(g); i++) {
+        rc = calibrate_sample(g, w, vector, rows, err);
+        if (rc == 0 && ++g->meta.curve.samples >= PV__CURVE_SAMPLES) {
+            calibrate_finish(&g->meta.curve, g->meta.node_count);
+        }
+        g->changed = true;
+        rc = rc == 0 ? pv__txn_pause(g->txn, err) : rc;
+    }
+    pv__alloc_free(mem, rows, sizeof *rows);
+    pv__alloc_free_aligned(mem, vector, bytes, 64);
+    return rc;
+}
+
+/* The pool of one curve for a target, between its points by the logarithm of the misses. */
+static float calibrate_read(const pv__graph_curve *c, unsigned k, float target) {
+    const float want = 1 - (1 - target) * CALIBRATE_MISS;
+    float before = 0;
+    for (unsigned i = 0; i < PV__CURVE_POINTS; i++) {
+        const float recall = (float)c->recall[k][i] / (float)CALIBRATE_ONE;
+        const float ef = calibrate_ef[k][i];
+        if (recall >= want) {
+            if (i == 0 || recall <= before) {
+                return ef;
+            }
+            const float share = (want - before) / (recall - before);
+            return calibrate_ef[k][i - 1] + share * (ef - calibrate_ef[k][i - 1]);
+        }
+        before = recall;
+    }
+    return 2.0f * calibrate_ef[k][PV__CURVE_POINTS - 1];
+}
+
+uint32_t pv__graph_ef(const pv__graph *g, uint32_t k, float target) {
+    const pv__graph_curve *c = &g->meta.curve;
+    if (c->nodes == 0) { /* nothing measured yet */
+        return PV_MIN(PV_MAX(2 * k, target >= 0.98f ? 200u : 100u), PV__GRAPH_EF_MAX);
+    }
+    const float small = calibrate_read(c, 0, target), large = calibrate_read(c, 1, target);
+    float ef = small;
+    if (k > calibrate_k[0] && k < calibrate_k[1]) {
+        const float share = log10f((float)k / (float)calibrate_k[0]);
+        ef = small * powf(large / small, share);
+    } else if (k >= calibrate_k[1]) {
+        ef = large * (float)k / (float)calibrate_k[1];
+    }
+    return (uint32_t)PV_MIN(PV_MAX(ef + 0.5f, (float)k), (float)PV__GRAPH_EF_MAX);
+}
+
+#undef CALIBRATE_NODES_MIN
+#undef CALIBRATE_EF_TRUTH
+#undef CALIBRATE_K_MAX
+#undef CALIBRATE_WANT_MAX
+#undef CALIBRATE_MISS
+#undef CALIBRATE_ONE
