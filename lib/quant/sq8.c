@@ -15,7 +15,7 @@
  * all of them exact, and dm = mean_a - mean_b, distances of two decoded vectors are
  *
  *      |a - b|^2 = dims * dm^2 + 2 dm (step_a sum_a - step_b sum_b)
- *                  + step_a^2 sum2_a + step_b^2 sum2_b - 2 step_a step_b cross     dm = mean_a - mean_b
+ *                  + step_a^2 sum2_a + step_b^2 sum2_b - 2 step_a step_b cross
  *      a . b     = dims mean_a mean_b + mean_a step_b sum_b + mean_b step_a sum_a
  *                  + step_a step_b cross
  *
@@ -143,8 +143,12 @@ static void sq8_encode(const pv__code *c, const float *vector, void *scratch, ui
 static void sq8_query_finish(const pv__code *c, uint32_t form, const sq8_factors *f, void *query) {
     sq8_query *q = query;
     uint8_t *codes = sq8_codes(query);
-    for (uint32_t i = 0; i < c->dims; i++) {
-        codes[i] ^= 0x80;
+    memset(codes + c->dims, 0, PV_ALIGN_UP(c->dims, 64u) - c->dims);
+    for (uint32_t i = 0; i < c->dims; i += 8) { /* the last word is within the padding */
+        uint64_t word;
+        memcpy(&word, codes + i, sizeof word);
+        word ^= 0x8080808080808080u;
+        memcpy(codes + i, &word, sizeof word);
     }
     memset(codes + c->dims, 0, PV_ALIGN_UP(c->dims, 64u) - c->dims);
     memset(q, 0, sizeof *q);
