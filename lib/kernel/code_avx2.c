@@ -270,35 +270,40 @@ CODE_AVX2 PV__KERNEL_INLINE __m256 code_avx2_fht8(__m256 v) {
     return _mm256_blend_ps(_mm256_add_ps(v, t), _mm256_sub_ps(t, v), 0xF0);
 }
 
-/* One stage between registers, `at` of them apart. */
-CODE_AVX2 PV__KERNEL_INLINE void code_avx2_stage(__m256 *v, unsigned count, unsigned at) {
-    PV__KERNEL_UNROLL
-    for (unsigned k = 0; k < count; k++) {
-        if ((k & at) == 0) {
-            const __m256 a = v[k], b = v[k + at];
-            v[k] = _mm256_add_ps(a, b);
-            v[k + at] = _mm256_sub_ps(a, b);
-        }
-    }
+/* Stages of distance 1 and 2 (and 4) between registers. */
+CODE_AVX2 PV__KERNEL_INLINE void code_avx2_pair(__m256 *a, __m256 *b) {
+    const __m256 x = *a, y = *b;
+    *a = _mm256_add_ps(x, y);
+    *b = _mm256_sub_ps(x, y);
 }
 
-/* The stages of distance h to h * count / 2. */
-CODE_AVX2 PV__KERNEL_INLINE void code_avx2_far(float *v, size_t n, size_t h, unsigned count) {
-    for (size_t i = 0; i < n; i += count * h) {
+CODE_AVX2 PV__KERNEL_INLINE void code_avx2_four(__m256 *v) {
+    code_avx2_pair(v, v + 1);
+    code_avx2_pair(v + 2, v + 3);
+    code_avx2_pair(v, v + 2);
+    code_avx2_pair(v + 1, v + 3);
+}
+
+CODE_AVX2 PV__KERNEL_INLINE void code_avx2_eight(__m256 *v) {
+    code_avx2_four(v);
+    code_avx2_four(v + 4);
+    code_avx2_pair(v, v + 4);
+    code_avx2_pair(v + 1, v + 5);
+    code_avx2_pair(v + 2, v + 6);
+    code_avx2_pair(v + 3, v + 7);
+}
+
+/* The stages of distance h and 2 h; h is a multiple of 64. */
+CODE_AVX2 PV__KERNEL_INLINE void code_avx2_far4(float *v, size_t n, size_t h) {
+    for (size_t i = 0; i < n; i += 4 * h) {
         for (size_t j = i; j < i + h; j += CODE_LANES) {
-            __m256 r[4];
-            PV__KERNEL_UNROLL
-            for (unsigned k = 0; k < count; k++) {
-                r[k] = _mm256_loadu_ps(v + j + k * h);
-            }
-            code_avx2_stage(r, count, 1);
-            if (count >= 4) {
-                code_avx2_stage(r, count, 2);
-            }
-            PV__KERNEL_UNROLL
-            for (unsigned k = 0; k < count; k++) {
-                _mm256_storeu_ps(v + j + k * h, r[k]);
-            }
+            __m256 r[4] = {_mm256_loadu_ps(v + j), _mm256_loadu_ps(v + j + h),
+                           _mm256_loadu_ps(v + j + 2 * h), _mm256_loadu_ps(v + j + 3 * h)};
+            code_avx2_four(r);
+            _mm256_storeu_ps(v + j, r[0]);
+            _mm256_storeu_ps(v + j + h, r[1]);
+            _mm256_storeu_ps(v + j + 2 * h, r[2]);
+            _mm256_storeu_ps(v + j + 3 * h, r[3]);
         }
     }
 }
@@ -310,9 +315,7 @@ CODE_AVX2 static void code_avx2_fht(float *v, size_t n) {
         for (unsigned k = 0; k < 8; k++) {
             r[k] = code_avx2_fht8(_mm256_loadu_ps(v + i + k * CODE_LANES));
         }
-        code_avx2_stage(r, 8, 1);
-        code_avx2_stage(r, 8, 2);
-        code_avx2_stage(r, 8, 4);
+        code_avx2_eight(r);
         PV__KERNEL_UNROLL
         for (unsigned k = 0; k < 8; k++) {
             _mm256_storeu_ps(v + i + k * CODE_LANES, r[k]);
@@ -320,10 +323,10 @@ CODE_AVX2 static void code_avx2_fht(float *v, size_t n) {
     }
     size_t h = 64;
     for (; h * 4 <= n; h *= 4) {
-        code_avx2_far(v, n, h, 4);
+        code_avx2_far4(v, n, h);
     }
     if (h * 2 == n) {
-        code_avx2_far(v, n, h, 2);
+        code_avx2_turn(v, v + h, h);
     }
 }
 

@@ -318,36 +318,56 @@ CODE_AVX512 PV__KERNEL_INLINE __m512 code_avx512_fht16(__m512 v) {
     return _mm512_mask_sub_ps(_mm512_add_ps(v, t), 0xFF00, t, v);
 }
 
-/* One stage between registers, `at` of them apart. */
-CODE_AVX512 PV__KERNEL_INLINE void code_avx512_stage(__m512 *v, unsigned count, unsigned at) {
-    PV__KERNEL_UNROLL
-    for (unsigned k = 0; k < count; k++) {
-        if ((k & at) == 0) {
-            const __m512 a = v[k], b = v[k + at];
-            v[k] = _mm512_add_ps(a, b);
-            v[k + at] = _mm512_sub_ps(a, b);
+/* Stages of distance 1 and 2 (and 4) between registers. */
+CODE_AVX512 PV__KERNEL_INLINE void code_avx512_pair(__m512 *a, __m512 *b) {
+    const __m512 x = *a, y = *b;
+    *a = _mm512_add_ps(x, y);
+    *b = _mm512_sub_ps(x, y);
+}
+
+CODE_AVX512 PV__KERNEL_INLINE void code_avx512_four(__m512 *v) {
+    code_avx512_pair(v, v + 1);
+    code_avx512_pair(v + 2, v + 3);
+    code_avx512_pair(v, v + 2);
+    code_avx512_pair(v + 1, v + 3);
+}
+
+CODE_AVX512 PV__KERNEL_INLINE void code_avx512_eight(__m512 *v) {
+    code_avx512_four(v);
+    code_avx512_four(v + 4);
+    code_avx512_pair(v, v + 4);
+    code_avx512_pair(v + 1, v + 5);
+    code_avx512_pair(v + 2, v + 6);
+    code_avx512_pair(v + 3, v + 7);
+}
+
+/* The stages of distance h and 2 h; h is a multiple of 64. */
+CODE_AVX512 PV__KERNEL_INLINE void code_avx512_far4(float *v, size_t n, size_t h) {
+    for (size_t i = 0; i < n; i += 4 * h) {
+        for (size_t j = i; j < i + h; j += CODE_LANES) {
+            __m512 r[4] = {_mm512_loadu_ps(v + j), _mm512_loadu_ps(v + j + h),
+                           _mm512_loadu_ps(v + j + 2 * h), _mm512_loadu_ps(v + j + 3 * h)};
+            code_avx512_four(r);
+            _mm512_storeu_ps(v + j, r[0]);
+            _mm512_storeu_ps(v + j + h, r[1]);
+            _mm512_storeu_ps(v + j + 2 * h, r[2]);
+            _mm512_storeu_ps(v + j + 3 * h, r[3]);
         }
     }
 }
 
-/* The stages of distance h to h * count / 2. */
-CODE_AVX512 PV__KERNEL_INLINE void code_avx512_far(float *v, size_t n, size_t h, unsigned count) {
-    for (size_t i = 0; i < n; i += count * h) {
+/* And of 4 h. */
+CODE_AVX512 PV__KERNEL_INLINE void code_avx512_far8(float *v, size_t n, size_t h) {
+    for (size_t i = 0; i < n; i += 8 * h) {
         for (size_t j = i; j < i + h; j += CODE_LANES) {
             __m512 r[8];
             PV__KERNEL_UNROLL
-            for (unsigned k = 0; k < count; k++) {
+            for (unsigned k = 0; k < 8; k++) {
                 r[k] = _mm512_loadu_ps(v + j + k * h);
             }
-            code_avx512_stage(r, count, 1);
-            if (count >= 4) {
-                code_avx512_stage(r, count, 2);
-            }
-            if (count >= 8) {
-                code_avx512_stage(r, count, 4);
-            }
+            code_avx512_eight(r);
             PV__KERNEL_UNROLL
-            for (unsigned k = 0; k < count; k++) {
+            for (unsigned k = 0; k < 8; k++) {
                 _mm512_storeu_ps(v + j + k * h, r[k]);
             }
         }
@@ -361,8 +381,7 @@ CODE_AVX512 static void code_avx512_fht(float *v, size_t n) {
         for (unsigned k = 0; k < 4; k++) {
             r[k] = code_avx512_fht16(_mm512_loadu_ps(v + i + k * CODE_LANES));
         }
-        code_avx512_stage(r, 4, 1);
-        code_avx512_stage(r, 4, 2);
+        code_avx512_four(r);
         PV__KERNEL_UNROLL
         for (unsigned k = 0; k < 4; k++) {
             _mm512_storeu_ps(v + i + k * CODE_LANES, r[k]);
@@ -370,12 +389,12 @@ CODE_AVX512 static void code_avx512_fht(float *v, size_t n) {
     }
     size_t h = 64;
     for (; h * 8 <= n; h *= 8) {
-        code_avx512_far(v, n, h, 8);
+        code_avx512_far8(v, n, h);
     }
     if (h * 4 == n) {
-        code_avx512_far(v, n, h, 4);
+        code_avx512_far4(v, n, h);
     } else if (h * 2 == n) {
-        code_avx512_far(v, n, h, 2);
+        code_avx512_turn(v, v + h, h);
     }
 }
 

@@ -43,9 +43,8 @@ typedef struct pv__code_kernel {
      * multiple of 64, the row by at least 16 bytes that belong to it. */
     void (*i8)(const uint8_t *query, size_t dims, const pv__code_rows *rows, int32_t *out);
     /* Sum query * level: query u8 below 128, row nibbles that stand for PV__CODE_LEVELS. dims is a
-     * multiple of 64; element i of each block of 128 (of the last 64, if half a block is left) is in
-     * the low half of byte i % 64 (i % 32) for the first half of the block, in the high half for
-     * the second. */
+     * multiple of 64. 64 bytes hold 128 elements: i in the low half of byte i, 64 + i in the high
+     * one; where 64 elements are left at the end, 32 bytes hold them in the same way. */
     void (*nibble)(const uint8_t *query, size_t dims, const pv__code_rows *rows, int32_t *out);
     /* Sum (query - row)^2 and sum query * row. */
     void (*l2sq)(const float *query, size_t dims, const pv__code_rows *rows, float *out);

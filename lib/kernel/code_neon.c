@@ -246,35 +246,40 @@ PV__KERNEL_INLINE float32x4_t code_neon_fht4(float32x4_t v) {
     return vbslq_f32(vld1q_u32(masks + CODE_LANES), vsubq_f32(t, v), vaddq_f32(v, t));
 }
 
-/* One stage between registers, `at` of them apart. */
-PV__KERNEL_INLINE void code_neon_stage(float32x4_t *v, unsigned count, unsigned at) {
-    PV__KERNEL_UNROLL
-    for (unsigned k = 0; k < count; k++) {
-        if ((k & at) == 0) {
-            const float32x4_t a = v[k], b = v[k + at];
-            v[k] = vaddq_f32(a, b);
-            v[k + at] = vsubq_f32(a, b);
-        }
-    }
+/* Stages of distance 1 and 2 (and 4) between registers. */
+PV__KERNEL_INLINE void code_neon_pair(float32x4_t *a, float32x4_t *b) {
+    const float32x4_t x = *a, y = *b;
+    *a = vaddq_f32(x, y);
+    *b = vsubq_f32(x, y);
 }
 
-/* The stages of distance h to h * count / 2. */
-PV__KERNEL_INLINE void code_neon_far(float *v, size_t n, size_t h, unsigned count) {
-    for (size_t i = 0; i < n; i += count * h) {
+PV__KERNEL_INLINE void code_neon_four(float32x4_t *v) {
+    code_neon_pair(v, v + 1);
+    code_neon_pair(v + 2, v + 3);
+    code_neon_pair(v, v + 2);
+    code_neon_pair(v + 1, v + 3);
+}
+
+PV__KERNEL_INLINE void code_neon_eight(float32x4_t *v) {
+    code_neon_four(v);
+    code_neon_four(v + 4);
+    code_neon_pair(v, v + 4);
+    code_neon_pair(v + 1, v + 5);
+    code_neon_pair(v + 2, v + 6);
+    code_neon_pair(v + 3, v + 7);
+}
+
+/* The stages of distance h and 2 h; h is a multiple of 64. */
+PV__KERNEL_INLINE void code_neon_far4(float *v, size_t n, size_t h) {
+    for (size_t i = 0; i < n; i += 4 * h) {
         for (size_t j = i; j < i + h; j += CODE_LANES) {
-            float32x4_t r[4];
-            PV__KERNEL_UNROLL
-            for (unsigned k = 0; k < count; k++) {
-                r[k] = vld1q_f32(v + j + k * h);
-            }
-            code_neon_stage(r, count, 1);
-            if (count >= 4) {
-                code_neon_stage(r, count, 2);
-            }
-            PV__KERNEL_UNROLL
-            for (unsigned k = 0; k < count; k++) {
-                vst1q_f32(v + j + k * h, r[k]);
-            }
+            float32x4_t r[4] = {vld1q_f32(v + j), vld1q_f32(v + j + h), vld1q_f32(v + j + 2 * h),
+                                vld1q_f32(v + j + 3 * h)};
+            code_neon_four(r);
+            vst1q_f32(v + j, r[0]);
+            vst1q_f32(v + j + h, r[1]);
+            vst1q_f32(v + j + 2 * h, r[2]);
+            vst1q_f32(v + j + 3 * h, r[3]);
         }
     }
 }
@@ -286,10 +291,12 @@ static void code_neon_fht(float *v, size_t n) {
         for (unsigned k = 0; k < 16; k++) {
             r[k] = code_neon_fht4(vld1q_f32(v + i + k * CODE_LANES));
         }
-        code_neon_stage(r, 16, 1);
-        code_neon_stage(r, 16, 2);
-        code_neon_stage(r, 16, 4);
-        code_neon_stage(r, 16, 8);
+        code_neon_eight(r);
+        code_neon_eight(r + 8);
+        PV__KERNEL_UNROLL
+        for (unsigned k = 0; k < 8; k++) {
+            code_neon_pair(r + k, r + 8 + k);
+        }
         PV__KERNEL_UNROLL
         for (unsigned k = 0; k < 16; k++) {
             vst1q_f32(v + i + k * CODE_LANES, r[k]);
@@ -297,10 +304,10 @@ static void code_neon_fht(float *v, size_t n) {
     }
     size_t h = 64;
     for (; h * 4 <= n; h *= 4) {
-        code_neon_far(v, n, h, 4);
+        code_neon_far4(v, n, h);
     }
     if (h * 2 == n) {
-        code_neon_far(v, n, h, 2);
+        code_neon_turn(v, v + h, h);
     }
 }
 
