@@ -3,7 +3,10 @@
  *
  *      i8      16 elements of 4 rows at a time, widened to 16 bits: products of pairs are exact
  *              (the 8-bit multiply-add saturates)
+ *      nibble  64 elements of 4 rows at a time; queries of 7 bits times levels of 7 bits do not
+ *              saturate: two pairs of products, at most 4 * 127 * 63, fit 16 bits
  *      f32     1 row, 4 chains
+ *      fht     64 elements in eight registers, then 4 (2) registers at a distance
  *
  * Compiled without FMA on purpose: nothing can be fused. */
 #include "kernel/code_kernel.h"
@@ -133,6 +136,53 @@ CODE_AVX2 static void code_avx2_i8(const uint8_t *query, size_t dims, const pv__
     }
 }
 
+/* 64 elements of one row, from 32 bytes; their queries are `half` apart. */
+CODE_AVX2 PV__KERNEL_INLINE __m256i code_avx2_nibbles(const uint8_t *row, __m256i q0, __m256i q1) {
+    const __m256i level = _mm256_broadcastsi128_si256(_mm_setr_epi8(PV__CODE_LEVELS));
+    const __m256i low = _mm256_set1_epi8(15);
+    const __m256i v = _mm256_loadu_si256((const void *)row);
+    const __m256i a = _mm256_and_si256(v, low);
+    const __m256i b = _mm256_and_si256(_mm256_srli_epi16(v, 4), low);
+    const __m256i s = _mm256_add_epi16(_mm256_maddubs_epi16(q0, _mm256_shuffle_epi8(level, a)),
+                                       _mm256_maddubs_epi16(q1, _mm256_shuffle_epi8(level, b)));
+    return _mm256_madd_epi16(s, _mm256_set1_epi16(1));
+}
+
+CODE_AVX2 PV__KERNEL_INLINE void code_avx2_nibble_rows(unsigned count, const uint8_t *query,
+                                                       size_t dims, const uint8_t *const *row,
+                                                       __m256i acc[4]) {
+    PV__KERNEL_UNROLL
+    for (unsigned k = 0; k < count; k++) {
+        acc[k] = _mm256_setzero_si256();
+    }
+    for (size_t i = 0; i < dims; i += 64) { /* bytes i / 2 to i / 2 + 31 */
+        const size_t block = i / 128 * 128, half = dims - block >= 128 ? 64 : 32;
+        const uint8_t *const q = query + block + (i - block) / 2;
+        const __m256i q0 = _mm256_loadu_si256((const void *)q);
+        const __m256i q1 = _mm256_loadu_si256((const void *)(q + half));
+        PV__KERNEL_UNROLL
+        for (unsigned k = 0; k < count; k++) {
+            acc[k] = _mm256_add_epi32(acc[k], code_avx2_nibbles(row[k] + i / 2, q0, q1));
+        }
+    }
+}
+
+CODE_AVX2 static void code_avx2_nibble(const uint8_t *query, size_t dims, const pv__code_rows *rows,
+                                       int32_t *out) {
+    __m256i acc[4];
+    size_t r = 0;
+    for (; r + 4 <= rows->n; r += 4) {
+        pv__code_fetch(rows, r + PV__CODE_AHEAD, 4);
+        code_avx2_nibble_rows(4, query, dims, rows->row + r, acc);
+        code_avx2_sum4(acc, out + r);
+    }
+    for (; r < rows->n; r++) {
+        pv__code_fetch(rows, r + PV__CODE_AHEAD, 1);
+        code_avx2_nibble_rows(1, query, dims, rows->row + r, acc);
+        out[r] = code_avx2_sum(acc[0]);
+    }
+}
+
 CODE_AVX2 PV__KERNEL_INLINE __m256 code_avx2_add(bool l2, __m256 acc, __m256 q, __m256 r) {
     const __m256 d = l2 ? _mm256_sub_ps(q, r) : q;
     __m256 product = _mm256_mul_ps(d, l2 ? d : r);
@@ -186,6 +236,126 @@ CODE_AVX2 static void code_avx2_dot(const float *query, size_t dims, const pv__c
     }
 }
 
+CODE_AVX2 static void code_avx2_signs(float *v, size_t n, uint64_t seed, float scale) {
+    const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    const __m256 by = _mm256_set1_ps(scale);
+    for (size_t i = 0; i < n; i += 64) {
+        uint64_t bits = pv__code_signs(seed, i / 64);
+        PV__KERNEL_UNROLL
+        for (unsigned k = 0; k < 8; k++, bits >>= 8) {
+            const __m256i set = _mm256_and_si256(_mm256_set1_epi32((int)(bits & 255)), bit);
+            const __m256i sign = _mm256_slli_epi32(_mm256_cmpeq_epi32(set, bit), 31);
+            __m256 x = _mm256_mul_ps(_mm256_loadu_ps(v + i + k * CODE_LANES), by);
+            __asm__("" : "+x"(x));
+            _mm256_storeu_ps(v + i + k * CODE_LANES, _mm256_xor_ps(x, _mm256_castsi256_ps(sign)));
+        }
+    }
+}
+
+CODE_AVX2 static void code_avx2_turn(float *a, float *b, size_t n) {
+    for (size_t i = 0; i < n; i += CODE_LANES) {
+        const __m256 x = _mm256_loadu_ps(a + i), y = _mm256_loadu_ps(b + i);
+        _mm256_storeu_ps(a + i, _mm256_add_ps(x, y));
+        _mm256_storeu_ps(b + i, _mm256_sub_ps(x, y));
+    }
+}
+
+/* Stages of distance 1, 2, 4 within a register. */
+CODE_AVX2 PV__KERNEL_INLINE __m256 code_avx2_fht8(__m256 v) {
+    __m256 t = _mm256_permute_ps(v, 0xB1);
+    v = _mm256_blend_ps(_mm256_add_ps(v, t), _mm256_sub_ps(t, v), 0xAA);
+    t = _mm256_permute_ps(v, 0x4E);
+    v = _mm256_blend_ps(_mm256_add_ps(v, t), _mm256_sub_ps(t, v), 0xCC);
+    t = _mm256_permute2f128_ps(v, v, 0x01);
+    return _mm256_blend_ps(_mm256_add_ps(v, t), _mm256_sub_ps(t, v), 0xF0);
+}
+
+/* Stages of distance 1 and 2 (and 4) between registers. */
+CODE_AVX2 PV__KERNEL_INLINE void code_avx2_pair(__m256 *a, __m256 *b) {
+    const __m256 x = *a, y = *b;
+    *a = _mm256_add_ps(x, y);
+    *b = _mm256_sub_ps(x, y);
+}
+
+CODE_AVX2 PV__KERNEL_INLINE void code_avx2_four(__m256 *v) {
+    code_avx2_pair(v, v + 1);
+    code_avx2_pair(v + 2, v + 3);
+    code_avx2_pair(v, v + 2);
+    code_avx2_pair(v + 1, v + 3);
+}
+
+CODE_AVX2 PV__KERNEL_INLINE void code_avx2_eight(__m256 *v) {
+    code_avx2_four(v);
+    code_avx2_four(v + 4);
+    code_avx2_pair(v, v + 4);
+    code_avx2_pair(v + 1, v + 5);
+    code_avx2_pair(v + 2, v + 6);
+    code_avx2_pair(v + 3, v + 7);
+}
+
+/* The stages of distance h and 2 h; h is a multiple of 64. */
+CODE_AVX2 PV__KERNEL_INLINE void code_avx2_far4(float *v, size_t n, size_t h) {
+    for (size_t i = 0; i < n; i += 4 * h) {
+        for (size_t j = i; j < i + h; j += CODE_LANES) {
+            __m256 r[4] = {_mm256_loadu_ps(v + j), _mm256_loadu_ps(v + j + h),
+                           _mm256_loadu_ps(v + j + 2 * h), _mm256_loadu_ps(v + j + 3 * h)};
+            code_avx2_four(r);
+            _mm256_storeu_ps(v + j, r[0]);
+            _mm256_storeu_ps(v + j + h, r[1]);
+            _mm256_storeu_ps(v + j + 2 * h, r[2]);
+            _mm256_storeu_ps(v + j + 3 * h, r[3]);
+        }
+    }
+}
+
+CODE_AVX2 static void code_avx2_fht(float *v, size_t n) {
+    for (size_t i = 0; i < n; i += 64) {
+        __m256 r[8];
+        PV__KERNEL_UNROLL
+        for (unsigned k = 0; k < 8; k++) {
+            r[k] = code_avx2_fht8(_mm256_loadu_ps(v + i + k * CODE_LANES));
+        }
+        code_avx2_eight(r);
+        PV__KERNEL_UNROLL
+        for (unsigned k = 0; k < 8; k++) {
+            _mm256_storeu_ps(v + i + k * CODE_LANES, r[k]);
+        }
+    }
+    size_t h = 64;
+    for (; h * 4 <= n; h *= 4) {
+        code_avx2_far4(v, n, h);
+    }
+    if (h * 2 == n) {
+        code_avx2_turn(v, v + h, h);
+    }
+}
+
+CODE_AVX2 static void code_avx2_levels(const float *v, size_t n, float scale, uint8_t *out_index,
+                                       float *out_level) {
+    static const float border[7] = {PV__CODE_BORDERS};
+    const __m128i level = _mm_setr_epi8(PV__CODE_LEVELS);
+    const __m256 by = _mm256_set1_ps(scale);
+    for (size_t i = 0; i < n; i += CODE_LANES) {
+        const __m256 at = _mm256_mul_ps(_mm256_loadu_ps(v + i), by);
+        const __m256 abs = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), at);
+        __m256i c = _mm256_set1_epi32(8);
+        PV__KERNEL_UNROLL
+        for (unsigned k = 0; k < 7; k++) {
+            const __m256 above = _mm256_cmp_ps(abs, _mm256_set1_ps(border[k]), _CMP_GE_OQ);
+            c = _mm256_sub_epi32(c, _mm256_castps_si256(above));
+        }
+        const __m256 negative = _mm256_cmp_ps(at, _mm256_setzero_ps(), _CMP_LT_OQ);
+        const __m256i other = _mm256_sub_epi32(_mm256_set1_epi32(15), c);
+        c = _mm256_blendv_epi8(c, other, _mm256_castps_si256(negative));
+        const __m128i w =
+            _mm_packs_epi32(_mm256_castsi256_si128(c), _mm256_extracti128_si256(c, 1));
+        const __m128i b = _mm_packs_epi16(w, w);
+        _mm_storel_epi64((void *)(out_index + i), b);
+        _mm256_storeu_ps(out_level + i,
+                         _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_shuffle_epi8(level, b))));
+    }
+}
+
 const pv__code_kernel *pv__code_kernel_avx2(void) {
     static const pv__code_kernel table = {
         .name = "avx2",
@@ -194,8 +364,13 @@ const pv__code_kernel *pv__code_kernel_avx2(void) {
         .range = code_avx2_range,
         .quantise = code_avx2_quantise,
         .i8 = code_avx2_i8,
+        .nibble = code_avx2_nibble,
         .l2sq = code_avx2_l2sq,
         .dot = code_avx2_dot,
+        .signs = code_avx2_signs,
+        .fht = code_avx2_fht,
+        .turn = code_avx2_turn,
+        .levels = code_avx2_levels,
     };
     return &table;
 }

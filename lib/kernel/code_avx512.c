@@ -2,7 +2,9 @@
 /* code_avx512.c - sums over codes with AVX-512 (F, BW, DQ, VL) and VNNI.
  *
  *      i8      64 elements of 4 rows at a time against one register of the query: 4 or 8 chains
+ *      nibble  128 elements of 4 rows at a time: levels come from a table in a register
  *      f32     1 row, 2 chains
+ *      fht     64 elements in four registers, then 8 (4, 2) registers at a distance
  *
  * The last dims % 64 (% 16) elements come through a masked load, which touches no byte behind. */
 #include "kernel/code_kernel.h"
@@ -169,6 +171,68 @@ CODE_AVX512 static void code_avx512_i8(const uint8_t *query, size_t dims, const 
     }
 }
 
+/* As i8_rows: 64 bytes are 128 elements; half a block at the end is done in half a register. */
+CODE_AVX512 PV__KERNEL_INLINE void code_avx512_nibble_rows(unsigned count, const uint8_t *query,
+                                                           size_t dims, const uint8_t *const *row,
+                                                           __m512i acc[4]) {
+    const __m512i level = _mm512_broadcast_i32x4(_mm_setr_epi8(PV__CODE_LEVELS));
+    const __m512i low = _mm512_set1_epi8(15);
+    __m512i more[4];
+    PV__KERNEL_UNROLL
+    for (unsigned k = 0; k < count; k++) {
+        acc[k] = more[k] = _mm512_setzero_si512();
+    }
+    size_t i = 0;
+    for (; i + 128 <= dims; i += 128) {
+        const __m512i q0 = _mm512_loadu_si512(query + i);
+        const __m512i q1 = _mm512_loadu_si512(query + i + 64);
+        PV__KERNEL_UNROLL
+        for (unsigned k = 0; k < count; k++) {
+            const __m512i v = _mm512_loadu_si512(row[k] + i / 2);
+            const __m512i a = _mm512_and_si512(v, low);
+            const __m512i b = _mm512_and_si512(_mm512_srli_epi16(v, 4), low);
+            acc[k] = _mm512_dpbusd_epi32(acc[k], q0, _mm512_shuffle_epi8(level, a));
+            more[k] = _mm512_dpbusd_epi32(more[k], q1, _mm512_shuffle_epi8(level, b));
+        }
+    }
+    if (i < dims) {
+        const __m256i q0 = _mm256_loadu_si256((const void *)(query + i));
+        const __m256i q1 = _mm256_loadu_si256((const void *)(query + i + 32));
+        PV__KERNEL_UNROLL
+        for (unsigned k = 0; k < count; k++) {
+            const __m256i v = _mm256_loadu_si256((const void *)(row[k] + i / 2));
+            const __m256i half = _mm512_castsi512_si256(low);
+            const __m256i table = _mm512_castsi512_si256(level);
+            const __m256i a = _mm256_shuffle_epi8(table, _mm256_and_si256(v, half));
+            const __m256i b =
+                _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16(v, 4), half));
+            __m256i s = _mm256_dpbusd_epi32(_mm256_setzero_si256(), q0, a);
+            s = _mm256_dpbusd_epi32(s, q1, b);
+            acc[k] = _mm512_add_epi32(acc[k], _mm512_zextsi256_si512(s));
+        }
+    }
+    PV__KERNEL_UNROLL
+    for (unsigned k = 0; k < count; k++) {
+        acc[k] = _mm512_add_epi32(acc[k], more[k]);
+    }
+}
+
+CODE_AVX512 static void code_avx512_nibble(const uint8_t *query, size_t dims,
+                                           const pv__code_rows *rows, int32_t *out) {
+    __m512i acc[4];
+    size_t r = 0;
+    for (; r + 4 <= rows->n; r += 4) {
+        pv__code_fetch(rows, r + PV__CODE_AHEAD, 4);
+        code_avx512_nibble_rows(4, query, dims, rows->row + r, acc);
+        code_avx512_sum4(acc, out + r);
+    }
+    for (; r < rows->n; r++) {
+        pv__code_fetch(rows, r + PV__CODE_AHEAD, 1);
+        code_avx512_nibble_rows(1, query, dims, rows->row + r, acc);
+        out[r] = code_avx512_sum(acc[0]);
+    }
+}
+
 CODE_AVX512 PV__KERNEL_INLINE __m512 code_avx512_add(bool l2, __m512 acc, __m512 q, __m512 r) {
     const __m512 d = l2 ? _mm512_sub_ps(q, r) : q;
     __m512 product = _mm512_mul_ps(d, l2 ? d : r);
@@ -220,6 +284,142 @@ CODE_AVX512 static void code_avx512_dot(const float *query, size_t dims, const p
     }
 }
 
+CODE_AVX512 static void code_avx512_signs(float *v, size_t n, uint64_t seed, float scale) {
+    const __m512 by = _mm512_set1_ps(scale), minus = _mm512_set1_ps(-scale);
+    for (size_t i = 0; i < n; i += 64) {
+        uint64_t bits = pv__code_signs(seed, i / 64);
+        PV__KERNEL_UNROLL
+        for (unsigned k = 0; k < 4; k++, bits >>= 16) {
+            const __m512 sign = _mm512_mask_mov_ps(by, (__mmask16)bits, minus);
+            __m512 x = _mm512_mul_ps(_mm512_loadu_ps(v + i + k * CODE_LANES), sign);
+            __asm__("" : "+v"(x));
+            _mm512_storeu_ps(v + i + k * CODE_LANES, x);
+        }
+    }
+}
+
+CODE_AVX512 static void code_avx512_turn(float *a, float *b, size_t n) {
+    for (size_t i = 0; i < n; i += CODE_LANES) {
+        const __m512 x = _mm512_loadu_ps(a + i), y = _mm512_loadu_ps(b + i);
+        _mm512_storeu_ps(a + i, _mm512_add_ps(x, y));
+        _mm512_storeu_ps(b + i, _mm512_sub_ps(x, y));
+    }
+}
+
+/* Stages of distance 1, 2, 4, 8 within a register. */
+CODE_AVX512 PV__KERNEL_INLINE __m512 code_avx512_fht16(__m512 v) {
+    __m512 t = _mm512_permute_ps(v, 0xB1);
+    v = _mm512_mask_sub_ps(_mm512_add_ps(v, t), 0xAAAA, t, v);
+    t = _mm512_permute_ps(v, 0x4E);
+    v = _mm512_mask_sub_ps(_mm512_add_ps(v, t), 0xCCCC, t, v);
+    t = _mm512_shuffle_f32x4(v, v, 0xB1);
+    v = _mm512_mask_sub_ps(_mm512_add_ps(v, t), 0xF0F0, t, v);
+    t = _mm512_shuffle_f32x4(v, v, 0x4E);
+    return _mm512_mask_sub_ps(_mm512_add_ps(v, t), 0xFF00, t, v);
+}
+
+/* Stages of distance 1 and 2 (and 4) between registers. */
+CODE_AVX512 PV__KERNEL_INLINE void code_avx512_pair(__m512 *a, __m512 *b) {
+    const __m512 x = *a, y = *b;
+    *a = _mm512_add_ps(x, y);
+    *b = _mm512_sub_ps(x, y);
+}
+
+CODE_AVX512 PV__KERNEL_INLINE void code_avx512_four(__m512 *v) {
+    code_avx512_pair(v, v + 1);
+    code_avx512_pair(v + 2, v + 3);
+    code_avx512_pair(v, v + 2);
+    code_avx512_pair(v + 1, v + 3);
+}
+
+CODE_AVX512 PV__KERNEL_INLINE void code_avx512_eight(__m512 *v) {
+    code_avx512_four(v);
+    code_avx512_four(v + 4);
+    code_avx512_pair(v, v + 4);
+    code_avx512_pair(v + 1, v + 5);
+    code_avx512_pair(v + 2, v + 6);
+    code_avx512_pair(v + 3, v + 7);
+}
+
+/* The stages of distance h and 2 h; h is a multiple of 64. */
+CODE_AVX512 PV__KERNEL_INLINE void code_avx512_far4(float *v, size_t n, size_t h) {
+    for (size_t i = 0; i < n; i += 4 * h) {
+        for (size_t j = i; j < i + h; j += CODE_LANES) {
+            __m512 r[4] = {_mm512_loadu_ps(v + j), _mm512_loadu_ps(v + j + h),
+                           _mm512_loadu_ps(v + j + 2 * h), _mm512_loadu_ps(v + j + 3 * h)};
+            code_avx512_four(r);
+            _mm512_storeu_ps(v + j, r[0]);
+            _mm512_storeu_ps(v + j + h, r[1]);
+            _mm512_storeu_ps(v + j + 2 * h, r[2]);
+            _mm512_storeu_ps(v + j + 3 * h, r[3]);
+        }
+    }
+}
+
+/* And of 4 h. */
+CODE_AVX512 PV__KERNEL_INLINE void code_avx512_far8(float *v, size_t n, size_t h) {
+    for (size_t i = 0; i < n; i += 8 * h) {
+        for (size_t j = i; j < i + h; j += CODE_LANES) {
+            __m512 r[8];
+            PV__KERNEL_UNROLL
+            for (unsigned k = 0; k < 8; k++) {
+                r[k] = _mm512_loadu_ps(v + j + k * h);
+            }
+            code_avx512_eight(r);
+            PV__KERNEL_UNROLL
+            for (unsigned k = 0; k < 8; k++) {
+                _mm512_storeu_ps(v + j + k * h, r[k]);
+            }
+        }
+    }
+}
+
+CODE_AVX512 static void code_avx512_fht(float *v, size_t n) {
+    for (size_t i = 0; i < n; i += 64) {
+        __m512 r[4];
+        PV__KERNEL_UNROLL
+        for (unsigned k = 0; k < 4; k++) {
+            r[k] = code_avx512_fht16(_mm512_loadu_ps(v + i + k * CODE_LANES));
+        }
+        code_avx512_four(r);
+        PV__KERNEL_UNROLL
+        for (unsigned k = 0; k < 4; k++) {
+            _mm512_storeu_ps(v + i + k * CODE_LANES, r[k]);
+        }
+    }
+    size_t h = 64;
+    for (; h * 8 <= n; h *= 8) {
+        code_avx512_far8(v, n, h);
+    }
+    if (h * 4 == n) {
+        code_avx512_far4(v, n, h);
+    } else if (h * 2 == n) {
+        code_avx512_turn(v, v + h, h);
+    }
+}
+
+CODE_AVX512 static void code_avx512_levels(const float *v, size_t n, float scale,
+                                           uint8_t *out_index, float *out_level) {
+    static const float border[7] = {PV__CODE_BORDERS};
+    const __m512i level = _mm512_cvtepi8_epi32(_mm_setr_epi8(PV__CODE_LEVELS));
+    const __m512 by = _mm512_set1_ps(scale);
+    for (size_t i = 0; i < n; i += CODE_LANES) {
+        const __m512 at = _mm512_mul_ps(_mm512_loadu_ps(v + i), by);
+        const __m512 abs = _mm512_abs_ps(at);
+        const __mmask16 negative = _mm512_cmp_ps_mask(at, _mm512_setzero_ps(), _CMP_LT_OQ);
+        const __m512i one = _mm512_set1_epi32(1);
+        __m512i c = _mm512_set1_epi32(8);
+        PV__KERNEL_UNROLL
+        for (unsigned k = 0; k < 7; k++) {
+            const __mmask16 above = _mm512_cmp_ps_mask(abs, _mm512_set1_ps(border[k]), _CMP_GE_OQ);
+            c = _mm512_mask_add_epi32(c, above, c, one);
+        }
+        c = _mm512_mask_sub_epi32(c, negative, _mm512_set1_epi32(15), c);
+        _mm_storeu_si128((void *)(out_index + i), _mm512_cvtepi32_epi8(c));
+        _mm512_storeu_ps(out_level + i, _mm512_cvtepi32_ps(_mm512_permutexvar_epi32(c, level)));
+    }
+}
+
 const pv__code_kernel *pv__code_kernel_avx512(void) {
     static const pv__code_kernel table = {
         .name = "avx512",
@@ -228,8 +428,13 @@ const pv__code_kernel *pv__code_kernel_avx512(void) {
         .range = code_avx512_range,
         .quantise = code_avx512_quantise,
         .i8 = code_avx512_i8,
+        .nibble = code_avx512_nibble,
         .l2sq = code_avx512_l2sq,
         .dot = code_avx512_dot,
+        .signs = code_avx512_signs,
+        .fht = code_avx512_fht,
+        .turn = code_avx512_turn,
+        .levels = code_avx512_levels,
     };
     return &table;
 }

@@ -42,10 +42,40 @@ typedef struct pv__code_kernel {
     /* Sum (query - 128 + i8_bias) * row: query u8, row s8. The query is followed by zeros up to a
      * multiple of 64, the row by at least 16 bytes that belong to it. */
     void (*i8)(const uint8_t *query, size_t dims, const pv__code_rows *rows, int32_t *out);
+    /* Sum query * level: query u8 below 128, row nibbles that stand for PV__CODE_LEVELS. dims is a
+     * multiple of 64. 64 bytes hold 128 elements: i in the low half of byte i, 64 + i in the high
+     * one; where 64 elements are left at the end, 32 bytes hold them in the same way. */
+    void (*nibble)(const uint8_t *query, size_t dims, const pv__code_rows *rows, int32_t *out);
     /* Sum (query - row)^2 and sum query * row. */
     void (*l2sq)(const float *query, size_t dims, const pv__code_rows *rows, float *out);
     void (*dot)(const float *query, size_t dims, const pv__code_rows *rows, float *out);
+
+    /* Parts of a rotation; n is a multiple of 64, the vectors are whole.
+     * signs: multiplied by +-scale, element i by the sign in bit i % 64 of
+     * pv__code_signs(seed, i / 64). */
+    void (*signs)(float *v, size_t n, uint64_t seed, float scale);
+    /* Hadamard transform, not scaled: n is a power of two. Stages of distance 1, 2, 4 ... n / 2. */
+    void (*fht)(float *v, size_t n);
+    /* a, b become a + b, a - b; n is a multiple of 32. */
+    void (*turn)(float *a, float *b, size_t n);
+    /* The nearest level of v * scale for each element: its index as a byte, its value as f32. */
+    void (*levels)(const float *v, size_t n, float scale, uint8_t *out_index, float *out_level);
 } pv__code_kernel;
+
+/* Sixteen levels for normal values of deviation PV__CODE_LEVEL_UNIT, by Lloyd and Max, rounded so
+ * that a level fits 7 bits; and the borders between the positive ones. */
+#define PV__CODE_LEVELS -63, -48, -37, -29, -22, -15, -9, -3, 3, 9, 15, 22, 29, 37, 48, 63
+#define PV__CODE_BORDERS 6.0f, 12.0f, 18.5f, 25.5f, 33.0f, 42.5f, 55.5f
+#define PV__CODE_LEVEL_MAX 63
+#define PV__CODE_LEVEL_UNIT 23.05f
+
+/* 64 random bits, the same everywhere (SplitMix64). */
+PV__KERNEL_INLINE uint64_t pv__code_signs(uint64_t seed, uint64_t block) {
+    uint64_t z = seed + (block + 1) * 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
 
 /* As pv__kernel_table and pv__kernel_at. */
 PV_PRIVATE const pv__code_kernel *pv__code_kernel_table(uint32_t cpu);

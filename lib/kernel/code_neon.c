@@ -3,7 +3,9 @@
  *
  *      i8      16 elements of 4 rows at a time; products of 16 bits are added up in pairs, which
  *              is exact. The query is made signed on the way (i8_bias 0)
+ *      nibble  32 elements of 4 rows at a time; four products, at most 4 * 127 * 63, fit 16 bits
  *      f32     1 row, 8 chains
+ *      fht     64 elements in 16 registers, then 4 (2) registers at a distance
  */
 #include "kernel/code_kernel.h"
 
@@ -113,6 +115,55 @@ static void code_neon_i8(const uint8_t *query, size_t dims, const pv__code_rows 
     }
 }
 
+/* 32 elements of one row, from 16 bytes. */
+PV__KERNEL_INLINE int32x4_t code_neon_nibbles(int32x4_t acc, const uint8_t *row, int8x16_t level,
+                                              int8x16_t q0, int8x16_t q1) {
+    const uint8x16_t v = vld1q_u8(row);
+    const int8x16_t a = vqtbl1q_s8(level, vandq_u8(v, vdupq_n_u8(15)));
+    const int8x16_t b = vqtbl1q_s8(level, vshrq_n_u8(v, 4));
+    int16x8_t s = vmull_s8(vget_low_s8(q0), vget_low_s8(a));
+    s = vmlal_high_s8(s, q0, a);
+    s = vmlal_s8(s, vget_low_s8(q1), vget_low_s8(b));
+    s = vmlal_high_s8(s, q1, b);
+    return vpadalq_s16(acc, s);
+}
+
+PV__KERNEL_INLINE void code_neon_nibble_rows(unsigned count, const uint8_t *query, size_t dims,
+                                             const uint8_t *const *row, int32x4_t acc[4]) {
+    static const int8_t levels[16] = {PV__CODE_LEVELS};
+    const int8x16_t level = vld1q_s8(levels);
+    PV__KERNEL_UNROLL
+    for (unsigned k = 0; k < count; k++) {
+        acc[k] = vdupq_n_s32(0);
+    }
+    for (size_t i = 0; i < dims; i += 32) { /* bytes i / 2 to i / 2 + 15 */
+        const size_t block = i / 128 * 128, half = dims - block >= 128 ? 64 : 32;
+        const uint8_t *const q = query + block + (i - block) / 2;
+        const int8x16_t q0 = vreinterpretq_s8_u8(vld1q_u8(q));
+        const int8x16_t q1 = vreinterpretq_s8_u8(vld1q_u8(q + half));
+        PV__KERNEL_UNROLL
+        for (unsigned k = 0; k < count; k++) {
+            acc[k] = code_neon_nibbles(acc[k], row[k] + i / 2, level, q0, q1);
+        }
+    }
+}
+
+static void code_neon_nibble(const uint8_t *query, size_t dims, const pv__code_rows *rows,
+                             int32_t *out) {
+    int32x4_t acc[4];
+    size_t r = 0;
+    for (; r + 4 <= rows->n; r += 4) {
+        pv__code_fetch(rows, r + PV__CODE_AHEAD, 4);
+        code_neon_nibble_rows(4, query, dims, rows->row + r, acc);
+        vst1q_s32(out + r, vpaddq_s32(vpaddq_s32(acc[0], acc[1]), vpaddq_s32(acc[2], acc[3])));
+    }
+    for (; r < rows->n; r++) {
+        pv__code_fetch(rows, r + PV__CODE_AHEAD, 1);
+        code_neon_nibble_rows(1, query, dims, rows->row + r, acc);
+        out[r] = vaddvq_s32(acc[0]);
+    }
+}
+
 PV__KERNEL_INLINE float32x4_t code_neon_add(bool l2, float32x4_t acc, float32x4_t q,
                                             float32x4_t r) {
     const float32x4_t d = l2 ? vsubq_f32(q, r) : q;
@@ -163,6 +214,124 @@ static void code_neon_dot(const float *query, size_t dims, const pv__code_rows *
     }
 }
 
+static void code_neon_signs(float *v, size_t n, uint64_t seed, float scale) {
+    static const uint32_t lanes[CODE_LANES] = {1, 2, 4, 8};
+    const uint32x4_t bit = vld1q_u32(lanes);
+    for (size_t i = 0; i < n; i += 64) {
+        uint64_t bits = pv__code_signs(seed, i / 64);
+        for (unsigned k = 0; k < 16; k++, bits >>= 4) {
+            const uint32x4_t set = vtstq_u32(vdupq_n_u32((uint32_t)(bits & 15)), bit);
+            float32x4_t x = vmulq_n_f32(vld1q_f32(v + i + k * CODE_LANES), scale);
+            __asm__("" : "+w"(x));
+            const uint32x4_t y = veorq_u32(vreinterpretq_u32_f32(x), vshlq_n_u32(set, 31));
+            vst1q_f32(v + i + k * CODE_LANES, vreinterpretq_f32_u32(y));
+        }
+    }
+}
+
+static void code_neon_turn(float *a, float *b, size_t n) {
+    for (size_t i = 0; i < n; i += CODE_LANES) {
+        const float32x4_t x = vld1q_f32(a + i), y = vld1q_f32(b + i);
+        vst1q_f32(a + i, vaddq_f32(x, y));
+        vst1q_f32(b + i, vsubq_f32(x, y));
+    }
+}
+
+/* Stages of distance 1 and 2 within a register. */
+PV__KERNEL_INLINE float32x4_t code_neon_fht4(float32x4_t v) {
+    static const uint32_t masks[2 * CODE_LANES] = {0, ~0u, 0, ~0u, 0, 0, ~0u, ~0u};
+    float32x4_t t = vrev64q_f32(v);
+    v = vbslq_f32(vld1q_u32(masks), vsubq_f32(t, v), vaddq_f32(v, t));
+    t = vextq_f32(v, v, 2);
+    return vbslq_f32(vld1q_u32(masks + CODE_LANES), vsubq_f32(t, v), vaddq_f32(v, t));
+}
+
+/* Stages of distance 1 and 2 (and 4) between registers. */
+PV__KERNEL_INLINE void code_neon_pair(float32x4_t *a, float32x4_t *b) {
+    const float32x4_t x = *a, y = *b;
+    *a = vaddq_f32(x, y);
+    *b = vsubq_f32(x, y);
+}
+
+PV__KERNEL_INLINE void code_neon_four(float32x4_t *v) {
+    code_neon_pair(v, v + 1);
+    code_neon_pair(v + 2, v + 3);
+    code_neon_pair(v, v + 2);
+    code_neon_pair(v + 1, v + 3);
+}
+
+PV__KERNEL_INLINE void code_neon_eight(float32x4_t *v) {
+    code_neon_four(v);
+    code_neon_four(v + 4);
+    code_neon_pair(v, v + 4);
+    code_neon_pair(v + 1, v + 5);
+    code_neon_pair(v + 2, v + 6);
+    code_neon_pair(v + 3, v + 7);
+}
+
+/* The stages of distance h and 2 h; h is a multiple of 64. */
+PV__KERNEL_INLINE void code_neon_far4(float *v, size_t n, size_t h) {
+    for (size_t i = 0; i < n; i += 4 * h) {
+        for (size_t j = i; j < i + h; j += CODE_LANES) {
+            float32x4_t r[4] = {vld1q_f32(v + j), vld1q_f32(v + j + h), vld1q_f32(v + j + 2 * h),
+                                vld1q_f32(v + j + 3 * h)};
+            code_neon_four(r);
+            vst1q_f32(v + j, r[0]);
+            vst1q_f32(v + j + h, r[1]);
+            vst1q_f32(v + j + 2 * h, r[2]);
+            vst1q_f32(v + j + 3 * h, r[3]);
+        }
+    }
+}
+
+static void code_neon_fht(float *v, size_t n) {
+    for (size_t i = 0; i < n; i += 64) {
+        float32x4_t r[16];
+        PV__KERNEL_UNROLL
+        for (unsigned k = 0; k < 16; k++) {
+            r[k] = code_neon_fht4(vld1q_f32(v + i + k * CODE_LANES));
+        }
+        code_neon_eight(r);
+        code_neon_eight(r + 8);
+        PV__KERNEL_UNROLL
+        for (unsigned k = 0; k < 8; k++) {
+            code_neon_pair(r + k, r + 8 + k);
+        }
+        PV__KERNEL_UNROLL
+        for (unsigned k = 0; k < 16; k++) {
+            vst1q_f32(v + i + k * CODE_LANES, r[k]);
+        }
+    }
+    size_t h = 64;
+    for (; h * 4 <= n; h *= 4) {
+        code_neon_far4(v, n, h);
+    }
+    if (h * 2 == n) {
+        code_neon_turn(v, v + h, h);
+    }
+}
+
+static void code_neon_levels(const float *v, size_t n, float scale, uint8_t *out_index,
+                             float *out_level) {
+    static const float border[7] = {PV__CODE_BORDERS};
+    static const int8_t level[16] = {PV__CODE_LEVELS};
+    for (size_t i = 0; i < n; i += CODE_LANES) {
+        const float32x4_t at = vmulq_n_f32(vld1q_f32(v + i), scale);
+        const float32x4_t abs = vabsq_f32(at);
+        uint32x4_t c = vdupq_n_u32(8);
+        for (unsigned k = 0; k < 7; k++) {
+            c = vsubq_u32(c, vcgeq_f32(abs, vdupq_n_f32(border[k])));
+        }
+        c = vbslq_u32(vcltzq_f32(at), vsubq_u32(vdupq_n_u32(15), c), c);
+        uint32_t part[CODE_LANES];
+        vst1q_u32(part, c);
+        for (unsigned k = 0; k < CODE_LANES; k++) {
+            out_index[i + k] = (uint8_t)part[k];
+            out_level[i + k] = (float)level[part[k]];
+        }
+    }
+}
+
 const pv__code_kernel *pv__code_kernel_neon(void) {
     static const pv__code_kernel table = {
         .name = "neon",
@@ -171,8 +340,13 @@ const pv__code_kernel *pv__code_kernel_neon(void) {
         .range = code_neon_range,
         .quantise = code_neon_quantise,
         .i8 = code_neon_i8,
+        .nibble = code_neon_nibble,
         .l2sq = code_neon_l2sq,
         .dot = code_neon_dot,
+        .signs = code_neon_signs,
+        .fht = code_neon_fht,
+        .turn = code_neon_turn,
+        .levels = code_neon_levels,
     };
     return &table;
 }

@@ -54,6 +54,25 @@ static void code_scalar_i8(const uint8_t *query, size_t dims, const pv__code_row
     }
 }
 
+static void code_scalar_nibble(const uint8_t *query, size_t dims, const pv__code_rows *rows,
+                               int32_t *out) {
+    static const int8_t level[16] = {PV__CODE_LEVELS};
+    for (size_t r = 0; r < rows->n; r++) {
+        const uint8_t *const row = rows->row[r];
+        pv__code_fetch(rows, r + PV__CODE_AHEAD, 1);
+        int32_t sum = 0;
+        for (size_t i = 0; i < dims;) {
+            const size_t half = dims - i >= 128 ? 64 : 32;
+            for (size_t k = 0; k < half; k++) {
+                sum += (int32_t)query[i + k] * level[row[i / 2 + k] & 15];
+                sum += (int32_t)query[i + half + k] * level[row[i / 2 + k] >> 4];
+            }
+            i += 2 * half;
+        }
+        out[r] = sum;
+    }
+}
+
 static float code_scalar_fold(float lane[CODE_LANES]) {
     for (size_t width = CODE_LANES / 2; width >= 8; width /= 2) {
         for (size_t l = 0; l < width; l++) {
@@ -89,6 +108,46 @@ static void code_scalar_dot(const float *query, size_t dims, const pv__code_rows
     }
 }
 
+static void code_scalar_signs(float *v, size_t n, uint64_t seed, float scale) {
+    for (size_t i = 0; i < n; i += 64) {
+        uint64_t bits = pv__code_signs(seed, i / 64);
+        for (size_t k = 0; k < 64; k++, bits >>= 1) {
+            v[i + k] = pv__unfused(v[i + k] * (bits & 1 ? -scale : scale));
+        }
+    }
+}
+
+static void code_scalar_turn(float *a, float *b, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        const float x = a[i], y = b[i];
+        a[i] = x + y;
+        b[i] = x - y;
+    }
+}
+
+static void code_scalar_fht(float *v, size_t n) {
+    for (size_t h = 1; h < n; h *= 2) {
+        for (size_t i = 0; i < n; i += 2 * h) {
+            code_scalar_turn(v + i, v + i + h, h);
+        }
+    }
+}
+
+static void code_scalar_levels(const float *v, size_t n, float scale, uint8_t *out_index,
+                               float *out_level) {
+    static const float border[7] = {PV__CODE_BORDERS};
+    static const int8_t level[16] = {PV__CODE_LEVELS};
+    for (size_t i = 0; i < n; i++) {
+        const float at = pv__unfused(v[i] * scale);
+        unsigned above = 0;
+        for (size_t k = 0; k < 7; k++) {
+            above += (at < 0.0f ? -at : at) >= border[k];
+        }
+        out_index[i] = (uint8_t)(at < 0.0f ? 7 - above : 8 + above);
+        out_level[i] = (float)level[out_index[i]];
+    }
+}
+
 const pv__code_kernel *pv__code_kernel_scalar(void) {
     static const pv__code_kernel table = {
         .name = "scalar",
@@ -97,8 +156,13 @@ const pv__code_kernel *pv__code_kernel_scalar(void) {
         .range = code_scalar_range,
         .quantise = code_scalar_quantise,
         .i8 = code_scalar_i8,
+        .nibble = code_scalar_nibble,
         .l2sq = code_scalar_l2sq,
         .dot = code_scalar_dot,
+        .signs = code_scalar_signs,
+        .fht = code_scalar_fht,
+        .turn = code_scalar_turn,
+        .levels = code_scalar_levels,
     };
     return &table;
 }

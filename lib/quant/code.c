@@ -13,6 +13,8 @@ static const pv__code_ops *code_ops(unsigned kind) {
         return pv__code_f32();
     case PV__CODE_SQ8:
         return pv__code_sq8();
+    case PV__CODE_Q4:
+        return pv__code_q4();
     default:
         return NULL;
     }

@@ -27,6 +27,8 @@ PV__KERNEL_INLINE pv__four pv__four_mul(pv__four a, pv__four b) {
     __asm__("" : "+x"(product));
     return product;
 }
+/* The larger; a where one is NaN. */
+PV__KERNEL_INLINE pv__four pv__four_max(pv__four a, pv__four b) { return _mm_max_ps(b, a); }
 /* +0 where v <= 0, else v; NaN stays. */
 PV__KERNEL_INLINE pv__four pv__four_positive(pv__four v) {
     return _mm_andnot_ps(_mm_cmple_ps(v, _mm_setzero_ps()), v);
@@ -72,6 +74,12 @@ PV__KERNEL_INLINE pv__four pv__four_sub(pv__four a, pv__four b) {
 PV__KERNEL_INLINE pv__four pv__four_mul(pv__four a, pv__four b) {
     for (unsigned i = 0; i < 4; i++) {
         a.v[i] = pv__unfused(a.v[i] * b.v[i]);
+    }
+    return a;
+}
+PV__KERNEL_INLINE pv__four pv__four_max(pv__four a, pv__four b) {
+    for (unsigned i = 0; i < 4; i++) {
+        a.v[i] = b.v[i] > a.v[i] ? b.v[i] : a.v[i];
     }
     return a;
 }

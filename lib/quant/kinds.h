@@ -29,6 +29,7 @@ typedef struct pv__code_ops {
 
 PV_PRIVATE const pv__code_ops *pv__code_f32(void);
 PV_PRIVATE const pv__code_ops *pv__code_sq8(void);
+PV_PRIVATE const pv__code_ops *pv__code_q4(void);
 
 /* A power of two that brings the largest of the absolute values of low and high near 1, or 1 where
  * they are in [2^-40, 2^40]: squares of scaled elements neither overflow nor vanish. */
@@ -39,5 +40,8 @@ PV_PRIVATE float pv__code_round(double v);
 
 /* The appended coordinate of the augmented form for a squared norm. */
 PV_PRIVATE float pv__code_extra(const pv__code *c, double norm2);
+
+/* v, n elements (a multiple of 64), turned by the rotation of this seed. */
+PV_PRIVATE void pv__code_rotate(const pv__code_kernel *kernel, float *v, size_t n, uint64_t seed);
 
 #endif

@@ -16,7 +16,6 @@
  *
  *      |a - b|^2 = dims * dm^2 + 2 dm (step_a sum_a - step_b sum_b)
  *                  + step_a^2 sum2_a + step_b^2 sum2_b - 2 step_a step_b cross
- *                                                          dm = mean_a - mean_b
  *      a . b     = dims mean_a mean_b + mean_a step_b sum_b + mean_b step_a sum_a
  *                  + step_a step_b cross
  *
@@ -144,8 +143,12 @@ static void sq8_encode(const pv__code *c, const float *vector, void *scratch, ui
 static void sq8_query_finish(const pv__code *c, uint32_t form, const sq8_factors *f, void *query) {
     sq8_query *q = query;
     uint8_t *codes = sq8_codes(query);
-    for (uint32_t i = 0; i < c->dims; i++) {
-        codes[i] ^= 0x80;
+    memset(codes + c->dims, 0, PV_ALIGN_UP(c->dims, 64u) - c->dims);
+    for (uint32_t i = 0; i < c->dims; i += 8) { /* the last word is within the padding */
+        uint64_t word;
+        memcpy(&word, codes + i, sizeof word);
+        word ^= 0x8080808080808080u;
+        memcpy(codes + i, &word, sizeof word);
     }
     memset(codes + c->dims, 0, PV_ALIGN_UP(c->dims, 64u) - c->dims);
     memset(q, 0, sizeof *q);
@@ -282,8 +285,9 @@ static void sq8_distances(const pv__code *c, const void *query, const pv__code_r
 }
 
 /* Rounding to the grid moves an element by an error of variance step^2 / 12 that has nothing to do
- * with the others. With v = (step_a^2 + step_b^2) / 12, |a - b|^2 then has the variance
- * 4 |a - b|^2 v and is dims * v too large on average; a . b has |a|^2 step_b^2 / 12 + the like. */
+ * with the others. With v = (step_a^2 + step_b^2) / 12, d = |a - b|^2 then has the variance 4 d v
+ * and is dims * v too large on average; for cosine what moves a along itself is undone by its
+ * length, which leaves 4 d v (1 - d / 4). a . b has |a|^2 step_b^2 / 12 + the like. */
 static float sq8_sigma(const pv__code *c, const void *query, const uint8_t *row, float distance) {
     const sq8_query *q = query;
     sq8_factors f;
@@ -298,7 +302,9 @@ static float sq8_sigma(const pv__code *c, const void *query, const uint8_t *row,
         rounding = sqrt(q_norm2 * norm2) * 0x1p-20;
     } else {
         const double bias = (double)c->dims * (a + b);
-        variance = 4 * (double)distance * (a + b) + 2 * bias * bias;
+        const double d = (double)distance;
+        const double turn = c->metric == PV_METRIC_COSINE ? PV_MAX(1 - d / 4, 0.0) : 1.0;
+        variance = 4 * d * turn * (a + b) + 2 * bias * bias;
         rounding = (q_norm2 + norm2) * 0x1p-22;
     }
     return pv__code_round(sqrt(variance) + rounding);
