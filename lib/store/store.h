@@ -57,6 +57,7 @@ typedef struct pv__store_opts {
     bool no_threads;            /* checkpoints run inside commits */
     uint32_t codec;             /* for pages that shrink: 0 none, 1 zstd (when built in) */
     uint64_t log_segment_bytes; /* first log segment, the next ones double; 0: default (tests) */
+    uint64_t slab_bytes;        /* memory for pages; 0: as frames.c says (tests) */
 } pv__store_opts;
 
 PV_PRIVATE int pv__store_open(const pv__store_opts *opts, pv__store **out_store, pv_error *err);
