@@ -68,6 +68,10 @@ PV_PRIVATE bool pv__kernel_query_init(pv__kernel_query *q, unsigned metric, cons
 /* One query against n rows, `stride` bytes apart. */
 PV_PRIVATE void pv__kernel_scan(const pv__kernel *k, const pv__kernel_query *q, const void *rows,
                                 size_t stride, size_t n, float *out);
+/* The same, and meanwhile the beginning of `next` is fetched into the cache: rows of this stride
+ * that will be asked for after these, or any address, which is never read. NULL: nothing. */
+PV_PRIVATE void pv__kernel_scan_on(const pv__kernel *k, const pv__kernel_query *q, const void *rows,
+                                   size_t stride, size_t n, const void *next, float *out);
 /* The same for rows anywhere. */
 PV_PRIVATE void pv__kernel_gather(const pv__kernel *k, const pv__kernel_query *q,
                                   const uint8_t *const *rows, size_t n, float *out);

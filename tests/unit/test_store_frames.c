@@ -2,6 +2,8 @@
 /* test_store_frames.c - memory for pages in slabs: what is in a frame stays in it, the budget holds
  * for slabs counted whole, memory wanders between sizes of pages, and a store that gets no slab
  * goes on. Slabs are small here, and asked for: debug builds have none by themselves. */
+#include <stddef.h>
+
 #include "test_store_mutants_kit.h"
 
 #define T_SLAB ((uint64_t)256 << 10)
@@ -309,6 +311,73 @@ static void test_frames__a_database_in_memory_uses_its_budget(void **state) {
     test_mem_done(&t_mem);
 }
 
+/* ---- what will be read soon ---- */
+
+static uint64_t t_ahead_bytes, t_ahead_calls, t_ahead_end;
+
+static void t_ahead(pv_vfs *vfs, pv_file *file, uint64_t offset, uint64_t size) {
+    (void)vfs;
+    (void)file;
+    assert_int_equal(offset % PV__SLOT_SIZE, 0);
+    assert_true(size > 0);
+    t_ahead_bytes += size;
+    t_ahead_end = PV_MAX(t_ahead_end, offset + size);
+    t_ahead_calls++;
+}
+
+/* So many bytes, in few calls. */
+static void t_ahead_counts(uint64_t most_calls, uint64_t bytes) {
+    assert_true(t_ahead_calls <= most_calls);
+    assert_int_equal(t_ahead_bytes, bytes);
+    t_ahead_calls = t_ahead_bytes = 0;
+}
+
+static void test_pages__what_is_expected_and_absent_is_asked_of_the_disk_in_runs(void **state) {
+    (void)state;
+    enum { PAGES = 40 };
+    static uint64_t ids[PAGES];
+    pv_error err = PV_ERROR_INIT;
+    pv__txn *t = NULL;
+    const uint8_t *page = NULL;
+    const uint64_t size = 4 * PV__SLOT_SIZE;
+    t_begin(8, 8, 1);
+    sim *s = sim_new(1);
+    pv_vfs *vfs = sim_vfs(s);
+    vfs->ahead = t_ahead;
+    t_ahead_calls = t_ahead_bytes = t_ahead_end = 0;
+    t_open(t_opts(vfs));
+    t_fill(ids, PAGES, 4);
+    test_assert_ok(pv__txn_begin(t_w.store, 0, &t, &err), &err);
+    pv__pages_expect(t, ids, PAGES);
+    t_ahead_counts(0, 0); /* all in memory */
+    assert_non_null(pv__page_whereabouts(t, ids[3]));
+    pv__txn_rollback(t);
+    t_close();
+    t_open(t_opts(vfs));
+    test_assert_ok(pv__txn_begin(t_w.store, 0, &t, &err), &err);
+    assert_null(pv__page_whereabouts(t, ids[3]));
+    pv__pages_expect(t, ids, PAGES);
+    t_ahead_counts(3, PAGES * size);
+    test_assert_ok(pv__page_read(t, ids[20], PV__PAGE_COLUMN, &page, &err), &err);
+    assert_ptr_equal(pv__page_whereabouts(t, ids[20]), page);
+    ids[10] = 0; /* no page */
+    ids[5] = PV__PAGE_ID_MAX;
+    pv__pages_expect(t, ids, PAGES);
+    t_ahead_counts(6, (PAGES - 3) * size);
+    pv__pages_expect(t, ids, 0);
+    t_ahead_counts(0, 0);
+    uint64_t bytes = 0;
+    test_assert_ok(vfs->size(vfs, t_w.store->file, &bytes, &err), &err);
+    assert_true(t_ahead_end <= bytes);
+    vfs->struct_size = offsetof(pv_vfs, ahead); /* of a caller who does not know it */
+    pv__pages_expect(t, ids, PAGES);
+    t_ahead_counts(0, 0);
+    pv__txn_rollback(t);
+    t_close();
+    sim_free(s);
+    test_mem_done(&t_mem);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_frames__a_slab_is_counted_whole_and_its_frames_lie_side_by_side),
@@ -319,6 +388,7 @@ int main(void) {
         cmocka_unit_test(test_frames__random_changes_with_a_small_cache),
         cmocka_unit_test(test_frames__a_failed_allocation_is_an_error_or_nothing),
         cmocka_unit_test(test_frames__a_database_in_memory_uses_its_budget),
+        cmocka_unit_test(test_pages__what_is_expected_and_absent_is_asked_of_the_disk_in_runs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
