@@ -14,7 +14,7 @@
  * way.
  *
  * Pointers into pages live for one page; between pages the transaction may reclaim memory. */
-#include "engine/scan.h"
+#include "engine/sieve.h"
 
 #include <math.h>
 
@@ -22,6 +22,7 @@
 #define SCAN_BLOCK_BYTES (128u * 1024) /* and their bytes, so that many queries find them cached */
 #define SCAN_BLOCK_QUERIES 24u         /* what the tiles of all kernels divide */
 #define SCAN_WINDOW 32u          /* pages whose ids are known ahead; half is looked up at once */
+#define SCAN_HOLD_PAGES 16u      /* pages that the sieve may hold, however little it has */
 #define SCAN_PAUSE_PAGES 8u      /* pages between two pauses, when all are in memory */
 #define SCAN_INTERRUPT_ROWS 256u /* documents between two looks at the interrupt callback */
 
@@ -70,8 +71,10 @@ typedef struct scan_state {
     bool docs_valid;
     pv__buf buf;
     uint32_t seen;
+    uint32_t held;             /* pages since the sieve was empty */
     uint32_t pages, known;     /* of the column: those that are scanned; ids known up to */
     uint64_t ids[SCAN_WINDOW]; /* page of ordinal i at i % SCAN_WINDOW */
+    pv__sieve sieve;           /* for many queries */
     uint64_t words[PV__ROW_WORDS_MAX];
     float out[SCAN_BLOCK_QUERIES * SCAN_BLOCK_ROWS];
 } scan_state;
@@ -91,7 +94,9 @@ static int scan_filter_page(scan_state *st, uint32_t first, uint32_t n, uint32_t
         if (slot >= first + n) {
             break;
         }
-        PV_TRY(pv__txn_pause(st->p->txn, err));
+        if (st->sieve.count == 0) { /* it holds pointers into pages */
+            PV_TRY(pv__txn_pause(st->p->txn, err));
+        }
         if (++st->seen % SCAN_INTERRUPT_ROWS == 0) {
             PV_TRY(pv__db_interrupted(st->db, err));
         }
@@ -196,6 +201,22 @@ static const uint8_t *scan_whereabouts(const scan_state *st, uint32_t ordinal) {
     return page ? page + PV__PAGE_HEAD : NULL;
 }
 
+/* Rows with a bit into the sieve; those of whole pages wait there for more. */
+static int scan_sieve(scan_state *st, const uint8_t *rows, uint32_t first, uint32_t n,
+                      pv_error *err) {
+    const uint32_t row_size = st->p->column.row_size;
+    for (uint32_t w = 0; w * 64 < n; w++) {
+        for (uint64_t left = st->words[w]; left != 0; left &= left - 1) {
+            const uint32_t r = w * 64 + (uint32_t)__builtin_ctzll(left);
+            if (pv__sieve_full(&st->sieve)) {
+                PV_TRY(pv__sieve_run(&st->sieve, err));
+            }
+            pv__sieve_add(&st->sieve, rows + (size_t)r * row_size, first + r);
+        }
+    }
+    return st->sieve.count + n > st->sieve.cap ? pv__sieve_run(&st->sieve, err) : 0;
+}
+
 static int scan_page(scan_state *st, uint32_t ordinal, uint32_t first, uint32_t n, pv_error *err) {
     const uint32_t row_size = st->p->column.row_size;
     const uint32_t block =
@@ -208,6 +229,9 @@ static int scan_page(scan_state *st, uint32_t ordinal, uint32_t first, uint32_t 
     if (!rows) {
         return pv__err(err, PV_ERR_CORRUPT, "collection '%s': the vectors from slot %u on are gone",
                        st->p->c.name, (unsigned)first);
+    }
+    if (st->sieve.open) {
+        return scan_sieve(st, rows, first, n, err);
     }
     for (uint32_t at = 0; at < n; at += block) {
         const uint32_t len = PV_MIN(block, n - at);
@@ -225,9 +249,14 @@ static int scan_page(scan_state *st, uint32_t ordinal, uint32_t first, uint32_t 
     return 0;
 }
 
-/* Between pages: no pointers are held. A pause costs as much as a small page, so that it waits
- * while pages come from memory. */
+/* Between pages, no pointers are held but the sieve's. A pause costs as much as a small page, so
+ * that it waits while pages come from memory. */
 static int scan_between(scan_state *st, uint32_t ordinal, pv_error *err) {
+    if (st->sieve.count > 0 && ++st->held < SCAN_HOLD_PAGES) {
+        return 0;
+    }
+    PV_TRY(pv__sieve_run(&st->sieve, err));
+    st->held = 0;
     if (ordinal % SCAN_PAUSE_PAGES == 0 || !scan_whereabouts(st, ordinal + 1)) {
         PV_TRY(pv__txn_pause(st->p->txn, err));
     }
@@ -296,7 +325,7 @@ static int scan_all(scan_state *st, pv_error *err) {
         }
         PV_TRY(scan_between(st, ordinal, err));
     }
-    return 0;
+    return pv__sieve_run(&st->sieve, err);
 }
 
 int pv__scan_vectors(pv_db *db, pv__parts *p, const pv__scan *s, pv_error *err) {
@@ -311,8 +340,11 @@ int pv__scan_vectors(pv_db *db, pv__parts *p, const pv__scan *s, pv_error *err) 
     st->docs = NULL;
     st->docs_valid = false;
     st->seen = 0;
+    st->held = 0;
     pv__buf_init(&st->buf, mem);
+    pv__sieve_init(&st->sieve, db, s);
     int rc = scan_all(st, err);
+    pv__sieve_done(&st->sieve);
     pv__cursor_free(st->docs);
     pv__buf_done(&st->buf);
     pv__alloc_free(mem, st, sizeof(*st));
@@ -324,4 +356,5 @@ int pv__scan_vectors(pv_db *db, pv__parts *p, const pv__scan *s, pv_error *err) 
 #undef SCAN_BLOCK_QUERIES
 #undef SCAN_WINDOW
 #undef SCAN_PAUSE_PAGES
+#undef SCAN_HOLD_PAGES
 #undef SCAN_INTERRUPT_ROWS
