@@ -16,7 +16,7 @@
 #define SCREEN_NORM2_MIN 0x1p-80
 #define SCREEN_NORM2_MAX 0x1p+80
 #define SCREEN_WORDS (PV__SCREEN_ROWS_MAX / 64)
-#define SCREEN_BLOCK 64u
+#define SCREEN_BLOCK 32u
 
 bool pv__screen_can(const pv__kernel *k) { return k->screen != NULL; }
 
@@ -109,7 +109,7 @@ void pv__screen_fill(pv__screen *s, const pv__kernel_query *some, const uint8_t 
     s->count = count;
     for (size_t r = 0; r < count; r += SCREEN_BLOCK) {
         const size_t n = PV_MIN(count - r, (size_t)SCREEN_BLOCK);
-        s->kernel->cos(some->vector, s->dims, rows + r, n, 0, dot, norm2);
+        s->kernel->cos(some->vector, s->dims, rows + r, n, r + n < count ? 1 : 0, dot, norm2);
         for (size_t i = 0; i < n; i++) {
             screen_row(s, r + i, norm2[i]);
         }
