@@ -177,6 +177,10 @@ void pv__alloc_free_aligned(pv__mem *mem, void *p, size_t size, size_t align) {
     mem_leave(mem, size);
 }
 
+bool pv__alloc_book(pv__mem *mem, size_t size) { return mem_enter(mem, size); }
+
+void pv__alloc_unbook(pv__mem *mem, size_t size) { mem_leave(mem, size); }
+
 int pv__alloc_grow(pv__mem *mem, void **array, size_t *cap, size_t want, size_t elem_size,
                    pv_error *err) {
     if (want <= *cap) {

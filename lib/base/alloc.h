@@ -31,6 +31,11 @@ PV_PRIVATE void pv__alloc_free(pv__mem *mem, void *p, size_t size); /* NULL is f
 PV_PRIVATE void *pv__alloc_aligned(pv__mem *mem, size_t size, size_t align);
 PV_PRIVATE void pv__alloc_free_aligned(pv__mem *mem, void *p, size_t size, size_t align);
 
+/* Count bytes that come from elsewhere (mapped memory) as if they had been asked for here: the same
+ * limit, the same injected failures. False: refused. */
+PV_PRIVATE bool pv__alloc_book(pv__mem *mem, size_t size);
+PV_PRIVATE void pv__alloc_unbook(pv__mem *mem, size_t size);
+
 /* Grow an array to hold at least `want` elements (doubling). 0 or PV_ERR_NOMEM; on failure the
  * array is unchanged. `*cap` is the allocated count. */
 PV_PRIVATE int pv__alloc_grow(pv__mem *mem, void **array, size_t *cap, size_t want,

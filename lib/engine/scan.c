@@ -14,14 +14,17 @@
  * way.
  *
  * Pointers into pages live for one page; between pages the transaction may reclaim memory. */
-#include "engine/scan.h"
+#include "engine/sieve.h"
 
 #include <math.h>
 
 #define SCAN_BLOCK_ROWS 256u           /* rows per call of a kernel */
 #define SCAN_BLOCK_BYTES (128u * 1024) /* and their bytes, so that many queries find them cached */
 #define SCAN_BLOCK_QUERIES 24u         /* what the tiles of all kernels divide */
-#define SCAN_INTERRUPT_ROWS 256u       /* documents between two looks at the interrupt callback */
+#define SCAN_WINDOW 32u          /* pages whose ids are known ahead; half is looked up at once */
+#define SCAN_HOLD_PAGES 16u      /* pages that the sieve may hold, however little it has */
+#define SCAN_PAUSE_PAGES 8u      /* pages between two pauses, when all are in memory */
+#define SCAN_INTERRUPT_ROWS 256u /* documents between two looks at the interrupt callback */
 
 /* ---- documents --------------------------------------------------------------------------- */
 
@@ -68,6 +71,10 @@ typedef struct scan_state {
     bool docs_valid;
     pv__buf buf;
     uint32_t seen;
+    uint32_t held;             /* pages since the sieve was empty */
+    uint32_t pages, known;     /* of the column: those that are scanned; ids known up to */
+    uint64_t ids[SCAN_WINDOW]; /* page of ordinal i at i % SCAN_WINDOW */
+    pv__sieve sieve;           /* for many queries */
     uint64_t words[PV__ROW_WORDS_MAX];
     float out[SCAN_BLOCK_QUERIES * SCAN_BLOCK_ROWS];
 } scan_state;
@@ -87,7 +94,9 @@ static int scan_filter_page(scan_state *st, uint32_t first, uint32_t n, uint32_t
         if (slot >= first + n) {
             break;
         }
-        PV_TRY(pv__txn_pause(st->p->txn, err));
+        if (st->sieve.count == 0) { /* it holds pointers into pages */
+            PV_TRY(pv__txn_pause(st->p->txn, err));
+        }
         if (++st->seen % SCAN_INTERRUPT_ROWS == 0) {
             PV_TRY(pv__db_interrupted(st->db, err));
         }
@@ -119,14 +128,14 @@ static int scan_offer(pv__nearest *nearest, float max_distance, float distance, 
 
 /* Most of rows [at, at + n) of the page count: compute all, keep those with a bit. */
 static int scan_dense(scan_state *st, const uint8_t *rows, uint32_t first, uint32_t at, uint32_t n,
-                      pv_error *err) {
+                      const uint8_t *next, pv_error *err) {
     const pv__scan *s = st->s;
     const uint32_t stride = st->p->column.row_size;
     const uint8_t *block = rows + (size_t)at * stride;
     for (size_t q = 0; q < s->query_count; q += SCAN_BLOCK_QUERIES) {
         const size_t queries = PV_MIN(s->query_count - q, (size_t)SCAN_BLOCK_QUERIES);
         if (queries == 1) {
-            pv__kernel_scan(s->kernel, &s->queries[q], block, stride, n, st->out);
+            pv__kernel_scan_on(s->kernel, &s->queries[q], block, stride, n, next, st->out);
         } else {
             pv__kernel_many(s->kernel, &s->queries[q], queries, block, stride, n, st->out, n);
         }
@@ -185,15 +194,44 @@ static uint32_t scan_count_bits(const uint64_t *words, uint32_t at, uint32_t n) 
     return count;
 }
 
+/* Where the rows of page `ordinal` probably begin, to be fetched ahead; NULL: unknown. */
+static const uint8_t *scan_whereabouts(const scan_state *st, uint32_t ordinal) {
+    const uint64_t id = ordinal < st->known ? st->ids[ordinal % SCAN_WINDOW] : 0;
+    const uint8_t *page = id ? pv__page_whereabouts(st->p->txn, id) : NULL;
+    return page ? page + PV__PAGE_HEAD : NULL;
+}
+
+/* Rows with a bit into the sieve; those of whole pages wait there for more. */
+static int scan_sieve(scan_state *st, const uint8_t *rows, uint32_t first, uint32_t n,
+                      pv_error *err) {
+    const uint32_t row_size = st->p->column.row_size;
+    for (uint32_t w = 0; w * 64 < n; w++) {
+        for (uint64_t left = st->words[w]; left != 0; left &= left - 1) {
+            const uint32_t r = w * 64 + (uint32_t)__builtin_ctzll(left);
+            if (pv__sieve_full(&st->sieve)) {
+                PV_TRY(pv__sieve_run(&st->sieve, err));
+            }
+            pv__sieve_add(&st->sieve, rows + (size_t)r * row_size, first + r);
+        }
+    }
+    return st->sieve.count + n > st->sieve.cap ? pv__sieve_run(&st->sieve, err) : 0;
+}
+
 static int scan_page(scan_state *st, uint32_t ordinal, uint32_t first, uint32_t n, pv_error *err) {
     const uint32_t row_size = st->p->column.row_size;
     const uint32_t block =
         PV_MAX(PV_MIN(SCAN_BLOCK_BYTES / row_size, SCAN_BLOCK_ROWS), (uint32_t)1);
-    const uint8_t *rows = NULL;
-    PV_TRY(pv__column_page_read(&st->p->column, ordinal, &rows, err));
+    const uint8_t *rows = NULL, *next = scan_whereabouts(st, ordinal + 1);
+    PV_TRY(pv__column_page_at(&st->p->column, st->ids[ordinal % SCAN_WINDOW], ordinal, &rows, err));
+    if (next) { /* its head, which is looked at first */
+        __builtin_prefetch(next - PV__PAGE_HEAD);
+    }
     if (!rows) {
         return pv__err(err, PV_ERR_CORRUPT, "collection '%s': the vectors from slot %u on are gone",
                        st->p->c.name, (unsigned)first);
+    }
+    if (st->sieve.open) {
+        return scan_sieve(st, rows, first, n, err);
     }
     for (uint32_t at = 0; at < n; at += block) {
         const uint32_t len = PV_MIN(block, n - at);
@@ -204,15 +242,24 @@ static int scan_page(scan_state *st, uint32_t ordinal, uint32_t first, uint32_t 
         if (st->s->query_count > SCAN_BLOCK_QUERIES) { /* then one page takes its time */
             PV_TRY(pv__db_interrupted(st->db, err));
         }
-        PV_TRY(count > len / 2 ? scan_dense(st, rows, first, at, len, err)
+        const uint8_t *after = at + len < n ? rows + (size_t)(at + len) * row_size : next;
+        PV_TRY(count > len / 2 ? scan_dense(st, rows, first, at, len, after, err)
                                : scan_sparse(st, rows, first, at, len, err));
     }
     return 0;
 }
 
-/* Between pages: no pointers are held. */
-static int scan_between(scan_state *st, pv_error *err) {
-    PV_TRY(pv__txn_pause(st->p->txn, err));
+/* Between pages, no pointers are held but the sieve's. A pause costs as much as a small page, so
+ * that it waits while pages come from memory. */
+static int scan_between(scan_state *st, uint32_t ordinal, pv_error *err) {
+    if (st->sieve.count > 0 && ++st->held < SCAN_HOLD_PAGES) {
+        return 0;
+    }
+    PV_TRY(pv__sieve_run(&st->sieve, err));
+    st->held = 0;
+    if (ordinal % SCAN_PAUSE_PAGES == 0 || !scan_whereabouts(st, ordinal + 1)) {
+        PV_TRY(pv__txn_pause(st->p->txn, err));
+    }
     for (size_t q = 0; q < st->s->query_count; q++) {
         if (pv__nearest_is_long(&st->s->nearest[q])) {
             PV_TRY(pv__nearest_settle(&st->s->nearest[q], st->p, err));
@@ -236,6 +283,21 @@ static void scan_clip(scan_state *st, uint32_t first, uint32_t n, uint32_t end,
     }
 }
 
+/* Know the ids of pages ahead of `ordinal`. With a filter many pages may not be wanted. */
+static int scan_look_ahead(scan_state *st, uint32_t ordinal, pv_error *err) {
+    const uint32_t half = SCAN_WINDOW / 2;
+    while (st->known < st->pages && st->known < ordinal + SCAN_WINDOW - half + 1) {
+        const uint32_t n = PV_MIN(st->pages - st->known, half);
+        uint64_t *ids = st->ids + st->known % SCAN_WINDOW;
+        PV_TRY(pv__column_page_ids(&st->p->column, st->known, n, ids, err));
+        if (!st->s->filter) {
+            pv__pages_expect(st->p->txn, ids, n);
+        }
+        st->known += n;
+    }
+    return 0;
+}
+
 static int scan_all(scan_state *st, pv_error *err) {
     const pv__slots *slots = &st->p->slots;
     const uint32_t rpp = st->p->column.rows_per_page;
@@ -246,10 +308,13 @@ static int scan_all(scan_state *st, pv_error *err) {
     const uint32_t high = slots->meta.high_water;
     const uint32_t end = st->s->slots_end ? PV_MIN(st->s->slots_end, high) : high;
     uint32_t ordinal = st->s->slots_from / rpp;
-    for (uint32_t first = ordinal * rpp; first < end;
-         first += PV_MIN(rpp, high - first), ordinal++) {
+    st->pages = end / rpp + (end % rpp != 0);
+    st->known = ordinal - ordinal % (SCAN_WINDOW / 2);
+    for (; ordinal < st->pages; ordinal++) {
+        const uint32_t first = ordinal * rpp;
         const uint32_t n = PV_MIN(rpp, high - first);
         uint32_t count = 0;
+        PV_TRY(scan_look_ahead(st, ordinal, err));
         PV_TRY(pv__slots_bits(slots, first, n, st->words, &count, err));
         scan_clip(st, first, n, end, &count);
         if (count > 0 && st->s->filter) {
@@ -258,9 +323,9 @@ static int scan_all(scan_state *st, pv_error *err) {
         if (count > 0) {
             PV_TRY(scan_page(st, ordinal, first, n, err));
         }
-        PV_TRY(scan_between(st, err));
+        PV_TRY(scan_between(st, ordinal, err));
     }
-    return 0;
+    return pv__sieve_run(&st->sieve, err);
 }
 
 int pv__scan_vectors(pv_db *db, pv__parts *p, const pv__scan *s, pv_error *err) {
@@ -275,8 +340,11 @@ int pv__scan_vectors(pv_db *db, pv__parts *p, const pv__scan *s, pv_error *err) 
     st->docs = NULL;
     st->docs_valid = false;
     st->seen = 0;
+    st->held = 0;
     pv__buf_init(&st->buf, mem);
+    pv__sieve_init(&st->sieve, db, s);
     int rc = scan_all(st, err);
+    pv__sieve_done(&st->sieve);
     pv__cursor_free(st->docs);
     pv__buf_done(&st->buf);
     pv__alloc_free(mem, st, sizeof(*st));
@@ -286,4 +354,7 @@ int pv__scan_vectors(pv_db *db, pv__parts *p, const pv__scan *s, pv_error *err) 
 #undef SCAN_BLOCK_ROWS
 #undef SCAN_BLOCK_BYTES
 #undef SCAN_BLOCK_QUERIES
+#undef SCAN_WINDOW
+#undef SCAN_PAUSE_PAGES
+#undef SCAN_HOLD_PAGES
 #undef SCAN_INTERRUPT_ROWS

@@ -4,6 +4,7 @@
  *      row     1 query x 1 row: 4 chains of multiply-adds
  *      cos     the same with dot and squared norm: 8 chains
  *      tile    3 queries x 1 row x 4 = 12 registers of sums
+ *      screen  6 queries x 16 rows / 8 = 12 registers of sums (screen.h)
  *
  * The last dims % 8 elements come through a masked load, which gives zeros and touches no byte
  * behind the row. The same bits as avx512.c.
@@ -22,6 +23,7 @@
 #define AVX2_PARTS (AVX2_STEP / AVX2_LANES)
 #define AVX2_TILE_QUERIES 3u
 #define AVX2_TILE_ROWS 1u
+#define AVX2_SCREEN_QUERIES 6u
 
 AVX2_TARGET PV__KERNEL_INLINE __m256 avx2_load(const void *p, size_t i) {
     return _mm256_loadu_ps((const void *)((const uint8_t *)p + i * sizeof(float)));
@@ -218,6 +220,41 @@ AVX2_TARGET static void avx2_dot_tile(const float *const *queries, size_t dims,
     avx2_tile(false, queries, dims, rows[0], out);
 }
 
+/* Each element of 6 queries meets 16 rows: 8 loads for 12 multiply-adds. */
+AVX2_TARGET static bool avx2_screen(const float *group, size_t dims, const float *panel,
+                                    const float *scale, const float *shift, const float *least,
+                                    uint32_t *out) {
+    __m256 low[AVX2_SCREEN_QUERIES], high[AVX2_SCREEN_QUERIES];
+    PV__KERNEL_UNROLL
+    for (unsigned q = 0; q < AVX2_SCREEN_QUERIES; q++) {
+        low[q] = high[q] = _mm256_setzero_ps();
+    }
+    for (size_t i = 0; i < dims; i++) {
+        const __m256 a = _mm256_load_ps(panel), b = _mm256_load_ps(panel + AVX2_LANES);
+        PV__KERNEL_UNROLL
+        for (unsigned q = 0; q < AVX2_SCREEN_QUERIES; q++) {
+            const __m256 v = _mm256_broadcast_ss(group + q);
+            low[q] = _mm256_fmadd_ps(v, a, low[q]);
+            high[q] = _mm256_fmadd_ps(v, b, high[q]);
+        }
+        panel += 2 * AVX2_LANES;
+        group += AVX2_SCREEN_QUERIES;
+    }
+    const __m256 scale_a = _mm256_loadu_ps(scale), scale_b = _mm256_loadu_ps(scale + AVX2_LANES);
+    const __m256 shift_a = _mm256_loadu_ps(shift), shift_b = _mm256_loadu_ps(shift + AVX2_LANES);
+    uint32_t any = 0;
+    PV__KERNEL_UNROLL
+    for (unsigned q = 0; q < AVX2_SCREEN_QUERIES; q++) {
+        const __m256 t = _mm256_broadcast_ss(least + q);
+        const __m256 x = _mm256_fmsub_ps(low[q], scale_a, shift_a);
+        const __m256 y = _mm256_fmsub_ps(high[q], scale_b, shift_b);
+        out[q] = (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(x, t, _CMP_NLT_UQ)) |
+                 (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(y, t, _CMP_NLT_UQ)) << AVX2_LANES;
+        any |= out[q];
+    }
+    return any != 0;
+}
+
 const pv__kernel *pv__kernel_avx2(void) {
     static const pv__kernel table = {
         .name = "avx2",
@@ -229,6 +266,9 @@ const pv__kernel *pv__kernel_avx2(void) {
         .cos = avx2_cos,
         .l2sq_tile = avx2_l2sq_tile,
         .dot_tile = avx2_dot_tile,
+        .screen_queries = AVX2_SCREEN_QUERIES,
+        .screen_rows = 2 * AVX2_LANES,
+        .screen = avx2_screen,
     };
     return &table;
 }
@@ -239,4 +279,5 @@ const pv__kernel *pv__kernel_avx2(void) {
 #undef AVX2_PARTS
 #undef AVX2_TILE_QUERIES
 #undef AVX2_TILE_ROWS
+#undef AVX2_SCREEN_QUERIES
 #endif

@@ -261,17 +261,27 @@ void pv__kernel_gather(const pv__kernel *k, const pv__kernel_query *q, const uin
     }
 }
 
-void pv__kernel_scan(const pv__kernel *k, const pv__kernel_query *q, const void *rows,
-                     size_t stride, size_t n, float *out) {
+void pv__kernel_scan_on(const pv__kernel *k, const pv__kernel_query *q, const void *rows,
+                        size_t stride, size_t n, const void *next, float *out) {
     const uint8_t *row[KERNEL_BLOCK + KERNEL_AHEAD_MAX];
     const size_t ahead = kernel_ahead(q);
     for (size_t r = 0; r < n; r += KERNEL_BLOCK) {
         const size_t now = PV_MIN(n - r, (size_t)KERNEL_BLOCK);
-        for (size_t i = 0; i < now + ahead; i++) {
-            row[i] = (const uint8_t *)rows + PV_MIN(r + i, n - 1) * stride;
+        const size_t own = PV_MIN(n - r, now + ahead);
+        for (size_t i = 0; i < own; i++) {
+            row[i] = (const uint8_t *)rows + (r + i) * stride;
+        }
+        for (size_t i = own; i < now + ahead; i++) { /* without next the last row again: cached */
+            row[i] =
+                next ? (const uint8_t *)((uintptr_t)next + (r + i - n) * stride) : row[own - 1];
         }
         kernel_block(k, q, row, now, ahead, out + r);
     }
+}
+
+void pv__kernel_scan(const pv__kernel *k, const pv__kernel_query *q, const void *rows,
+                     size_t stride, size_t n, float *out) {
+    pv__kernel_scan_on(k, q, rows, stride, n, NULL, out);
 }
 
 float pv__kernel_pair(const pv__kernel *k, const pv__kernel_query *q, const void *row) {

@@ -36,6 +36,12 @@ typedef void (*pv__kernel_cos_fn)(const float *query, size_t dims, const uint8_t
 typedef void (*pv__kernel_tile_fn)(const float *const *queries, size_t dims,
                                    const uint8_t *const *rows, float *out);
 
+/* See screen.h. group: [dim][screen_queries], panel: [dim][screen_rows], 64-byte aligned. Bit r of
+ * out[q]: dot * scale[r] - shift[r] is not less than least[q], or is NaN. False: no bit at all. */
+typedef bool (*pv__kernel_screen_fn)(const float *group, size_t dims, const float *panel,
+                                     const float *scale, const float *shift, const float *least,
+                                     uint32_t *out);
+
 #define PV__KERNEL_TILE_MAX 4u /* of tile_queries and of tile_rows */
 
 typedef struct pv__kernel {
@@ -45,6 +51,8 @@ typedef struct pv__kernel {
     pv__kernel_rows_fn l2sq, dot;
     pv__kernel_cos_fn cos;
     pv__kernel_tile_fn l2sq_tile, dot_tile;
+    uint32_t screen_queries, screen_rows; /* at most 12 and 32 */
+    pv__kernel_screen_fn screen;          /* NULL: none */
 } pv__kernel;
 
 /* The best one for a CPU with these PV__CPU_ bits (pv__sys_cpu, or fewer of them); 0 gives the
@@ -68,6 +76,10 @@ PV_PRIVATE bool pv__kernel_query_init(pv__kernel_query *q, unsigned metric, cons
 /* One query against n rows, `stride` bytes apart. */
 PV_PRIVATE void pv__kernel_scan(const pv__kernel *k, const pv__kernel_query *q, const void *rows,
                                 size_t stride, size_t n, float *out);
+/* The same, and meanwhile the beginning of `next` is fetched into the cache: rows of this stride
+ * that will be asked for after these, or any address, which is never read. NULL: nothing. */
+PV_PRIVATE void pv__kernel_scan_on(const pv__kernel *k, const pv__kernel_query *q, const void *rows,
+                                   size_t stride, size_t n, const void *next, float *out);
 /* The same for rows anywhere. */
 PV_PRIVATE void pv__kernel_gather(const pv__kernel *k, const pv__kernel_query *q,
                                   const uint8_t *const *rows, size_t n, float *out);

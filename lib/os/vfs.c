@@ -2,6 +2,8 @@
 /* vfs.c - the convenience calls: one request at a time through any pv_vfs. */
 #include "os/vfs.h"
 
+#include <stddef.h>
+
 int pv__vfs_read(pv_vfs *vfs, pv_file *file, uint64_t offset, void *data, size_t size,
                  pv_error *err) {
     pv_io io = {offset, data, size, 0};
@@ -22,4 +24,10 @@ int pv__vfs_write(pv_vfs *vfs, pv_file *file, uint64_t offset, const void *data,
                   pv_error *err) {
     pv_io io = {offset, (void *)(uintptr_t)data, size, 0}; /* write only reads through data */
     return vfs->write(vfs, file, &io, 1, err);
+}
+
+void pv__vfs_ahead(pv_vfs *vfs, pv_file *file, uint64_t offset, uint64_t size) {
+    if (vfs->struct_size >= offsetof(pv_vfs, ahead) + sizeof vfs->ahead && vfs->ahead) {
+        vfs->ahead(vfs, file, offset, size);
+    }
 }

@@ -18,6 +18,8 @@ PV_PRIVATE void pv__vfs_mem_free(pv_vfs *vfs);
  * "short read"), since whoever asks for them followed a wrong pointer or lost a file's tail. */
 PV_PRIVATE int pv__vfs_read(pv_vfs *vfs, pv_file *file, uint64_t offset, void *data, size_t size,
                             pv_error *err);
+/* pv_vfs.ahead, where there is one. */
+PV_PRIVATE void pv__vfs_ahead(pv_vfs *vfs, pv_file *file, uint64_t offset, uint64_t size);
 PV_PRIVATE int pv__vfs_write(pv_vfs *vfs, pv_file *file, uint64_t offset, const void *data,
                              size_t size, pv_error *err);
 

@@ -211,6 +211,20 @@ static void posixfs_read_ahead(pv__posix_file *f, pv_io *reqs, size_t n) {
 #endif
 }
 
+static void posixfs_ahead(pv_vfs *vfs, pv_file *file, uint64_t offset, uint64_t size) {
+    (void)vfs;
+#if defined(POSIX_FADV_WILLNEED)
+    pv__posix_file *f = posixfs_file(file);
+    if (offset <= INT64_MAX && size <= INT64_MAX - offset) {
+        (void)posix_fadvise(f->fd, (off_t)offset, (off_t)size, POSIX_FADV_WILLNEED);
+    }
+#else
+    (void)file;
+    (void)offset;
+    (void)size;
+#endif
+}
+
 static int posixfs_read(pv_vfs *vfs, pv_file *file, pv_io *reqs, size_t n, pv_error *err) {
     (void)vfs;
     pv__posix_file *f = posixfs_file(file);
@@ -396,6 +410,7 @@ static const pv_vfs posix_vfs = {
     .list = pv__posix_list,
     .lock = pv__posix_lock,
     .probe = pv__posix_probe,
+    .ahead = posixfs_ahead,
 };
 
 pv_vfs *pv__vfs_posix(void) { return (pv_vfs *)(uintptr_t)&posix_vfs; /* nobody writes to it */ }

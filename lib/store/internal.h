@@ -17,6 +17,7 @@
  *   40 table_mutex    page table nodes; held while a node is read
  *   50 space_mutex    slot bitmap
  *   60 ver_mutex      chains, publish, sweep, eviction, dirty list, dead slots; never across I/O
+ *   65 frames.mutex   slabs; a leaf
  *   70 log.mutex      batch, durable and visible LSN; released during write and sync
  * Readers that hit take none of them. */
 #ifndef PV_STORE_INTERNAL_H
@@ -49,6 +50,7 @@ typedef struct pv__ver {
     pv__pte pte;            /* STORED; ver_mutex */
     uint32_t level;         /* of a private version: the savepoint it was made under */
     uint8_t raw_slots;      /* size of the page */
+    struct pv__slab *slab;  /* of a resident one: where it lies; NULL: a single request */
 } pv__ver;
 #define PV__VER_HEAD 128u /* bytes from the descriptor to the page: keeps pages 64-byte aligned */
 PV_STATIC_ASSERT(sizeof(pv__ver) <= PV__VER_HEAD, version_descriptor_fits);
@@ -63,6 +65,45 @@ static inline void pv__ver_set(pv__ver *v, uint32_t flags) {
 static inline size_t pv__ver_bytes(unsigned raw_slots) {
     return PV__VER_HEAD + (size_t)raw_slots * PV__SLOT_SIZE;
 }
+
+/* ---- frames: memory of resident versions (frames.c) ---------------------------------------- */
+
+#define PV__SLAB_FRAMES_MAX 512u
+typedef struct pv__slab {
+    struct pv__slab *next, *prev; /* of its size, with free frames */
+    uint8_t *base;
+    size_t bytes; /* mapped */
+    uint32_t frames, used;
+    uint32_t first_free; /* all before it are in use */
+    uint32_t at;         /* its place in pv__frames.slabs */
+    uint8_t raw_slots;
+    uint32_t ids[]; /* page in each frame, 0: free */
+} pv__slab;
+
+typedef struct pv__frames {
+    pv__mutex mutex; /* guards all but `single`, and what slabs hold */
+    pv__slab **slabs;
+    uint32_t count, hand; /* hand: the slab that eviction looked at last */
+    size_t cap;
+    size_t unit;                            /* least bytes of a slab; 0: all frames are single */
+    uint64_t single_max;                    /* bytes of a size before its first slab */
+    pv__slab *open[PV__PAGE_SLOTS_MAX + 1]; /* by size: slabs with free frames */
+    size_t free[PV__PAGE_SLOTS_MAX + 1];    /* by size: free frames in slabs */
+    _Atomic uint64_t single[PV__PAGE_SLOTS_MAX + 1]; /* by size: bytes in single frames */
+    void *spare; /* one empty slab's memory, kept for the next */
+    size_t spare_bytes;
+    bool closing;
+} pv__frames;
+
+/* What eviction sees of a slab. */
+typedef struct pv__slab_view {
+    uintptr_t base;
+    size_t bytes;
+    uint32_t count; /* slabs there are */
+    uint32_t frames, used;
+    uint8_t raw_slots;
+    uint32_t ids[PV__SLAB_FRAMES_MAX];
+} pv__slab_view;
 
 /* Translation entry. `frame` is the newest committed version: its address when resident, address
  * + 1 for a stub (not resident, or freed), 0 when only the page table knows. See S10 for the order
@@ -230,6 +271,7 @@ struct pv__store {
     bool writer_busy;
 
     pv__xlat xlat;
+    pv__frames frames;
     pv__rchunk readers;
     _Atomic uint64_t epoch;
     pv__retired *retired; /* ver_mutex, oldest first from retired_first */
@@ -241,7 +283,7 @@ struct pv__store {
     uint32_t dirty_seq;
     uint64_t ckpt_snap; /* LSN a running checkpoint reads, 0: none; ver_mutex */
     uint64_t clock_hand;
-    uint64_t evict_again_at; /* cache_bytes below which another round is not worth it */
+    uint64_t evict_again_at; /* a round that found nothing: cache_bytes then + 1/64 of the limit */
     _Atomic uint64_t cache_bytes, dirty_bytes, versions;
     _Atomic uint64_t hits, misses;
 
@@ -326,6 +368,26 @@ static inline pv__xent *pv__xlat_find(pv__store *s, uint64_t page_id) {
 PV_PRIVATE int pv__xlat_make(pv__store *s, uint64_t page_id, pv__xent **out, pv_error *err);
 PV_PRIVATE void pv__xlat_done(pv__store *s); /* frees arrays and every version */
 
+/* ---- frames.c ------------------------------------------------------------------------------ */
+/* slab_bytes 0: what fits the cache; else slabs from the first frame on (tests). */
+PV_PRIVATE int pv__frames_init(pv__store *s, uint64_t slab_bytes, pv_error *err);
+/* From here on frames of slabs are freed all together by _done, without the lock: in a forked
+ * child it may be held by a thread that does not exist. */
+PV_PRIVATE void pv__frames_close(pv__store *s);
+PV_PRIVATE void pv__frames_done(pv__store *s);
+/* A frame whose descriptor is zero but for `slab`. From a slab that has a free one, or NULL;
+ * *out_few: only a few of this size are left, once each time. */
+PV_PRIVATE pv__ver *pv__frame_take(pv__store *s, uint64_t page_id, unsigned raw_slots,
+                                   bool *out_few);
+/* From a new slab, or a single one of a size that has no slabs yet, within the budget. NULL when
+ * that is used up; with `beyond` a single one whatever the budget. */
+PV_PRIVATE pv__ver *pv__frame_grow(pv__store *s, uint64_t page_id, unsigned raw_slots, bool beyond);
+PV_PRIVATE void pv__frame_free(pv__store *s, pv__ver *v);
+/* The next slab, round and round. False: there is none. */
+PV_PRIVATE bool pv__frames_next(pv__store *s, pv__slab_view *out);
+/* Bytes of single frames that should be in slabs: they were had while all else was pinned. */
+PV_PRIVATE uint64_t pv__frames_excess(const pv__store *s);
+
 /* ---- versions.c: memory of versions, epochs, sweep, eviction -------------------------------- */
 /* May evict others. A resident one's bytes are not set. */
 PV_PRIVATE int pv__ver_new(pv__store *s, uint64_t page_id, unsigned raw_slots, bool resident,
@@ -335,7 +397,8 @@ PV_PRIVATE void pv__ver_retire(pv__store *s, pv__ver *v);                 /* und
 PV_PRIVATE int pv__ver_reserve(pv__store *s, size_t more, pv_error *err); /* lists; ver_mutex */
 PV_PRIVATE void pv__ver_sweep(pv__store *s);                              /* under ver_mutex */
 PV_PRIVATE void pv__ver_reclaim(pv__store *s);                            /* under ver_mutex */
-PV_PRIVATE void pv__ver_evict(pv__store *s, uint64_t want_bytes);         /* takes ver_mutex */
+/* Make room for pages of raw_slots. Takes ver_mutex. */
+PV_PRIVATE void pv__ver_evict(pv__store *s, unsigned raw_slots, uint64_t want_bytes);
 PV_PRIVATE int pv__reader_begin(pv__store *s, pv__rslot **out, uint64_t *out_snap, pv_error *err);
 PV_PRIVATE void pv__reader_end(pv__rslot *slot);
 PV_PRIVATE void pv__reader_enter(pv__store *s, pv__rslot *slot);

@@ -118,6 +118,12 @@ PV_PRIVATE int pv__page_read(pv__txn *t, uint64_t page_id, unsigned kind, const 
     return PV_OK;
 }
 
+PV_PRIVATE const void *pv__page_whereabouts(pv__txn *t, uint64_t page_id) {
+    const pv__xent *x = pv__xlat_find(t->store, page_id);
+    const uintptr_t f = x ? atomic_load_explicit(&x->frame, memory_order_relaxed) : 0;
+    return f != 0 && !(f & 1) ? (const void *)(f + PV__VER_HEAD) : NULL;
+}
+
 /* Make v, whose bytes are set, the private version of its page. With a `base`, false when that was
  * evicted meanwhile: commit compares with it, so it has to stay. Room in `touched` is reserved. */
 static bool page_claim(pv__txn *t, pv__xent *x, pv__ver *base, pv__ver *v) {

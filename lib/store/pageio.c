@@ -185,6 +185,32 @@ static bool pageio_replace(pv__store *s, pv__xent *x, pv__ver *stub, pv__ver *v)
     return true;
 }
 
+/* Hints only: whatever fails here is met again when the page is read. */
+PV_PRIVATE void pv__pages_expect(pv__txn *t, const uint64_t *page_ids, size_t count) {
+    pv__store *s = t->store;
+    uint64_t slot = 0, slots = 0; /* a run of neighbours */
+    for (size_t i = 0; i <= count; i++) {
+        pv__pte pte = {.slots = 0};
+        pv_error ignored = PV_ERROR_INIT;
+        const uint64_t id = i < count ? page_ids[i] : 0;
+        const pv__xent *x = id ? pv__xlat_find(s, id) : NULL;
+        if (id == 0 || s->memory ||
+            (x && atomic_load_explicit(&x->frame, memory_order_relaxed) != 0) ||
+            pv__table_lookup(s, id, &pte, &ignored)) {
+            pte.slots = 0;
+        }
+        if (pte.slots != 0 && slots != 0 && pte.slot == slot + slots) {
+            slots += pte.slots;
+            continue;
+        }
+        if (slots != 0) {
+            pv__vfs_ahead(s->vfs, s->file, slot * PV__SLOT_SIZE, slots * PV__SLOT_SIZE);
+        }
+        slot = pte.slot;
+        slots = pte.slots;
+    }
+}
+
 /* One try under the page's stripe lock. *out NULL and no error: look again. */
 static int pageio_miss(pv__store *s, pv__xent *x, uint64_t page_id, uint64_t snap, pv__ver **out,
                        pv_error *err) {

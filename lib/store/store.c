@@ -40,6 +40,7 @@ static char *store_dir(pv__mem *mem, const char *path, size_t size) {
 }
 
 static void store_free(pv__store *s) {
+    pv__frames_close(s);
     pv__xlat_done(s);
     for (size_t i = 0; i < s->retired_count; i++) {
         pv__ver_free(s, s->retired[s->retired_first + i].ver);
@@ -48,6 +49,7 @@ static void store_free(pv__store *s) {
         next = atomic_load(&c->next);
         pv__alloc_free_aligned(s->mem, c, sizeof *c, 64);
     }
+    pv__frames_done(s);
     pv__alloc_free(s->mem, s->retired, s->retired_cap * sizeof *s->retired);
     pv__alloc_free(s->mem, s->superseded, s->superseded_cap * sizeof *s->superseded);
     pv__alloc_free(s->mem, s->dirty, s->dirty_cap * sizeof *s->dirty);
@@ -72,7 +74,8 @@ static void store_free(pv__store *s) {
     pv__alloc_free_aligned(s->mem, s, sizeof *s, 64);
 }
 
-static int store_init_locks(pv__store *s, pv_error *err) {
+static int store_init_locks(pv__store *s, uint64_t slab_bytes, pv_error *err) {
+    PV_TRY(pv__frames_init(s, slab_bytes, err));
     PV_TRY(pv__mutex_init(&s->ckpt_mutex, err));
     PV_TRY(pv__mutex_init(&s->table_mutex, err));
     PV_TRY(pv__mutex_init(&s->space_mutex, err));
@@ -120,7 +123,7 @@ static int store_new(const pv__store_opts *o, pv__store **out, pv_error *err) {
     s->dir = store_dir(s->mem, o->path, s->path_size);
     s->wal_dir = store_path(s->mem, o->path, "-wal", s->path_size);
     s->shm_path = store_path(s->mem, o->path, "-shm", s->path_size);
-    int rc = store_init_locks(s, err);
+    int rc = store_init_locks(s, o->slab_bytes, err);
     if (o->log_segment_bytes) {
         s->log.next_cap = o->log_segment_bytes;
     }

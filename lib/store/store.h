@@ -57,6 +57,7 @@ typedef struct pv__store_opts {
     bool no_threads;            /* checkpoints run inside commits */
     uint32_t codec;             /* for pages that shrink: 0 none, 1 zstd (when built in) */
     uint64_t log_segment_bytes; /* first log segment, the next ones double; 0: default (tests) */
+    uint64_t slab_bytes;        /* memory for pages; 0: as frames.c says (tests) */
 } pv__store_opts;
 
 PV_PRIVATE int pv__store_open(const pv__store_opts *opts, pv__store **out_store, pv_error *err);
@@ -125,6 +126,11 @@ PV_PRIVATE int pv__page_read(pv__txn *txn, uint64_t page_id, unsigned kind,
                              const uint8_t **out_page, pv_error *err);
 PV_PRIVATE int pv__page_write(pv__txn *txn, uint64_t page_id, unsigned kind, uint8_t **out_page,
                               pv_error *err);
+/* Pages that will be read soon (0: none): those not in memory are asked of the disk meanwhile. */
+PV_PRIVATE void pv__pages_expect(pv__txn *txn, const uint64_t *page_ids, size_t count);
+/* Where a page probably lies, to be fetched into the processor's cache: an address that must not be
+ * read. NULL: not in memory. */
+PV_PRIVATE const void *pv__page_whereabouts(pv__txn *txn, uint64_t page_id);
 /* A zeroed page of slot_count * 4 KiB. owner: the object id (tree, column) it belongs to;
  * ordinal: its place within the owner, both for naming damage and for salvage. */
 PV_PRIVATE int pv__page_new(pv__txn *txn, unsigned kind, unsigned slot_count, uint32_t owner,

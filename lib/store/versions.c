@@ -12,43 +12,84 @@
  * Epochs: K. Fraser, "Practical lock-freedom", 2004, section 5.2.3. */
 #include "store/internal.h"
 
+#define VERSIONS_EVICT_MAX ((size_t)1024) /* in one round */
+
 /* ---- memory -------------------------------------------------------------------------------- */
 
-static size_t versions_size(const pv__ver *v) {
-    return (pv__ver_flags(v) & PV__VER_RESIDENT) ? pv__ver_bytes(v->raw_slots) : PV__VER_HEAD;
+static pv__ver *versions_stub(pv__store *s) {
+    pv__ver *v = pv__alloc_aligned(s->mem, PV__VER_HEAD, 64);
+    if (v) {
+        memset(v, 0, PV__VER_HEAD);
+        atomic_fetch_add_explicit(&s->cache_bytes, PV__VER_HEAD, memory_order_relaxed);
+    }
+    return v;
+}
+
+/* What others have left since the last look. */
+static void versions_collect(pv__store *s) {
+    pv__mutex_lock(&s->ver_mutex);
+    pv__ver_reclaim(s);
+    pv__mutex_unlock(&s->ver_mutex);
+}
+
+/* A frame: a free one, one within the budget, one that eviction made free; and one beyond the
+ * budget when everything is pinned, which a database in memory refuses. */
+static pv__ver *versions_frame(pv__store *s, uint64_t page_id, unsigned raw_slots, bool *out_full) {
+    const uint64_t size = pv__ver_bytes(raw_slots);
+    bool few = false;
+    pv__ver *v = pv__frame_take(s, page_id, raw_slots, &few);
+    if (v && few && !s->memory &&
+        atomic_load_explicit(&s->cache_bytes, memory_order_relaxed) + size > s->cache_limit) {
+        pv__ver_evict(s, raw_slots, size); /* ahead: what is evicted now is free a little later */
+    }
+    v = v ? v : pv__frame_grow(s, page_id, raw_slots, false);
+    if (!v) {
+        versions_collect(s);
+        v = pv__frame_take(s, page_id, raw_slots, &few);
+        v = v ? v : pv__frame_grow(s, page_id, raw_slots, false);
+    }
+    if (v) {
+        return v;
+    }
+    const uint64_t used = atomic_load_explicit(&s->cache_bytes, memory_order_relaxed);
+    if (s->memory) { /* the last bytes, less than a slab */
+        *out_full = used + size > s->cache_limit;
+        return *out_full ? NULL : pv__frame_grow(s, page_id, raw_slots, true);
+    }
+    pv__ver_evict(s, raw_slots, size);
+    v = pv__frame_take(s, page_id, raw_slots, &few);
+    v = v ? v : pv__frame_grow(s, page_id, raw_slots, false);
+    return v ? v : pv__frame_grow(s, page_id, raw_slots, true);
 }
 
 PV_PRIVATE int pv__ver_new(pv__store *s, uint64_t page_id, unsigned raw_slots, bool resident,
                            pv__ver **out, pv_error *err) {
-    size_t size = resident ? pv__ver_bytes(raw_slots) : PV__VER_HEAD;
-    uint64_t used = atomic_load_explicit(&s->cache_bytes, memory_order_relaxed);
-    if (resident && used + size > s->cache_limit) {
-        if (s->memory) {
-            return pv__err(err, PV_ERR_LIMIT,
-                           "the in-memory database has reached its budget of %llu bytes",
-                           (unsigned long long)s->cache_limit);
-        }
-        pv__ver_evict(s, used + size - s->cache_limit);
+    bool full = false;
+    pv__ver *v = resident ? versions_frame(s, page_id, raw_slots, &full) : versions_stub(s);
+    if (!v && full && s->memory) {
+        return pv__err(err, PV_ERR_LIMIT,
+                       "the in-memory database has reached its budget of %llu bytes",
+                       (unsigned long long)s->cache_limit);
     }
-    pv__ver *v = pv__alloc_aligned(s->mem, size, 64);
     if (!v) {
-        return pv__err_nomem(err, size);
+        return pv__err_nomem(err, resident ? pv__ver_bytes(raw_slots) : PV__VER_HEAD);
     }
-    memset(v, 0, PV__VER_HEAD);
     v->page_id = page_id;
     v->raw_slots = (uint8_t)raw_slots;
     pv__ver_set(v, resident ? PV__VER_RESIDENT : 0);
-    atomic_fetch_add_explicit(&s->cache_bytes, size, memory_order_relaxed);
     atomic_fetch_add_explicit(&s->versions, 1, memory_order_relaxed);
     *out = v;
     return PV_OK;
 }
 
 PV_PRIVATE void pv__ver_free(pv__store *s, pv__ver *v) {
-    size_t size = versions_size(v);
-    atomic_fetch_sub_explicit(&s->cache_bytes, size, memory_order_relaxed);
     atomic_fetch_sub_explicit(&s->versions, 1, memory_order_relaxed);
-    pv__alloc_free_aligned(s->mem, v, size, 64);
+    if (pv__ver_flags(v) & PV__VER_RESIDENT) {
+        pv__frame_free(s, v);
+    } else {
+        atomic_fetch_sub_explicit(&s->cache_bytes, PV__VER_HEAD, memory_order_relaxed);
+        pv__alloc_free_aligned(s->mem, v, PV__VER_HEAD, 64);
+    }
 }
 
 PV_PRIVATE int pv__ver_reserve(pv__store *s, size_t more, pv_error *err) {
@@ -314,22 +355,31 @@ static bool versions_to_stub(pv__store *s, pv__xent *x, pv__ver *v) {
     return true;
 }
 
-static size_t versions_evict_head(pv__store *s, pv__xent *x) {
+/* May the newest committed version of x go? NULL: no. */
+static pv__ver *versions_evictable(const pv__xent *x) {
     uintptr_t f = atomic_load_explicit(&x->frame, memory_order_relaxed);
-    pv__ver *mine = atomic_load_explicit(&x->mine, memory_order_relaxed);
+    const pv__ver *mine = atomic_load_explicit(&x->mine, memory_order_relaxed);
     if (f == 0 || (f & 1) || (mine && (pv__ver_flags(mine) & PV__VER_RESIDENT))) {
-        return 0; /* a commit will compare the writer's version with this one */
+        return NULL; /* a commit will compare the writer's version with this one */
     }
     pv__ver *v = pv__frame_ver(f);
-    if (!(pv__ver_flags(v) & PV__VER_STORED)) {
-        return 0;
+    return pv__ver_flags(v) & PV__VER_STORED ? v : NULL;
+}
+
+/* Was it used since the hand came by last? Asks once. */
+static bool versions_used(pv__xent *x) {
+    if (!atomic_load_explicit(&x->used, memory_order_relaxed)) {
+        return false;
     }
-    if (atomic_load_explicit(&x->used, memory_order_relaxed)) {
-        atomic_store_explicit(&x->used, 0, memory_order_relaxed); /* a second chance */
-        return 0;
-    }
-    size_t size = pv__ver_bytes(v->raw_slots);
-    if (!mine && (pv__ver_flags(v) & PV__VER_TABLED) &&
+    atomic_store_explicit(&x->used, 0, memory_order_relaxed);
+    return true;
+}
+
+/* Evict v, which versions_evictable gave. Returns its bytes, 0 when there was no memory. */
+static size_t versions_evict_head(pv__store *s, pv__xent *x, pv__ver *v) {
+    const size_t size = pv__ver_bytes(v->raw_slots);
+    if (!atomic_load_explicit(&x->mine, memory_order_relaxed) &&
+        (pv__ver_flags(v) & PV__VER_TABLED) &&
         !atomic_load_explicit(&v->prev, memory_order_relaxed)) {
         atomic_store_explicit(&x->frame, 0, memory_order_release);
         pv__ver_retire(s, v);
@@ -354,34 +404,118 @@ static uint64_t versions_evict_old(pv__store *s, uint64_t want, size_t most) {
     return freed;
 }
 
-PV_PRIVATE void pv__ver_evict(pv__store *s, uint64_t want_bytes) {
-    pv_error ignored = PV_ERROR_INIT;
-    pv__mutex_lock(&s->ver_mutex);
-    pv__ver_reclaim(s);
-    uint64_t used = atomic_load_explicit(&s->cache_bytes, memory_order_relaxed);
-    if (used < s->evict_again_at || pv__ver_reserve(s, 1024, &ignored)) {
-        pv__mutex_unlock(&s->ver_mutex);
-        return;
-    }
-    /* Some more than asked, so that not every miss pays for a round. */
-    uint64_t want = want_bytes + s->cache_limit / 64;
+/* The clock over page ids, for single frames. *io_most: evictions left in this round. */
+static uint64_t versions_evict_singles(pv__store *s, uint64_t want, size_t *io_most) {
     uint64_t freed = 0, limit = atomic_load_explicit(&s->xlat.limit, memory_order_relaxed);
-    size_t evicted = 0;
-    for (uint64_t step = 0; step < 2 * limit && freed < want && evicted < 1024; step++) {
+    for (uint64_t step = 0; step < 2 * limit && freed<want && * io_most> 0; step++) {
         s->clock_hand = s->clock_hand + 1 < limit ? s->clock_hand + 1 : 1;
         pv__xent *x = pv__xlat_find(s, s->clock_hand);
         if (!x) { /* no array: nothing up to its end */
             s->clock_hand |= PV__XLAT_FAN - 1;
             continue;
         }
-        size_t got = versions_evict_head(s, x);
-        freed += got;
-        evicted += got != 0;
+        pv__ver *v = versions_evictable(x);
+        if (v && !v->slab && !versions_used(x)) { /* else a second chance */
+            const size_t got = versions_evict_head(s, x, v);
+            freed += got;
+            *io_most -= got != 0;
+        }
     }
-    if (freed < want && evicted < 1024) {
-        freed += versions_evict_old(s, want - freed, 1024 - evicted);
+    return freed;
+}
+
+/* Evict from one slab. Of the wanted size: what was not used lately. Of another: everything, when
+ * nothing is pinned and most of it was not used lately, because only a whole slab can change its
+ * size. Returns bytes that will be free for the wanted size. */
+static uint64_t versions_evict_slab(pv__store *s, const pv__slab_view *b, unsigned raw_slots,
+                                    size_t *io_most) {
+    const bool wanted = b->raw_slots == raw_slots;
+    const size_t size = pv__ver_bytes(b->raw_slots);
+    uint64_t cold[PV__SLAB_FRAMES_MAX / 64] = {0};
+    uint32_t free = 0, unused = 0;
+    uint64_t freed = 0;
+    for (uint32_t i = 0; i < b->frames; i++) {
+        pv__xent *x = b->ids[i] ? pv__xlat_find(s, b->ids[i]) : NULL;
+        pv__ver *v = x ? versions_evictable(x) : NULL;
+        free += b->ids[i] == 0;
+        if ((uintptr_t)v != b->base + i * size) { /* being read, old, retired, or newer than seen */
+            continue;
+        }
+        if (!versions_used(x)) {
+            cold[i / 64] |= UINT64_C(1) << (i % 64);
+            unused++;
+        } else if (!wanted) {
+            cold[i / 64] |= UINT64_C(1) << (i % 64);
+        }
     }
-    s->evict_again_at = freed < want_bytes ? used + s->cache_limit / 64 : 0;
+    uint32_t marked = 0;
+    for (size_t w = 0; w < PV_COUNTOF(cold); w++) {
+        marked += (uint32_t)__builtin_popcountll(cold[w]);
+    }
+    if (!wanted && (free + marked != b->frames || 2 * unused < marked || marked > *io_most)) {
+        return 0;
+    }
+    for (uint32_t i = 0; i<b->frames && * io_most> 0; i++) {
+        if (cold[i / 64] >> (i % 64) & 1) {
+            pv__xent *x = pv__xlat_find(s, b->ids[i]);
+            const size_t got = versions_evict_head(s, x, versions_evictable(x));
+            freed += got;
+            *io_most -= got != 0;
+        }
+    }
+    return wanted || freed == 0 ? freed : b->bytes;
+}
+
+static uint64_t versions_evict_slabs(pv__store *s, unsigned raw_slots, uint64_t want,
+                                     size_t *io_most) {
+    pv__slab_view b;
+    uint64_t freed = 0;
+    for (uint64_t step = 0;
+         freed<want && * io_most> 0 && pv__frames_next(s, &b) && step < 2 * (uint64_t)b.count;
+         step++) {
+        freed += versions_evict_slab(s, &b, raw_slots, io_most);
+    }
+    return freed;
+}
+
+PV_PRIVATE void pv__ver_evict(pv__store *s, unsigned raw_slots, uint64_t want_bytes) {
+    pv_error ignored = PV_ERROR_INIT;
+    pv__mutex_lock(&s->ver_mutex);
+    pv__ver_reclaim(s);
+    uint64_t used = atomic_load_explicit(&s->cache_bytes, memory_order_relaxed);
+    const uint64_t step = s->cache_limit / 64;
+    size_t most = VERSIONS_EVICT_MAX;
+    /* The last round found nothing: not again before more is there, or less since a pin went. */
+    const bool futile = used < s->evict_again_at && used + step >= s->evict_again_at;
+    if (futile || pv__ver_reserve(s, most, &ignored)) {
+        pv__mutex_unlock(&s->ver_mutex);
+        return;
+    }
+    /* Some more than asked, so that not every miss pays for a round. */
+    const uint64_t want = want_bytes + step;
+    uint64_t freed = 0;
+    if (s->frames.unit == 0) {
+        freed = versions_evict_singles(s, want, &most);
+    } else {
+        const uint64_t excess = pv__frames_excess(s);
+        const uint64_t over = used > s->cache_limit ? used - s->cache_limit : 0;
+        if (excess > 0) { /* back to what fits slabs */
+            versions_evict_singles(s, excess, &most);
+        }
+        if (over > excess) { /* less of everything */
+            versions_evict_slabs(s, 0, over - excess, &most);
+        }
+        freed = versions_evict_slabs(s, raw_slots, want, &most);
+        if (freed < want_bytes) {
+            freed += versions_evict_singles(s, want - freed, &most);
+        }
+    }
+    if (freed < want && most > 0) {
+        freed += versions_evict_old(s, want - freed, most);
+    }
+    s->evict_again_at = freed < want_bytes ? used + step : 0;
     pv__ver_reclaim(s);
     pv__mutex_unlock(&s->ver_mutex);
 }
+
+#undef VERSIONS_EVICT_MAX

@@ -118,6 +118,26 @@ int pv__coldir_find(const pv__column *c, uint32_t ordinal, uint64_t *out_page_id
     return 0;
 }
 
+int pv__coldir_run(const pv__column *c, uint32_t ordinal, uint32_t count, uint64_t *out_ids,
+                   uint32_t *out_count, pv_error *err) {
+    coldir_place p;
+    bool fits;
+    const uint8_t *page;
+    PV_TRY(coldir_walk(c, ordinal, &p, &fits, err));
+    *out_count = 1;
+    out_ids[0] = fits ? p.entry : 0;
+    if (!fits || p.entry == 0) {
+        return 0;
+    }
+    PV_TRY(pv__page_read(c->txn, p.node_id, PV__PAGE_COLDIR, &page, err));
+    const uint32_t n = PV_MIN(count, (PV__SLOT_SIZE - p.offset) / 8);
+    for (uint32_t i = 1; i < n; i++) {
+        out_ids[i] = pv__get64(page + p.offset + 8 * i);
+    }
+    *out_count = n;
+    return 0;
+}
+
 /* One level up: the root's entries go into node 0 of its level. An empty root just rises. */
 static int coldir_grow(const pv__column *c, pv_error *err) {
     static const uint8_t none[8 * PV__COLDIR_ROOT_FANOUT] = {0};

@@ -58,6 +58,9 @@ PV_PRIVATE int pv__coldir_rows(const pv__column *c, uint64_t page_id, uint32_t o
 /* Page id of the rows of `ordinal`, 0 when there are none. */
 PV_PRIVATE int pv__coldir_find(const pv__column *c, uint32_t ordinal, uint64_t *out_page_id,
                                pv_error *err);
+/* The same for `count` ordinals, or as many as one node has; *out_count is at least 1. */
+PV_PRIVATE int pv__coldir_run(const pv__column *c, uint32_t ordinal, uint32_t count,
+                              uint64_t *out_ids, uint32_t *out_count, pv_error *err);
 /* Make a page of rows for an ordinal that has none. */
 PV_PRIVATE int pv__coldir_add(const pv__column *c, uint32_t ordinal, uint8_t **out_page,
                               pv_error *err);

@@ -152,6 +152,29 @@ int pv__column_page_read(const pv__column *c, uint32_t ordinal, const uint8_t **
     return 0;
 }
 
+int pv__column_page_ids(const pv__column *c, uint32_t ordinal, uint32_t count, uint64_t *out_ids,
+                        pv_error *err) {
+    while (count > 0) {
+        uint32_t got = 0;
+        PV_TRY(pv__coldir_run(c, ordinal, count, out_ids, &got, err));
+        ordinal += got;
+        out_ids += got;
+        count -= got;
+    }
+    return 0;
+}
+
+int pv__column_page_at(const pv__column *c, uint64_t page_id, uint32_t ordinal,
+                       const uint8_t **out_rows, pv_error *err) {
+    const uint8_t *page;
+    *out_rows = NULL;
+    if (page_id != 0) {
+        PV_TRY(pv__coldir_rows(c, page_id, ordinal, &page, err));
+        *out_rows = page + PV__PAGE_HEAD;
+    }
+    return 0;
+}
+
 int pv__column_page_write(const pv__column *c, uint32_t ordinal, uint8_t **out_rows,
                           pv_error *err) {
     uint8_t *page;

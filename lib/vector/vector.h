@@ -61,6 +61,12 @@ PV_PRIVATE int pv__column_write(const pv__column *c, uint32_t slot, uint8_t **ou
  * slots are dead or were never used). Rows of dead slots hold zeros or what was there last. */
 PV_PRIVATE int pv__column_page_read(const pv__column *c, uint32_t ordinal, const uint8_t **out_rows,
                                     pv_error *err);
+/* Page ids of ordinals [ordinal, ordinal + count), 0 where there is no page; they stay as they are
+ * while the transaction changes nothing. With one, the page as above. */
+PV_PRIVATE int pv__column_page_ids(const pv__column *c, uint32_t ordinal, uint32_t count,
+                                   uint64_t *out_ids, pv_error *err);
+PV_PRIVATE int pv__column_page_at(const pv__column *c, uint64_t page_id, uint32_t ordinal,
+                                  const uint8_t **out_rows, pv_error *err);
 PV_PRIVATE int pv__column_page_write(const pv__column *c, uint32_t ordinal, uint8_t **out_rows,
                                      pv_error *err);
 /* Give a page back; its rows read as absent. No page: 0. */

@@ -88,6 +88,7 @@ void crash_run_init(crash_run *r, const crash_plan *plan, uint64_t seed, sim *di
     r->opts.cache_bytes = plan->cache_bytes;
     r->opts.checkpoint_bytes = plan->checkpoint_bytes;
     r->opts.log_segment_bytes = plan->segment_bytes;
+    r->opts.slab_bytes = seed % 2 ? 64u << 10 : 0; /* pages in slabs, or one by one */
 #if PV_WITH_ZSTD
     r->opts.codec = plan->trees ? 1 : 0;
 #endif

@@ -155,6 +155,7 @@ static void model_one(uint64_t seed, model *m) {
     m->opts.no_threads = true;
     m->opts.cache_bytes = (uint64_t)128 << (10 + test_rng_below(r, 8));
     m->opts.log_segment_bytes = (uint64_t)16 << (10 + test_rng_below(r, 4));
+    m->opts.slab_bytes = test_rng_below(r, 2) ? (uint64_t)32 << (10 + test_rng_below(r, 4)) : 0;
     m->w.pages = 8 + (unsigned)test_rng_below(r, 60);
     m->w.slots_max = 1u << test_rng_below(r, 5);
     model_open(m);

@@ -236,7 +236,8 @@ static void t_run(t_world *w) {
     }
 }
 
-static void threads_over(pv_vfs *vfs, const char *path, uint64_t cache_bytes, uint64_t share) {
+static void threads_over(pv_vfs *vfs, const char *path, uint64_t cache_bytes, uint64_t share,
+                         uint64_t slab_bytes) {
     static t_world w;
     test_rng r;
     pv__store_stats st;
@@ -248,7 +249,8 @@ static void threads_over(pv_vfs *vfs, const char *path, uint64_t cache_bytes, ui
                         .busy_timeout_ms = 600000,
                         .cache_bytes = cache_bytes,
                         .checkpoint_bytes = 256u << 10,
-                        .log_segment_bytes = 64u << 10};
+                        .log_segment_bytes = 64u << 10,
+                        .slab_bytes = slab_bytes};
     memset(&w, 0, sizeof w);
     test_mem_init(&t_mem);
     test_rng_init(&r, 1);
@@ -273,7 +275,15 @@ static void test_threads__readers_and_writers_with_a_small_cache(void **state) {
     (void)state;
     sim *disk = sim_new(1);
     sim_log_enable(disk, false);
-    threads_over(sim_vfs(disk), "t.pv", 512u << 10, 1);
+    threads_over(sim_vfs(disk), "t.pv", 512u << 10, 1, 0);
+    sim_free(disk);
+}
+
+static void test_threads__readers_and_writers_with_slabs_that_change_size(void **state) {
+    (void)state;
+    sim *disk = sim_new(1);
+    sim_log_enable(disk, false);
+    threads_over(sim_vfs(disk), "t.pv", 512u << 10, 2, 32u << 10);
     sim_free(disk);
 }
 
@@ -281,7 +291,7 @@ static void test_threads__readers_and_writers_with_a_large_cache(void **state) {
     (void)state;
     sim *disk = sim_new(1);
     sim_log_enable(disk, false);
-    threads_over(sim_vfs(disk), "t.pv", 64u << 20, 2);
+    threads_over(sim_vfs(disk), "t.pv", 64u << 20, 2, 1u << 20);
     sim_free(disk);
 }
 
@@ -291,13 +301,14 @@ static void test_threads__commits_share_syncs_on_real_files(void **state) {
     char path[600];
     test_dir_init(&d);
     test_dir_file(&d, "t.pv", path, sizeof path);
-    threads_over(NULL, path, 1u << 20, 4);
+    threads_over(NULL, path, 1u << 20, 4, 0);
     test_dir_done(&d);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_threads__readers_and_writers_with_a_small_cache),
+        cmocka_unit_test(test_threads__readers_and_writers_with_slabs_that_change_size),
         cmocka_unit_test(test_threads__readers_and_writers_with_a_large_cache),
         cmocka_unit_test(test_threads__commits_share_syncs_on_real_files),
     };

@@ -170,6 +170,12 @@ static void t_same_bits(t_data *d, const pv__kernel *k, unsigned metric, uint32_
             assert_true(many[i * (T_ROWS + 1) + T_ROWS] == 77.0f); /* between rows of out */
         }
     }
+    for (size_t n = 1; n <= T_ROWS; n++) { /* an address that nobody may read */
+        float on[T_ROWS];
+        pv__kernel_scan(k, &q[0], rows, stride, n, scan);
+        pv__kernel_scan_on(k, &q[0], rows, stride, n, (const void *)(uintptr_t)64, on);
+        assert_memory_equal(scan, on, n * sizeof *on);
+    }
     for (size_t r = 0; r < T_ROWS; r++) {
         pv__kernel_scan(k, &q[0], rows, stride, T_ROWS, scan);
         const float one = pv__kernel_pair(k, &q[0], row[r]);

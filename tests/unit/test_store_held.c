@@ -221,7 +221,7 @@ static void test_mutants__a_page_of_this_epoch_is_not_freed_in_it(void **state) 
     test_assert_ok(pv__txn_begin(t_w.store, 0, &r, &err), &err);
     test_assert_ok(pv__page_read(r, PV__META_PAGE, PV__PAGE_META, &page, &err), &err);
     memcpy(copy, page, sizeof copy);
-    pv__ver_evict(t_w.store, 64u << 20);
+    pv__ver_evict(t_w.store, 1, 64u << 20);
     assert_true(t_w.store->retired_count > 0);
     assert_memory_equal(copy, page, sizeof copy);
     pv__txn_rollback(r);

@@ -244,6 +244,35 @@ static void test_column__missing_pages_are_none_and_missing_rows_an_error(void *
     test_assert_ok(pv__column_page_free(&c, 77, &w->err), &w->err); /* none: fine */
 }
 
+/* Every run of ordinals says what single look-ups say: with holes, over the ends of nodes. */
+static void test_column__ids_of_a_run_of_pages(void **state) {
+    t_world *w = *state;
+    static const uint32_t at[] = {0,   1,   5,   494,  495,  496,  497,
+                                  503, 504, 505, 1007, 1008, 1500, 300000};
+    pv__column c = t_column(w, 4032, 1); /* a row a page */
+    uint64_t ids[40], one = 0;
+    for (int round = 0; round < 3; round++) {
+        for (uint32_t i = 0; i < (round == 0 ? 3u : round == 1 ? 6u : PV_COUNTOF(at)); i++) {
+            t_write(w, &c, at[i], 1);
+        }
+        for (uint32_t i = 0; i < PV_COUNTOF(at); i++) {
+            const uint32_t first = at[i] - PV_MIN(at[i], i % 20);
+            test_assert_ok(pv__column_page_ids(&c, first, PV_COUNTOF(ids), ids, &w->err), &w->err);
+            for (uint32_t k = 0; k < PV_COUNTOF(ids); k++) {
+                const uint8_t *row = NULL, *rows = NULL;
+                test_assert_ok(pv__coldir_find(&c, first + k, &one, &w->err), &w->err);
+                assert_int_equal(ids[k], one);
+                test_assert_ok(pv__column_page_read(&c, first + k, &row, &w->err), &w->err);
+                test_assert_ok(pv__column_page_at(&c, one, first + k, &rows, &w->err), &w->err);
+                assert_ptr_equal(row, rows);
+            }
+        }
+    }
+    const uint8_t *rows = NULL;
+    test_assert_ok(pv__coldir_find(&c, 1, &one, &w->err), &w->err);
+    test_assert_rc(pv__column_page_at(&c, one, 2, &rows, &w->err), PV_ERR_CORRUPT, NULL); /* V1 */
+}
+
 static void test_column__freed_pages_read_as_absent_and_come_back_zeroed(void **state) {
     t_world *w = *state;
     pv__column c = t_column(w, 1024, 0);
@@ -509,6 +538,7 @@ int main(void) {
                                         t_setup, t_teardown),
         cmocka_unit_test_setup_teardown(test_column__rows_come_back_from_pages_of_any_shape,
                                         t_setup, t_teardown),
+        cmocka_unit_test_setup_teardown(test_column__ids_of_a_run_of_pages, t_setup, t_teardown),
         cmocka_unit_test_setup_teardown(test_column__page_is_one_array_of_rows, t_setup,
                                         t_teardown),
         cmocka_unit_test_setup_teardown(test_column__directory_grows_without_moving_its_root,

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* frames.c - memory for resident versions: a frame is a descriptor and the bytes of one page.
+ *
+ *      slab (2 MiB, huge page)   | frame | frame | free | frame | ... | rest |    one size of page
+ *                                    '-- ids[]: which page is in it, 0: free
+ *      single frame              one request to the allocator
+ *
+ * Why: frames of 8 KiB to 256 KiB that come and go one by one leave gaps in the C library's heap
+ * that no budget sees, and scans want huge pages. A slab is counted in cache_bytes as a whole from
+ * the moment it is mapped, so the budget holds for what the process really has; what that wastes
+ * is bounded: the rest of a slab (at most 3.1 %), and per size of page in use one slab that is not
+ * full. Eviction (versions.c) empties whole slabs of sizes that are asked for less, so that memory
+ * wanders between sizes.
+ *
+ * Single are: the first MiB of each size (a small database stays small), frames beyond the budget
+ * while nothing can be evicted, all frames where the cache is smaller than 32 MiB, and all frames
+ * over a caller's allocator: that one owns every byte, in requests it can count and refuse. So
+ * are all frames in debug builds and under the address sanitizer, unless a test asks for slabs:
+ * one request a frame lets the sanitizer see each use of a freed one. Free frames of slabs are
+ * poisoned for it.
+ *
+ * Lock: frames.mutex, a leaf; memory is mapped under it, nothing else waits. */
+#include "store/internal.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define FRAMES_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define FRAMES_ASAN 1
+#endif
+#endif
+#if defined(FRAMES_ASAN)
+#include <sanitizer/asan_interface.h>
+#define FRAMES_HIDE(p, n) ASAN_POISON_MEMORY_REGION(p, n)
+#define FRAMES_SHOW(p, n) ASAN_UNPOISON_MEMORY_REGION(p, n)
+#else
+#define FRAMES_HIDE(p, n) ((void)0)
+#define FRAMES_SHOW(p, n) ((void)0)
+#endif
+
+#define FRAMES_UNIT ((size_t)2 << 20)         /* a huge page */
+#define FRAMES_CACHE_MIN ((uint64_t)32 << 20) /* below it 2 MiB are too much of the whole */
+#define FRAMES_SINGLE_MAX ((uint64_t)1 << 20) /* bytes of a size before its first slab */
+#define FRAMES_WASTE 32u                      /* at most 1/32 of a slab, if some length can */
+#define FRAMES_SHARE 16u                      /* a slab is at most this part of the cache */
+
+PV_PRIVATE int pv__frames_init(pv__store *s, uint64_t slab_bytes, pv_error *err) {
+    pv__frames *f = &s->frames;
+    PV_TRY(pv__mutex_init(&f->mutex, err));
+    f->unit = (size_t)slab_bytes;
+    f->single_max = 0;
+    if (slab_bytes == 0) {
+#if !defined(FRAMES_ASAN) && !defined(PV_DEBUG)
+        const bool own = s->mem->allocator.realloc == NULL;
+        f->unit = own && s->cache_limit >= FRAMES_CACHE_MIN ? FRAMES_UNIT : 0;
+#endif
+        f->single_max = FRAMES_SINGLE_MAX;
+    }
+    return PV_OK;
+}
+
+/* ---- slabs --------------------------------------------------------------------------------- */
+
+/* Bytes of a slab for frames of `size`: 1, 2 or 4 units, the fewest that waste little. 0: none. */
+static size_t frames_slab_bytes(const pv__store *s, size_t size) {
+    size_t best = 0, best_waste = 0;
+    for (size_t bytes = s->frames.unit; bytes <= 4 * s->frames.unit; bytes *= 2) {
+        const size_t waste = bytes % size;
+        if (bytes == 0 || bytes < 2 * size) {
+            continue;
+        }
+        if (best != 0 && bytes > s->cache_limit / FRAMES_SHARE) {
+            break;
+        }
+        if (best == 0 || waste * best < best_waste * bytes) {
+            best = bytes;
+            best_waste = waste;
+        }
+        if (waste * FRAMES_WASTE <= bytes) {
+            break;
+        }
+    }
+    return best;
+}
+
+static size_t frames_slab_cost(const pv__slab *b) {
+    return b->bytes + sizeof *b + b->frames * sizeof(uint32_t);
+}
+
+static void frames_unmap(pv__store *s, void *base, size_t bytes) {
+    FRAMES_SHOW(base, bytes);
+    pv__sys_unmap(base, bytes);
+    pv__alloc_unbook(s->mem, bytes);
+}
+
+static void frames_drop_spare(pv__store *s) {
+    pv__frames *f = &s->frames;
+    if (f->spare) {
+        frames_unmap(s, f->spare, f->spare_bytes);
+        atomic_fetch_sub_explicit(&s->cache_bytes, f->spare_bytes, memory_order_relaxed);
+        f->spare = NULL;
+        f->spare_bytes = 0;
+    }
+}
+
+/* Memory for a slab, counted. NULL: over the budget, the limit, or there is none. */
+static void *frames_map(pv__store *s, size_t bytes) {
+    pv__frames *f = &s->frames;
+    void *base = f->spare;
+    if (base && f->spare_bytes == bytes) {
+        f->spare = NULL;
+        f->spare_bytes = 0;
+        return base;
+    }
+    frames_drop_spare(s);
+    if (atomic_load_explicit(&s->cache_bytes, memory_order_relaxed) + bytes > s->cache_limit ||
+        !pv__alloc_book(s->mem, bytes)) {
+        return NULL;
+    }
+    base = pv__sys_map(bytes);
+    if (!base) {
+        pv__alloc_unbook(s->mem, bytes);
+        return NULL;
+    }
+    atomic_fetch_add_explicit(&s->cache_bytes, bytes, memory_order_relaxed);
+    return base;
+}
+
+static void frames_give_back(pv__store *s, void *base, size_t bytes) {
+    pv__frames *f = &s->frames;
+    frames_drop_spare(s);
+    FRAMES_HIDE(base, bytes);
+    f->spare = base;
+    f->spare_bytes = bytes;
+    if (atomic_load_explicit(&s->cache_bytes, memory_order_relaxed) > s->cache_limit) {
+        frames_drop_spare(s);
+    }
+}
+
+/* Put b in front of the slabs of its size that have free frames, or take it out. */
+static void frames_link(pv__frames *f, pv__slab *b) {
+    b->prev = NULL;
+    b->next = f->open[b->raw_slots];
+    if (b->next) {
+        b->next->prev = b;
+    }
+    f->open[b->raw_slots] = b;
+}
+
+static void frames_unlink(pv__frames *f, pv__slab *b) {
+    if (b->prev) {
+        b->prev->next = b->next;
+    } else {
+        f->open[b->raw_slots] = b->next;
+    }
+    if (b->next) {
+        b->next->prev = b->prev;
+    }
+}
+
+static pv__slab *frames_add_slab(pv__store *s, unsigned raw_slots, size_t bytes) {
+    pv__frames *f = &s->frames;
+    pv_error ignored = PV_ERROR_INIT;
+    const size_t frames = PV_MIN(bytes / pv__ver_bytes(raw_slots), (size_t)PV__SLAB_FRAMES_MAX);
+    const size_t head = sizeof(pv__slab) + frames * sizeof(uint32_t);
+    if (pv__alloc_grow(s->mem, (void **)&f->slabs, &f->cap, f->count + 1, sizeof(pv__slab *),
+                       &ignored)) {
+        return NULL;
+    }
+    pv__slab *b = pv__alloc_zero(s->mem, head);
+    if (!b) {
+        return NULL;
+    }
+    b->base = frames_map(s, bytes);
+    if (!b->base) {
+        pv__alloc_free(s->mem, b, head);
+        return NULL;
+    }
+    FRAMES_HIDE(b->base, bytes);
+    b->bytes = bytes;
+    b->frames = (uint32_t)frames;
+    b->raw_slots = (uint8_t)raw_slots;
+    b->at = f->count;
+    f->slabs[f->count++] = b;
+    f->free[raw_slots] += frames;
+    atomic_fetch_add_explicit(&s->cache_bytes, head, memory_order_relaxed);
+    frames_link(f, b);
+    return b;
+}
+
+static void frames_remove_slab(pv__store *s, pv__slab *b) {
+    pv__frames *f = &s->frames;
+    const size_t head = frames_slab_cost(b) - b->bytes;
+    frames_unlink(f, b);
+    f->free[b->raw_slots] -= b->frames;
+    f->slabs[b->at] = f->slabs[--f->count];
+    f->slabs[b->at]->at = b->at;
+    frames_give_back(s, b->base, b->bytes);
+    atomic_fetch_sub_explicit(&s->cache_bytes, head, memory_order_relaxed);
+    pv__alloc_free(s->mem, b, head);
+}
+
+/* ---- frames -------------------------------------------------------------------------------- */
+
+static pv__ver *frames_from(pv__frames *f, pv__slab *b, uint64_t page_id) {
+    const size_t size = pv__ver_bytes(b->raw_slots);
+    uint32_t i = b->first_free;
+    while (b->ids[i] != 0) {
+        i++;
+    }
+    PV_DEBUG_ASSERT(i < b->frames);
+    b->ids[i] = (uint32_t)page_id;
+    b->first_free = i + 1;
+    f->free[b->raw_slots]--;
+    if (++b->used == b->frames) {
+        frames_unlink(f, b);
+    }
+    pv__ver *v = (pv__ver *)(void *)(b->base + i * size);
+    FRAMES_SHOW(v, size);
+    memset(v, 0, PV__VER_HEAD);
+    v->slab = b;
+    return v;
+}
+
+PV_PRIVATE pv__ver *pv__frame_take(pv__store *s, uint64_t page_id, unsigned raw_slots,
+                                   bool *out_last) {
+    pv__frames *f = &s->frames;
+    pv__ver *v = NULL;
+    *out_last = false;
+    if (f->unit == 0) {
+        return NULL;
+    }
+    pv__mutex_lock(&f->mutex);
+    pv__slab *b = f->open[raw_slots];
+    if (b) {
+        const uint32_t few = b->frames / 16 + 1;
+        v = frames_from(f, b, page_id);
+        *out_last = f->free[raw_slots] == few;
+    }
+    pv__mutex_unlock(&f->mutex);
+    return v;
+}
+
+static pv__ver *frames_single(pv__store *s, unsigned raw_slots) {
+    const size_t size = pv__ver_bytes(raw_slots);
+    pv__ver *v = pv__alloc_aligned(s->mem, size, 64);
+    if (v) {
+        memset(v, 0, PV__VER_HEAD);
+        atomic_fetch_add_explicit(&s->frames.single[raw_slots], size, memory_order_relaxed);
+        atomic_fetch_add_explicit(&s->cache_bytes, size, memory_order_relaxed);
+    }
+    return v;
+}
+
+PV_PRIVATE pv__ver *pv__frame_grow(pv__store *s, uint64_t page_id, unsigned raw_slots,
+                                   bool beyond) {
+    pv__frames *f = &s->frames;
+    const size_t size = pv__ver_bytes(raw_slots);
+    const uint64_t single = atomic_load_explicit(&f->single[raw_slots], memory_order_relaxed);
+    const size_t bytes = f->unit ? frames_slab_bytes(s, size) : 0;
+    const bool slabs = bytes != 0 && single + size > f->single_max;
+    pv__ver *v = NULL;
+    if (slabs) {
+        pv__mutex_lock(&f->mutex);
+        /* Another thread may have been here first. */
+        pv__slab *b = f->open[raw_slots];
+        b = b ? b : frames_add_slab(s, raw_slots, bytes);
+        v = b ? frames_from(f, b, page_id) : NULL;
+        pv__mutex_unlock(&f->mutex);
+    }
+    const uint64_t used = atomic_load_explicit(&s->cache_bytes, memory_order_relaxed);
+    if (!v && (beyond || (!slabs && used + size <= s->cache_limit))) {
+        v = frames_single(s, raw_slots);
+    }
+    return v;
+}
+
+PV_PRIVATE void pv__frame_free(pv__store *s, pv__ver *v) {
+    pv__frames *f = &s->frames;
+    const size_t size = pv__ver_bytes(v->raw_slots);
+    pv__slab *b = v->slab;
+    if (!b) {
+        atomic_fetch_sub_explicit(&f->single[v->raw_slots], size, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&s->cache_bytes, size, memory_order_relaxed);
+        pv__alloc_free_aligned(s->mem, v, size, 64);
+        return;
+    }
+    if (f->closing) {
+        return; /* pv__frames_done unmaps all of it */
+    }
+    pv__mutex_lock(&f->mutex);
+    const uint32_t i = (uint32_t)((size_t)((uint8_t *)v - b->base) / size);
+    PV_DEBUG_ASSERT(b->ids[i] == v->page_id);
+    FRAMES_HIDE(v, size);
+    b->ids[i] = 0;
+    b->first_free = PV_MIN(b->first_free, i);
+    f->free[b->raw_slots]++;
+    if (b->used-- == b->frames) {
+        frames_link(f, b);
+    }
+    if (b->used == 0) {
+        frames_remove_slab(s, b);
+    }
+    pv__mutex_unlock(&f->mutex);
+}
+
+PV_PRIVATE bool pv__frames_next(pv__store *s, pv__slab_view *out) {
+    pv__frames *f = &s->frames;
+    pv__mutex_lock(&f->mutex);
+    out->count = f->count;
+    out->frames = 0;
+    if (f->count > 0) {
+        f->hand = f->hand + 1 < f->count ? f->hand + 1 : 0;
+        const pv__slab *b = f->slabs[f->hand];
+        out->base = (uintptr_t)b->base;
+        out->bytes = b->bytes;
+        out->raw_slots = b->raw_slots;
+        out->used = b->used;
+        out->frames = b->frames;
+        memcpy(out->ids, b->ids, out->frames * sizeof(uint32_t));
+    }
+    pv__mutex_unlock(&f->mutex);
+    return out->frames > 0;
+}
+
+PV_PRIVATE uint64_t pv__frames_excess(const pv__store *s) {
+    uint64_t bytes = 0;
+    for (unsigned i = 1; i <= PV__PAGE_SLOTS_MAX; i++) {
+        const uint64_t n = atomic_load_explicit(&s->frames.single[i], memory_order_relaxed);
+        bytes += n > s->frames.single_max ? n - s->frames.single_max : 0;
+    }
+    return bytes;
+}
+
+PV_PRIVATE void pv__frames_close(pv__store *s) { s->frames.closing = true; }
+
+PV_PRIVATE void pv__frames_done(pv__store *s) {
+    pv__frames *f = &s->frames;
+    for (uint32_t i = 0; i < f->count; i++) {
+        pv__slab *b = f->slabs[i];
+        frames_unmap(s, b->base, b->bytes);
+        pv__alloc_free(s->mem, b, frames_slab_cost(b) - b->bytes);
+    }
+    frames_drop_spare(s);
+    pv__alloc_free(s->mem, f->slabs, f->cap * sizeof *f->slabs);
+    pv__mutex_done(&f->mutex);
+}
+
+#undef FRAMES_HIDE
+#undef FRAMES_SHOW
+#undef FRAMES_UNIT
+#undef FRAMES_CACHE_MIN
+#undef FRAMES_SINGLE_MAX
+#undef FRAMES_WASTE
+#undef FRAMES_SHARE

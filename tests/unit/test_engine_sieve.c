@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_engine_sieve.c - many queries at once over many pages give, bit for bit, what each alone
+ * gives: with caches smaller than the collection, filters that match little, ties, vectors for
+ * which the sieve closes on the way, and memory that fails. */
+#include "engine/db.h"
+#include "test_api_kit.h"
+
+enum { T_DIMS = 40, T_ROWS = 4000, T_QUERIES = 45, T_K_MAX = 2000 };
+
+static float t_vectors[T_ROWS][T_DIMS], t_queries[T_QUERIES][T_DIMS];
+
+enum { T_NORMAL, T_TIES, T_FAR, T_KINDS };
+
+static void t_make(test_rng *rng, int kind, float *v) {
+    for (size_t d = 0; d < T_DIMS; d++) {
+        const float g = test_rng_gauss(rng);
+        v[d] = kind == T_TIES  ? (float)((int)test_rng_below(rng, 2)) * (d < 6)
+               : kind == T_FAR ? 3000.0f + g * 0.001f
+                               : g;
+    }
+}
+
+static void t_fill(t_api *t, test_rng *rng, int kind, uint32_t metric) {
+    pv_batch b = PV_BATCH_INIT;
+    static uint64_t ids[T_ROWS], offsets[T_ROWS + 1];
+    static char meta[T_ROWS * 16];
+    size_t at = 0;
+    t_api_create(t, "docs", T_DIMS, metric, PV_KEY_U64);
+    for (size_t i = 0; i < T_ROWS; i++) {
+        t_make(rng, kind, t_vectors[i]);
+        ids[i] = (i * 7919) % T_ROWS; /* not in the order of slots */
+        at += (size_t)snprintf(meta + at, 16, "{\"n\":%d}", (int)(i % 200));
+        offsets[i + 1] = at;
+    }
+    for (size_t i = 0; i < T_QUERIES; i++) {
+        t_make(rng, kind, t_queries[i]);
+    }
+    b.count = T_ROWS;
+    b.dims = T_DIMS;
+    b.ids_u64 = ids;
+    b.vectors = t_vectors;
+    b.metadata_data = meta;
+    b.metadata_offsets = offsets;
+    test_assert_ok(pv_insert_batch(t->db, NULL, "docs", &b, NULL, &t->err), &t->err);
+    pv_ids gone = PV_IDS_INIT;
+    uint64_t n = 0;
+    gone.count = T_ROWS / 7;
+    gone.ids_u64 = ids + 1000;
+    test_assert_ok(pv_delete_many(t->db, NULL, "docs", &gone, &n, &t->err), &t->err);
+}
+
+static void t_same(const pv_results *one, const pv_results *many) {
+    const size_t n = pv_results_count(one);
+    assert_int_equal(pv_results_count(many), n);
+    if (n > 0) {
+        assert_memory_equal(pv_results_ids_u64(one), pv_results_ids_u64(many), n * 8);
+        assert_memory_equal(pv_results_distances(one), pv_results_distances(many), n * 4);
+    }
+}
+
+static void t_agree(t_api *t, pv_txn *txn, pv_query query, size_t count) {
+    pv_results *many[T_QUERIES];
+    pv_query_vectors v = PV_QUERY_VECTORS_INIT;
+    v.count = count;
+    query.vector = t_queries;
+    query.dims = T_DIMS;
+    test_assert_ok(pv_search_many(t->db, txn, "docs", &query, &v, many, &t->err), &t->err);
+    for (size_t i = 0; i < count; i++) {
+        pv_results *one = NULL;
+        query.vector = t_queries[i];
+        test_assert_ok(pv_search(t->db, txn, "docs", &query, &one, &t->err), &t->err);
+        t_same(one, many[i]);
+        pv_results_free(one);
+        pv_results_free(many[i]);
+    }
+}
+
+static void test_sieve__many_queries_give_what_each_alone_gives(void **state) {
+    (void)state;
+    static const uint32_t metrics[] = {PV_METRIC_L2, PV_METRIC_COSINE, PV_METRIC_DOT};
+    static const uint32_t ks[] = {1, 10, 700, T_K_MAX};
+    for (size_t c = 0; c < PV_COUNTOF(metrics) * T_KINDS; c++) {
+        const int kind = (int)(c % T_KINDS);
+        test_rng rng;
+        t_api t;
+        pv_open_opts o = PV_OPEN_OPTS_INIT;
+        o.sync = PV_SYNC_ASYNC;
+        o.cache_bytes = c % 2 ? 300u << 10 : 0;
+        test_rng_init(&rng, test_seed() + c);
+        t_api_open(&t, &o);
+        t_fill(&t, &rng, kind, metrics[c / T_KINDS]);
+        for (size_t i = 0; i < PV_COUNTOF(ks); i++) {
+            pv_query q = PV_QUERY_INIT;
+            q.k = ks[i];
+            t_agree(&t, NULL, q, i == 2 ? 9 : T_QUERIES - i);
+        }
+        pv_query q = PV_QUERY_INIT;
+        q.k = 5;
+        q.filter = "{\"n\": {\"$in\": [3, 77, 150]}}";
+        t_agree(&t, NULL, q, T_QUERIES);
+        q.filter = NULL;
+        q.flags = PV_QUERY_WITHIN;
+        q.max_distance = metrics[c / T_KINDS] == PV_METRIC_L2 ? 7.5f : 0.4f;
+        t_agree(&t, NULL, q, T_QUERIES);
+        t_api_done(&t);
+    }
+}
+
+/* A transaction sees its own changes; what it changed may be spilled meanwhile. */
+static void test_sieve__within_a_write_transaction(void **state) {
+    (void)state;
+    test_rng rng;
+    t_api t;
+    pv_open_opts o = PV_OPEN_OPTS_INIT;
+    pv_txn *txn = NULL;
+    o.sync = PV_SYNC_ASYNC;
+    o.cache_bytes = 300u << 10;
+    test_rng_init(&rng, test_seed());
+    t_api_open(&t, &o);
+    t_fill(&t, &rng, T_NORMAL, PV_METRIC_L2);
+    test_assert_ok(pv_txn_begin(t.db, PV_TXN_WRITE, &txn, &t.err), &t.err);
+    for (uint64_t i = 0; i < 300; i++) {
+        t_put(&t, txn, "docs",
+              t_record_u64(i * 31 % T_ROWS, t_queries[i % T_QUERIES], T_DIMS, "{\"n\": 3}"));
+    }
+    pv_query q = PV_QUERY_INIT;
+    q.k = 20;
+    t_agree(&t, txn, q, T_QUERIES);
+    q.filter = "{\"n\": 3}";
+    t_agree(&t, txn, q, T_QUERIES);
+    test_assert_ok(pv_txn_commit(txn, NULL, &t.err), &t.err);
+    t_api_done(&t);
+}
+
+typedef struct t_stop {
+    uint64_t calls, at;
+} t_stop;
+
+static int t_interrupt(void *ctx) {
+    t_stop *s = ctx;
+    return ++s->calls == s->at;
+}
+
+/* Wherever the interrupt callback ends it, and whichever allocation fails: the code, or the same
+ * answers, and nothing left behind. */
+static void test_sieve__interrupts_and_failed_allocations(void **state) {
+    (void)state;
+    test_rng rng;
+    t_api t;
+    t_stop stop = {0, 0};
+    pv_open_opts o = PV_OPEN_OPTS_INIT;
+    pv_results *want[T_QUERIES], *many[T_QUERIES];
+    pv_query q = PV_QUERY_INIT;
+    pv_query_vectors v = PV_QUERY_VECTORS_INIT;
+    uint64_t answered = 0, refused = 0;
+    o.sync = PV_SYNC_ASYNC;
+    o.interrupt = t_interrupt;
+    o.interrupt_ctx = &stop;
+    test_rng_init(&rng, test_seed());
+    t_api_open(&t, &o);
+    t_fill(&t, &rng, T_NORMAL, PV_METRIC_COSINE);
+    q.vector = t_queries;
+    q.dims = T_DIMS;
+    q.k = 10;
+    v.count = T_QUERIES;
+    test_assert_ok(pv_search_many(t.db, NULL, "docs", &q, &v, want, &t.err), &t.err);
+    for (bool reached = true; reached;) {
+        stop.calls = 0;
+        stop.at++;
+        const int rc = pv_search_many(t.db, NULL, "docs", &q, &v, many, &t.err);
+        reached = stop.calls >= stop.at;
+        if (reached) {
+            test_assert_rc(rc, PV_ERR_CANCELLED, &t.err);
+            continue;
+        }
+        test_assert_ok(rc, &t.err);
+        for (size_t i = 0; i < T_QUERIES; i++) {
+            t_same(want[i], many[i]);
+            pv_results_free(many[i]);
+        }
+    }
+    assert_true(stop.at > 5);
+    stop.at = 0;
+    pv__mem *mem = &t.db->env->mem;
+    for (uint64_t n = 1, reached = 1; reached; n += n < 40 ? 1 : 17) {
+        const uint64_t from = atomic_load(&mem->calls);
+        const size_t used = atomic_load(&mem->bytes_used);
+        atomic_store(&mem->fail_at, from + n);
+        const int rc = pv_search_many(t.db, NULL, "docs", &q, &v, many, &t.err);
+        atomic_store(&mem->fail_at, 0);
+        reached = atomic_load(&mem->calls) >= from + n;
+        if (rc) {
+            test_assert_rc(rc, PV_ERR_NOMEM, &t.err);
+            assert_int_equal(atomic_load(&mem->bytes_used), used);
+            refused++;
+            continue;
+        }
+        answered += reached;
+        for (size_t i = 0; i < T_QUERIES; i++) {
+            t_same(want[i], many[i]);
+            pv_results_free(many[i]);
+        }
+    }
+    assert_true(refused > 10);
+    assert_true(answered >= 1); /* without a sieve it goes too */
+    for (size_t i = 0; i < T_QUERIES; i++) {
+        pv_results_free(want[i]);
+    }
+    t_api_done(&t);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sieve__many_queries_give_what_each_alone_gives),
+        cmocka_unit_test(test_sieve__within_a_write_transaction),
+        cmocka_unit_test(test_sieve__interrupts_and_failed_allocations),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
