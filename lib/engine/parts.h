@@ -68,9 +68,9 @@ static inline pv__bytes pv__row_slot_key(uint8_t buf[4], uint32_t slot) {
     pv__put32be(buf, slot);
     return key;
 }
-/* scratch is cleared and used. */
-PV_PRIVATE int pv__row_put(pv__parts *p, uint32_t slot, pv__bytes key, pv__bytes doc,
-                           pv__buf *scratch, pv_error *err);
+/* scratch is cleared and used; near: of p->docs, or NULL. */
+PV_PRIVATE int pv__row_put(pv__parts *p, pv__finger *near, uint32_t slot, pv__bytes key,
+                           pv__bytes doc, pv__buf *scratch, pv_error *err);
 /* The row of a live slot, in `buf`, which is cleared first. A missing one is PV_ERR_CORRUPT. */
 PV_PRIVATE int pv__row_get(pv__parts *p, uint32_t slot, pv__buf *buf, pv__row *out, pv_error *err);
 /* The row that a cursor over p->docs stands on, and its slot. */

@@ -12,9 +12,9 @@
 #include "base/checksum.h"
 #include "base/map.h"
 #include "engine/write.h"
-#include "value/json.h"
 
 #define PREPARE_ARENA_CHUNK 4096u
+#define PREPARE_PAUSE_ROWS 16u
 /* A document of fewer bytes cannot have a text beyond PV__METADATA_BYTES_MAX. */
 #define PREPARE_DOC_SURELY_SMALL (PV__METADATA_BYTES_MAX / 16u)
 
@@ -30,12 +30,24 @@ static int prepare_fail(const pv__changes *ch, size_t i, int rc, pv_error *err) 
 
 /* ---- 1. one record ----------------------------------------------------------------------- */
 
+#define PREPARE_BLOCK 16u
+
 static bool prepare_find_nonfinite(const void *vector, uint32_t dims, uint32_t *out_at) {
     const uint8_t *p = vector;
-    for (uint32_t i = 0; i < dims; i++) {
-        uint32_t bits;
-        memcpy(&bits, p + (size_t)i * 4, 4);
-        if ((bits & 0x7F800000u) == 0x7F800000u) {
+    uint32_t i = 0, bits[PREPARE_BLOCK];
+    for (; i + PREPARE_BLOCK <= dims; i += PREPARE_BLOCK) { /* a block without branches */
+        uint32_t bad = 0;
+        memcpy(bits, p + (size_t)i * 4, sizeof bits);
+        for (uint32_t k = 0; k < PREPARE_BLOCK; k++) {
+            bad |= (bits[k] & 0x7F800000u) + 0x00800000u; /* carries into bit 31 */
+        }
+        if (bad & 0x80000000u) {
+            break;
+        }
+    }
+    for (; i < dims; i++) {
+        memcpy(bits, p + (size_t)i * 4, 4);
+        if ((bits[0] & 0x7F800000u) == 0x7F800000u) {
             *out_at = i;
             return true;
         }
@@ -79,7 +91,7 @@ static int prepare_metadata(pv__changes *ch, const pv__input_row *in, pv__change
         }
         return 0;
     }
-    PV_TRY(pv__json_read(&opts, in->metadata, in->metadata_len, &ch->docs, err));
+    PV_TRY(pv__json_reader_read(&ch->json, &opts, in->metadata, in->metadata_len, &ch->docs, err));
     row->doc_len = (uint32_t)(ch->docs.len - row->doc_at);
     return 0;
 }
@@ -182,10 +194,22 @@ static int prepare_twin(pv__changes *ch, pv__map *seen, size_t i, pv_error *err)
     return pv__map_put(seen, hash, i, err);
 }
 
+/* Keys in rising order, as loads often bring them: none can stand twice. */
+static bool prepare_ascending(const pv__changes *ch) {
+    for (size_t i = 1; i < ch->count; i++) {
+        const pv__change *a = &ch->rows[i - 1], *b = &ch->rows[i];
+        const int order = memcmp(a->key, b->key, PV_MIN(a->key_len, b->key_len));
+        if (order > 0 || (order == 0 && a->key_len >= b->key_len)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static int prepare_twins(pv__changes *ch, pv_error *err) {
     pv__map seen;
     int rc = 0;
-    if (ch->count < 2) {
+    if (ch->count < 2 || prepare_ascending(ch)) {
         return 0;
     }
     pv__map_init(&seen, &ch->db->env->mem);
@@ -224,6 +248,8 @@ static int prepare_lookup(pv__changes *ch, size_t i, pv_error *err) {
 }
 
 static int prepare_lookups(pv__changes *ch, pv_error *err) {
+    ch->near.depth = 0;
+    ch->parts->ids.near = ch->count > 1 ? &ch->near : NULL;
     for (size_t i = 0; i < ch->count; i++) {
         if (!ch->rows[i].superseded || ch->mode == PV__WRITE_UPDATE) {
             int rc = prepare_lookup(ch, i, err);
@@ -231,7 +257,9 @@ static int prepare_lookups(pv__changes *ch, pv_error *err) {
                 return prepare_fail(ch, i, rc, err);
             }
             ch->fresh += ch->rows[i].exists ? 0u : 1u;
-            PV_TRY(pv__txn_pause(ch->parts->txn, err));
+            if (i % PREPARE_PAUSE_ROWS == 0) {
+                PV_TRY(pv__txn_pause(ch->parts->txn, err));
+            }
         }
     }
     const uint32_t live = ch->parts->slots.meta.live_count;
@@ -312,12 +340,13 @@ static int prepare_update(pv__changes *ch, pv_error *err) {
 int pv__changes_prepare(pv__changes *ch, pv__parts *parts, pv_db *db, unsigned mode, uint32_t flags,
                         const pv__input *in, pv_error *err) {
     pv__mem *mem = &db->env->mem;
-    memset(ch, 0, sizeof(*ch));
+    memset(ch, 0, offsetof(pv__changes, near));
     ch->parts = parts;
     ch->db = db;
     ch->mode = mode;
     ch->flags = flags;
     ch->next_id = parts->c.next_id;
+    pv__json_reader_init(&ch->json, mem);
     pv__buf_init(&ch->docs, mem);
     pv__arena_init(&ch->arena, mem, PREPARE_ARENA_CHUNK);
     if (in->count == 0) {
@@ -348,10 +377,14 @@ int pv__changes_prepare(pv__changes *ch, pv__parts *parts, pv_db *db, unsigned m
 void pv__changes_done(pv__changes *ch) {
     if (ch->db) {
         pv__alloc_free(&ch->db->env->mem, ch->rows, ch->count * sizeof(*ch->rows));
+        ch->parts->ids.near = NULL;
         pv__arena_done(&ch->arena);
+        pv__json_reader_done(&ch->json);
         pv__buf_done(&ch->docs);
     }
 }
 
 #undef PREPARE_ARENA_CHUNK
+#undef PREPARE_PAUSE_ROWS
+#undef PREPARE_BLOCK
 #undef PREPARE_DOC_SURELY_SMALL

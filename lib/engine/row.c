@@ -8,8 +8,8 @@
 
 #define ROW_LAYOUT 1u
 
-int pv__row_put(pv__parts *p, uint32_t slot, pv__bytes key, pv__bytes doc, pv__buf *scratch,
-                pv_error *err) {
+int pv__row_put(pv__parts *p, pv__finger *near, uint32_t slot, pv__bytes key, pv__bytes doc,
+                pv__buf *scratch, pv_error *err) {
     uint8_t slot_key[4];
     pv__buf_clear(scratch);
     pv__buf_add_u8(scratch, ROW_LAYOUT);
@@ -17,8 +17,8 @@ int pv__row_put(pv__parts *p, uint32_t slot, pv__bytes key, pv__bytes doc, pv__b
     pv__buf_add(scratch, key.data, key.size);
     pv__buf_add(scratch, doc.data, doc.size);
     PV_TRY(pv__buf_check(scratch, err));
-    return pv__tree_put(&p->docs, pv__row_slot_key(slot_key, slot),
-                        (pv__bytes){scratch->data, scratch->len}, NULL, err);
+    return pv__tree_put_near(&p->docs, near, pv__row_slot_key(slot_key, slot),
+                             (pv__bytes){scratch->data, scratch->len}, NULL, err);
 }
 
 static int row_damaged(const pv__parts *p, uint32_t slot, const char *what, pv_error *err) {

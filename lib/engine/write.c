@@ -4,71 +4,143 @@
  * A record that exists keeps its slot: vector and document are replaced in place (in the pages of
  * this transaction; older readers keep theirs). A new one takes a slot from the free ones first. */
 #include "engine/write.h"
+
 #include "engine/index.h"
 
-/* A vector that is there already changes nothing: its node stays. */
-static int write_vector(pv__changes *ch, const pv__change *row, pv__index_work *work, uint32_t slot,
-                        pv_error *err) {
-    pv__parts *p = ch->parts;
-    uint8_t *vector = NULL;
-    if (row->exists) {
-        const uint8_t *old = NULL;
-        PV_TRY(pv__column_read(&p->column, slot, &old, err));
-        if (memcmp(old, row->vector, p->column.row_size) == 0) {
-            return 0;
-        }
-        PV_TRY(pv__index_forget(ch->db, p, work, slot, err));
-    }
-    PV_TRY(pv__column_write(&p->column, slot, &vector, err));
-    memcpy(vector, row->vector, p->column.row_size);
-    return pv__index_note(ch->db, p, work, slot, err);
+/* Rows of trees between two pauses; a row of more than WRITE_LARGE bytes is followed by one. */
+#define WRITE_PAUSE_ROWS 16u
+#define WRITE_LARGE 4096u
+
+static bool write_pause_due(const pv__changes *ch, size_t i) {
+    const pv__change *row = &ch->rows[i];
+    return i % WRITE_PAUSE_ROWS == 0 || (row->doc_at != PV__NO_DOC && row->doc_len > WRITE_LARGE);
 }
 
-/* One record; everything it touches is in this transaction's pages. */
-static int write_apply(pv__changes *ch, const pv__change *row, pv__index_work *work,
-                       pv__buf *scratch, pv_error *err) {
+/* Slots for the records that are new, in the order of the call. */
+static int write_apply_slots(pv__changes *ch, pv_error *err) {
+    pv__slots *slots = &ch->parts->slots;
+    uint32_t first = 0, left = 0;
+    size_t want = ch->fresh;
+    for (size_t i = 0; i < ch->count; i++) {
+        pv__change *row = &ch->rows[i];
+        if (row->superseded || row->exists) {
+            continue;
+        }
+        if (left == 0) {
+            PV_TRY(pv__txn_pause(ch->parts->txn, err));
+            PV_TRY(pv__slots_alloc_run(slots, (uint32_t)want, &first, &left, err));
+            want -= left;
+        }
+        row->slot = first++;
+        left--;
+    }
+    return 0;
+}
+
+/* The vector of a record that exists. One that is there already changes nothing: its node stays. */
+static int write_vector(pv__changes *ch, const pv__change *row, pv__index_work *work,
+                        pv_error *err) {
     pv__parts *p = ch->parts;
-    const pv__bytes key = {row->key, row->key_len};
-    uint32_t slot = row->slot;
-    if (!row->exists) {
+    const uint8_t *old = NULL;
+    uint8_t *vector = NULL;
+    PV_TRY(pv__txn_pause(p->txn, err));
+    PV_TRY(pv__column_read(&p->column, row->slot, &old, err));
+    if (memcmp(old, row->vector, p->column.row_size) == 0) {
+        return 0;
+    }
+    PV_TRY(pv__index_forget(ch->db, p, work, row->slot, err));
+    PV_TRY(pv__column_write(&p->column, row->slot, &vector, err));
+    memcpy(vector, row->vector, p->column.row_size);
+    return pv__index_note(ch->db, p, work, row->slot, err);
+}
+
+static int write_apply_vectors(pv__changes *ch, pv__index_work *work, pv_error *err) {
+    pv__parts *p = ch->parts;
+    const pv__column *c = &p->column;
+    const uint32_t per_page = c->rows_per_page;
+    uint8_t *rows = NULL; /* of page `ordinal`, for writing */
+    uint32_t ordinal = 0;
+    for (size_t i = 0; i < ch->count; i++) {
+        const pv__change *row = &ch->rows[i];
+        if (row->superseded || !row->vector) {
+            continue;
+        }
+        if (row->exists) {
+            rows = NULL;
+            PV_TRY(write_vector(ch, row, work, err));
+            continue;
+        }
+        if (!rows || row->slot / per_page != ordinal) {
+            PV_TRY(pv__txn_pause(p->txn, err));
+            ordinal = row->slot / per_page;
+            PV_TRY(pv__column_page_write(c, ordinal, &rows, err));
+        }
+        memcpy(rows + (size_t)(row->slot % per_page) * c->row_size, row->vector, c->row_size);
+        PV_TRY(pv__index_note(ch->db, p, work, row->slot, err));
+    }
+    return 0;
+}
+
+static int write_apply_ids(pv__changes *ch, pv_error *err) {
+    pv__parts *p = ch->parts;
+    for (size_t i = 0; i < ch->count; i++) {
+        const pv__change *row = &ch->rows[i];
+        const pv__bytes key = {row->key, row->key_len};
         bool replaced = false;
-        PV_TRY(pv__slots_alloc(&p->slots, &slot, err));
-        PV_TRY(pv__idmap_put(&p->ids, key, slot, &replaced, err));
+        if (row->superseded || row->exists) {
+            continue;
+        }
+        if (i % WRITE_PAUSE_ROWS == 0) {
+            PV_TRY(pv__txn_pause(p->txn, err));
+        }
+        PV_TRY(pv__idmap_put(&p->ids, key, row->slot, &replaced, err));
         if (replaced) { /* prepare has looked and found none (E4): a tree out of order */
             char shown[PV__KEY_SHOWN];
             return pv__err(err, PV_ERR_CORRUPT, "the ids of collection '%s' are damaged at %s",
                            p->c.name, pv__key_show(p, key, shown));
         }
     }
-    if (row->vector) {
-        PV_TRY(write_vector(ch, row, work, slot, err));
-    }
-    if (row->doc_at != PV__NO_DOC) {
-        const pv__bytes doc = {ch->docs.data ? ch->docs.data + row->doc_at : NULL, row->doc_len};
-        PV_TRY(pv__row_put(p, slot, key, doc, scratch, err));
-    }
-    return pv__txn_pause(p->txn, err);
+    return 0;
 }
 
-static int write_apply_all(pv__changes *ch, pv_error *err) {
+static int write_apply_docs(pv__changes *ch, pv_error *err) {
+    pv__parts *p = ch->parts;
+    pv__finger near;
     pv__buf scratch;
-    pv__index_work work = {0};
     int rc = 0;
+    near.depth = 0;
     pv__buf_init(&scratch, &ch->db->env->mem);
     for (size_t i = 0; i < ch->count && rc == 0; i++) {
         const pv__change *row = &ch->rows[i];
-        if (!row->superseded) {
-            rc = write_apply(ch, row, &work, &scratch, err);
+        if (row->superseded || row->doc_at == PV__NO_DOC) {
+            continue;
+        }
+        const pv__bytes key = {row->key, row->key_len};
+        const pv__bytes doc = {ch->docs.data ? ch->docs.data + row->doc_at : NULL, row->doc_len};
+        rc = pv__row_put(p, ch->count > 1 ? &near : NULL, row->slot, key, doc, &scratch, err);
+        if (rc == 0 && write_pause_due(ch, i)) {
+            rc = pv__txn_pause(p->txn, err);
         }
     }
     pv__buf_done(&scratch);
+    return rc;
+}
+
+/* One part of the collection after the other: what is touched by neighbouring records is touched
+ * together. Everything is in this transaction's pages. */
+static int write_apply_all(pv__changes *ch, pv_error *err) {
+    pv__index_work work = {0};
+    int rc = write_apply_slots(ch, err);
+    rc = rc == 0 ? write_apply_vectors(ch, &work, err) : rc;
+    rc = rc == 0 ? write_apply_ids(ch, err) : rc;
+    rc = rc == 0 ? write_apply_docs(ch, err) : rc;
     rc = rc == 0 ? pv__index_apply(ch->db, ch->parts, &work, err) : rc;
     pv__index_done(ch->db, &work);
     if (rc == 0) {
         ch->parts->c.next_id = ch->next_id;
-        rc = pv__parts_save(ch->parts, err);
+        PV_TRY(pv__parts_save(ch->parts, err));
     }
-    return rc;
+    return rc == 0 ? pv__txn_pause(ch->parts->txn, err) : rc;
 }
 
 /* Nothing that would change a page: no records, or an update that gives neither part. */
@@ -125,3 +197,6 @@ int pv__write_records(pv__call *call, const char *collection, const pv__input *i
     }
     return rc;
 }
+
+#undef WRITE_PAUSE_ROWS
+#undef WRITE_LARGE

@@ -14,6 +14,7 @@
 #include "engine/db.h"
 #include "engine/parts.h"
 #include "engine/results.h"
+#include "value/json.h"
 
 /* One record as the caller gave it, whatever the shape of the call. */
 typedef struct pv__input_row {
@@ -59,6 +60,9 @@ typedef struct pv__changes {
     pv__change *rows;
     uint64_t next_id; /* the collection's, after this call */
     size_t fresh;     /* records that will be new */
+    /* From here on not zeroed. */
+    pv__finger near; /* of the id map, while several records are looked up and put in */
+    pv__json_reader json;
     pv__buf docs;
     pv__arena arena;
 } pv__changes;

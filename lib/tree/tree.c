@@ -93,19 +93,24 @@ int pv__tree_value_at(const pv__tree *tree, uint64_t page_id, const uint8_t *pag
     return tree_value(tree, page_id, &cell, out, err);
 }
 
-int pv__tree_get(pv__tree *tree, pv__bytes key, pv__buf *out, bool *out_found, pv_error *err) {
+int pv__tree_get_near(pv__tree *tree, pv__finger *finger, pv__bytes key, pv__buf *out,
+                      bool *out_found, pv_error *err) {
     pv__tree_step path[PV__TREE_DEPTH_MAX];
     unsigned depth = 0;
     const uint8_t *leaf = NULL;
     bool found = false;
     PV_TRY(pv__tree_check_key(key, err));
-    PV_TRY(pv__tree_descend(tree, key, path, &depth, &leaf, &found, err));
+    PV_TRY(pv__finger_descend(tree, finger, key, path, &depth, &leaf, &found, err));
     if (found && out) {
         const pv__tree_step *at = &path[depth - 1];
         PV_TRY(pv__tree_value_at(tree, at->page_id, leaf, at->index, out, err));
     }
     *out_found = found;
     return 0;
+}
+
+int pv__tree_get(pv__tree *tree, pv__bytes key, pv__buf *out, bool *out_found, pv_error *err) {
+    return pv__tree_get_near(tree, NULL, key, out, out_found, err);
 }
 
 /* ---- put ------------------------------------------------------------------------------------- */
@@ -182,12 +187,13 @@ static int tree_replace(pv__tree_op *op, const uint8_t *leaf, pv__bytes key, pv_
     return pv__tcell_size(&cell) < old_size ? pv__tree_shrunk(op, d, err) : 0;
 }
 
-static int tree_store(pv__tree_op *op, pv__bytes key, pv__bytes value, bool *out_replaced,
-                      pv_error *err) {
+static int tree_store(pv__tree_op *op, pv__finger *finger, pv__bytes key, pv__bytes value,
+                      bool *out_replaced, pv_error *err) {
     const uint8_t *leaf = NULL;
     pv__tcell cell;
     uint8_t ref[PV__CELL_LONG_TAIL];
-    PV_TRY(pv__tree_descend(op->tree, key, op->path, &op->depth, &leaf, out_replaced, err));
+    PV_TRY(
+        pv__finger_descend(op->tree, finger, key, op->path, &op->depth, &leaf, out_replaced, err));
     if (*out_replaced) {
         return tree_replace(op, leaf, key, value, err);
     }
@@ -195,20 +201,28 @@ static int tree_store(pv__tree_op *op, pv__bytes key, pv__bytes value, bool *out
     return pv__tree_insert_at(op, op->depth - 1, op->path[op->depth - 1].index, &cell, err);
 }
 
-int pv__tree_put(pv__tree *tree, pv__bytes key, pv__bytes value, bool *out_replaced,
-                 pv_error *err) {
-    pv__tree_op op = {.tree = tree};
+int pv__tree_put_near(pv__tree *tree, pv__finger *finger, pv__bytes key, pv__bytes value,
+                      bool *out_replaced, pv_error *err) {
+    pv__tree_op op;
+    op.tree = tree; /* the path is written before it is read */
+    op.changed = op.reshaped = false;
+    op.depth = 0;
     bool replaced = false;
     PV_TRY(pv__tree_check_key(key, err));
     if (value.size > PV__TREE_VALUE_MAX) {
         return pv__err(err, PV_ERR_LIMIT, "tree value has %zu bytes, at most %u are allowed",
                        value.size, PV__TREE_VALUE_MAX);
     }
-    PV_TRY(pv__tree_op_end(&op, tree_store(&op, key, value, &replaced, err)));
+    PV_TRY(pv__tree_op_end(&op, tree_store(&op, finger, key, value, &replaced, err)));
     if (out_replaced) {
         *out_replaced = replaced;
     }
     return 0;
+}
+
+int pv__tree_put(pv__tree *tree, pv__bytes key, pv__bytes value, bool *out_replaced,
+                 pv_error *err) {
+    return pv__tree_put_near(tree, NULL, key, value, out_replaced, err);
 }
 
 /* ---- delete ---------------------------------------------------------------------------------- */

@@ -106,6 +106,10 @@ PV_PRIVATE int pv__slots_open(pv__txn *txn, uint32_t owner, const pv__slots_meta
  * is begun, the one with most dead slots first), else the next new one. O(1) pages. PV_ERR_LIMIT
  * when PV__SLOTS_PER_COLLECTION_MAX are in use. */
 PV_PRIVATE int pv__slots_alloc(pv__slots *s, uint32_t *out_slot, pv_error *err);
+/* The same slots as that many calls of alloc, those in a row at once: *out_count of `want` (both at
+ * least 1), the first of them *out_first. */
+PV_PRIVATE int pv__slots_alloc_run(pv__slots *s, uint32_t want, uint32_t *out_first,
+                                   uint32_t *out_count, pv_error *err);
 /* The next new slot whatever is dead, for loads that want their rows in one run. */
 PV_PRIVATE int pv__slots_alloc_at_end(pv__slots *s, uint32_t *out_slot, pv_error *err);
 /* A slot that is not live is PV_ERR_CORRUPT: whoever frees it followed a damaged reference. */
@@ -136,8 +140,9 @@ PV_PRIVATE int pv__slots_check(const pv__slots *s, pv__check_fn fn, void *ctx, u
  * (pv__idmap_key_u64), so that their order is numeric. Exclusive: one thread at a time, reads too
  * (a scratch buffer). */
 typedef struct pv__idmap {
-    pv__tree tree; /* for pv__cursor_new(&map.tree, ..) too: walk keys in order */
-    pv__buf value; /* scratch */
+    pv__tree tree;    /* for pv__cursor_new(&map.tree, ..) too: walk keys in order */
+    pv__buf value;    /* scratch */
+    pv__finger *near; /* the caller's, for many keys that may come in order; or NULL */
 } pv__idmap;
 
 PV_PRIVATE int pv__idmap_create(pv__txn *txn, uint32_t owner, uint64_t *out_root, pv_error *err);
