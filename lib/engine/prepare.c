@@ -12,9 +12,12 @@
 #include "base/checksum.h"
 #include "base/map.h"
 #include "engine/write.h"
+#include "os/helper.h"
+#include "value/json.h"
 
 #define PREPARE_ARENA_CHUNK 4096u
 #define PREPARE_PAUSE_ROWS 16u
+#define PREPARE_SHARED_ROWS 512u /* waking a thread costs as much as some dozen records */
 /* A document of fewer bytes cannot have a text beyond PV__METADATA_BYTES_MAX. */
 #define PREPARE_DOC_SURELY_SMALL (PV__METADATA_BYTES_MAX / 16u)
 
@@ -80,28 +83,58 @@ int pv__vector_check(const pv__parts *p, const void *vector, uint32_t dims, uint
     return 0;
 }
 
-static int prepare_metadata(pv__changes *ch, const pv__input_row *in, pv__change *row,
+/* Records [from, to) of a call, checked by one thread. */
+typedef struct prepare_part {
+    pv__changes *ch;
+    const pv__input *in;
+    size_t from, to;
+    uint8_t *numbers; /* room for number keys, 8 bytes a record of the call; or NULL */
+    uint64_t next_id;
+    pv__json_reader json;
+    pv__buf docs;
+    int rc;
+    pv_error err;
+} prepare_part;
+
+static void prepare_part_init(prepare_part *p, pv__changes *ch, const pv__input *in, size_t from,
+                              size_t to, uint8_t *numbers) {
+    const pv_error none = PV_ERROR_INIT;
+    pv__mem *mem = &ch->db->env->mem;
+    p->ch = ch;
+    p->in = in;
+    p->from = from;
+    p->to = to;
+    p->numbers = numbers;
+    p->next_id = ch->next_id;
+    p->rc = 0;
+    p->err = none;
+    pv__json_reader_init(&p->json, mem);
+    pv__buf_init(&p->docs, mem);
+}
+
+static int prepare_metadata(prepare_part *p, const pv__input_row *in, pv__change *row,
                             pv_error *err) {
     const pv__json_opts opts = {"metadata", PV__METADATA_BYTES_MAX, true};
-    row->doc_at = ch->docs.len;
+    row->doc_at = p->docs.len;
     row->doc_len = 0;
     if (!in->metadata) {
-        if (ch->mode == PV__WRITE_UPDATE) {
+        if (p->ch->mode == PV__WRITE_UPDATE) {
             row->doc_at = PV__NO_DOC;
         }
         return 0;
     }
-    PV_TRY(pv__json_reader_read(&ch->json, &opts, in->metadata, in->metadata_len, &ch->docs, err));
-    row->doc_len = (uint32_t)(ch->docs.len - row->doc_at);
+    PV_TRY(pv__json_reader_read(&p->json, &opts, in->metadata, in->metadata_len, &p->docs, err));
+    row->doc_len = (uint32_t)(p->docs.len - row->doc_at);
     return 0;
 }
 
-static int prepare_row(pv__changes *ch, const pv__input *in, size_t i, uint8_t *number_key,
-                       pv_error *err) {
+static int prepare_row(prepare_part *p, size_t i, pv_error *err) {
+    pv__changes *ch = p->ch;
+    uint8_t *number_key = p->numbers ? p->numbers + 8 * i : NULL;
     pv__change *row = &ch->rows[i];
     pv__input_row r;
     pv__bytes key;
-    PV_TRY(in->get(in, i, &r, err));
+    PV_TRY(p->in->get(p->in, i, &r, err));
     if (r.vector || ch->mode != PV__WRITE_UPDATE) {
         PV_TRY(pv__vector_check(ch->parts, r.vector, r.dims, r.type, err));
     }
@@ -109,13 +142,79 @@ static int prepare_row(pv__changes *ch, const pv__input *in, size_t i, uint8_t *
     if (key.size == 0 && ch->mode == PV__WRITE_UPDATE) {
         return pv__err(err, PV_ERR_MISUSE, "the id is missing");
     }
-    if (number_key && key.size != 0 && ch->next_id <= r.id_u64) {
-        ch->next_id = r.id_u64 + 1; /* PV_ID_NONE at most: no number is left then */
+    if (number_key && key.size != 0 && p->next_id <= r.id_u64) {
+        p->next_id = r.id_u64 + 1; /* PV_ID_NONE at most: no number is left then */
     }
     row->key = key.data;
     row->key_len = (uint32_t)key.size;
     row->vector = r.vector;
-    return prepare_metadata(ch, &r, row, err);
+    return prepare_metadata(p, &r, row, err);
+}
+
+static void prepare_part_run(void *ctx) {
+    prepare_part *p = ctx;
+    for (size_t i = p->from; i < p->to && p->rc == 0; i++) {
+        p->rc = prepare_row(p, i, &p->err);
+        if (p->rc != 0) {
+            prepare_fail(p->ch, i, p->rc, &p->err);
+        }
+    }
+}
+
+/* What a part has found goes to the call. */
+static int prepare_part_take(prepare_part *p, pv_error *err) {
+    pv__changes *ch = p->ch;
+    const size_t at = ch->docs.len;
+    int rc = p->rc;
+    if (rc != 0) {
+        const uint64_t offset = p->err.offset;
+        pv__err(err, rc, "%s", p->err.message);
+        if (err) {
+            err->offset = offset;
+        }
+        rc = pv__err_at(err, rc, (size_t)p->err.record_index);
+    } else if (at == 0) {
+        const pv__buf none = ch->docs;
+        ch->docs = p->docs;
+        p->docs = none;
+    } else {
+        pv__buf_add(&ch->docs, p->docs.data, p->docs.len);
+        rc = pv__buf_check(&ch->docs, err);
+        for (size_t i = p->from; i < p->to; i++) {
+            ch->rows[i].doc_at += ch->rows[i].doc_at != PV__NO_DOC ? at : 0;
+        }
+    }
+    ch->next_id = PV_MAX(ch->next_id, p->next_id);
+    return rc;
+}
+
+static void prepare_part_done(prepare_part *p) {
+    pv__json_reader_done(&p->json);
+    pv__buf_done(&p->docs);
+}
+
+/* All records; of many the second half by the helper, where there is one. */
+static int prepare_rows(pv__changes *ch, const pv__input *in, uint8_t *numbers, pv_error *err) {
+    prepare_part parts[2];
+    pv__helper *helper = pv__txn_helper(ch->parts->txn);
+    const size_t half = ch->count >= PREPARE_SHARED_ROWS ? ch->count / 2 : ch->count;
+    prepare_part_init(&parts[0], ch, in, 0, half, numbers);
+    prepare_part_init(&parts[1], ch, in, half, ch->count, numbers);
+    const bool helped =
+        half < ch->count && pv__helper_start(helper, prepare_part_run, &parts[1]);
+    prepare_part_run(&parts[0]);
+    if (helped) {
+        pv__helper_wait(helper);
+    } else if (parts[0].rc == 0) {
+        prepare_part_run(&parts[1]);
+    }
+    int rc = prepare_part_take(&parts[0], err); /* the first record that is wrong is told */
+    if (rc == 0) {
+        rc = prepare_part_take(&parts[1], err);
+    }
+    prepare_part_done(&parts[0]);
+    prepare_part_done(&parts[1]);
+    return rc;
 }
 
 /* ---- 2. ids that were left out ----------------------------------------------------------- */
@@ -346,7 +445,6 @@ int pv__changes_prepare(pv__changes *ch, pv__parts *parts, pv_db *db, unsigned m
     ch->mode = mode;
     ch->flags = flags;
     ch->next_id = parts->c.next_id;
-    pv__json_reader_init(&ch->json, mem);
     pv__buf_init(&ch->docs, mem);
     pv__arena_init(&ch->arena, mem, PREPARE_ARENA_CHUNK);
     if (in->count == 0) {
@@ -362,12 +460,7 @@ int pv__changes_prepare(pv__changes *ch, pv__parts *parts, pv_db *db, unsigned m
     }
     memset(ch->rows, 0, in->count * sizeof(*ch->rows));
     ch->count = in->count;
-    for (size_t i = 0; i < ch->count; i++) {
-        int rc = prepare_row(ch, in, i, number_keys ? numbers + 8 * i : NULL, err);
-        if (rc != 0) {
-            return prepare_fail(ch, i, rc, err);
-        }
-    }
+    PV_TRY(prepare_rows(ch, in, numbers, err));
     PV_TRY(prepare_made_keys(ch, numbers, err));
     PV_TRY(prepare_twins(ch, err));
     PV_TRY(prepare_lookups(ch, err));
@@ -379,12 +472,12 @@ void pv__changes_done(pv__changes *ch) {
         pv__alloc_free(&ch->db->env->mem, ch->rows, ch->count * sizeof(*ch->rows));
         ch->parts->ids.near = NULL;
         pv__arena_done(&ch->arena);
-        pv__json_reader_done(&ch->json);
         pv__buf_done(&ch->docs);
     }
 }
 
 #undef PREPARE_ARENA_CHUNK
 #undef PREPARE_PAUSE_ROWS
+#undef PREPARE_SHARED_ROWS
 #undef PREPARE_BLOCK
 #undef PREPARE_DOC_SURELY_SMALL

@@ -58,8 +58,8 @@ static int write_apply_vectors(pv__changes *ch, pv__index_work *work, pv_error *
     pv__parts *p = ch->parts;
     const pv__column *c = &p->column;
     const uint32_t per_page = c->rows_per_page;
-    uint8_t *rows = NULL; /* of page `ordinal`, for writing */
-    uint32_t ordinal = 0;
+    uint8_t *rows = NULL;           /* of page `ordinal`, for writing */
+    uint32_t ordinal = 0, last = 0; /* row of that page */
     for (size_t i = 0; i < ch->count; i++) {
         const pv__change *row = &ch->rows[i];
         if (row->superseded || !row->vector) {
@@ -71,12 +71,19 @@ static int write_apply_vectors(pv__changes *ch, pv__index_work *work, pv_error *
             continue;
         }
         if (!rows || row->slot / per_page != ordinal) {
+            if (rows && last + 1 == per_page) {
+                pv__column_page_finished(c, rows);
+            }
             PV_TRY(pv__txn_pause(p->txn, err));
             ordinal = row->slot / per_page;
             PV_TRY(pv__column_page_write(c, ordinal, &rows, err));
         }
-        memcpy(rows + (size_t)(row->slot % per_page) * c->row_size, row->vector, c->row_size);
+        last = row->slot % per_page;
+        memcpy(rows + (size_t)last * c->row_size, row->vector, c->row_size);
         PV_TRY(pv__index_note(ch->db, p, work, row->slot, err));
+    }
+    if (rows && last + 1 == per_page) {
+        pv__column_page_finished(c, rows);
     }
     return 0;
 }

@@ -14,7 +14,6 @@
 #include "engine/db.h"
 #include "engine/parts.h"
 #include "engine/results.h"
-#include "value/json.h"
 
 /* One record as the caller gave it, whatever the shape of the call. */
 typedef struct pv__input_row {
@@ -62,7 +61,6 @@ typedef struct pv__changes {
     size_t fresh;     /* records that will be new */
     /* From here on not zeroed. */
     pv__finger near; /* of the id map, while several records are looked up and put in */
-    pv__json_reader json;
     pv__buf docs;
     pv__arena arena;
 } pv__changes;

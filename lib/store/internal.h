@@ -27,6 +27,7 @@
 #include "base/buf.h"
 #include "base/checksum.h"
 #include "base/map.h"
+#include "os/helper.h"
 #include "os/sys.h"
 #include "os/thread.h"
 #include "os/vfs.h"
@@ -194,6 +195,24 @@ typedef struct pv__super {
     uint32_t height, flags, timeline, epoch;
 } pv__super;
 
+/* ---- images -------------------------------------------------------------------------------- */
+
+typedef struct pv__image { /* a page of the write transaction on its way to slots (image.c) */
+    pv__ver *ver;
+    pv__pte pte;
+    uint64_t sum;
+    bool stored;
+} pv__image;
+
+typedef struct pv__images {
+    pv__mutex mutex;
+    pv__cond cond;
+    pv__image *list;
+    size_t count, cap;
+    size_t next; /* the first that nobody has taken */
+    size_t busy; /* runs under way */
+} pv__images;
+
 /* ---- the store ----------------------------------------------------------------------------- */
 
 typedef struct pv__superseded {
@@ -246,6 +265,8 @@ struct pv__store {
     _Atomic uint64_t hits, misses;
 
     pv__wal log;
+    pv__images images;
+    pv__helper helper; /* of the write transaction's owner */
     pv__space space;
     pv__table table;
     uint64_t db_sum;  /* after the last published commit; ver_mutex */
@@ -265,6 +286,7 @@ typedef struct pv__touched {
     uint64_t old_sum; /* part of the committed version in the database checksum, if has_old_sum */
     uint64_t new_sum; /* of this transaction's version, if that is STORED */
     bool has_old_sum;
+    bool queued; /* on its way to slots: settle before it is changed (image.c) */
 } pv__touched;
 
 /* What a page was before its first change under a savepoint (savepoint.c). */
@@ -287,6 +309,7 @@ struct pv__txn {
     pv__touched *touched;
     size_t touched_count, touched_cap;
     uint64_t mine_bytes;   /* private versions in memory */
+    uint64_t queued_bytes; /* of them on their way to slots */
     _Atomic uint64_t hits; /* pages found in memory; added up at the end */
     pv__savepoint *savepoints;
     size_t savepoint_count, savepoint_cap;
@@ -308,6 +331,16 @@ PV_PRIVATE void pv__undo_push(pv__txn *t, pv__ver *old); /* takes it over; reser
 PV_PRIVATE void pv__undo_forget(pv__txn *t);             /* all of it */
 /* Free a private version that is in no entry any more, its slots too. */
 PV_PRIVATE void pv__ver_drop(pv__txn *t, pv__ver *v);
+
+/* ---- image.c ------------------------------------------------------------------------------- */
+PV_PRIVATE int pv__images_init(pv__store *s, pv_error *err);
+PV_PRIVATE void pv__images_done(pv__store *s);
+/* Nobody works on queued pages any more. finish: all of them are tried; only then errors. */
+PV_PRIVATE int pv__images_settle(pv__txn *t, bool finish, pv_error *err);
+/* For the commit: new pages that are many go to slots. *out_sync is set when some are there. */
+PV_PRIVATE int pv__images_store(pv__txn *t, bool *out_sync, pv_error *err);
+/* The transaction has outgrown its share: its resident versions go to slots, stubs stay. */
+PV_PRIVATE int pv__images_spill(pv__txn *t, pv_error *err);
 
 /* ---- xlat.c -------------------------------------------------------------------------------- */
 /* NULL: nothing there. In the header because every read of a page begins with it. */

@@ -73,7 +73,7 @@ PV_PRIVATE void pv__json_init(pv__json *j, pv__mem *mem, const char *what, const
 PV_PRIVATE int pv__json_next(pv__json *j, pv_error *err);
 PV_PRIVATE void pv__json_done(pv__json *j);
 
-/* ---- many texts, one after the other: memory is kept between them ----------------------------- */
+/* ---- many texts, one after the other: memory is kept between them ---------------------------- */
 
 typedef struct pv__json_reader {
     pv__json json;

@@ -63,6 +63,10 @@ PV_PRIVATE int pv__column_page_read(const pv__column *c, uint32_t ordinal, const
                                     pv_error *err);
 PV_PRIVATE int pv__column_page_write(const pv__column *c, uint32_t ordinal, uint8_t **out_rows,
                                      pv_error *err);
+/* `rows`, given by page_write, will hardly be written again: pv__page_finished. */
+static inline void pv__column_page_finished(const pv__column *c, const uint8_t *rows) {
+    pv__page_finished(c->txn, pv__page_id(rows - PV__PAGE_HEAD));
+}
 /* Give a page back; its rows read as absent. No page: 0. */
 PV_PRIVATE int pv__column_page_free(const pv__column *c, uint32_t ordinal, pv_error *err);
 /* Pages of rows that exist, for statistics; each is page_slots * 4 KiB. */
