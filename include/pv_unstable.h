@@ -69,6 +69,10 @@ struct pv_vfs { /* its typedef is in pv.h */
     /* Local storage on which the promises above hold? 0, or PV_ERR_UNSUPPORTED naming what is
      * wrong (network file systems). May be NULL. */
     int (*probe)(pv_vfs *vfs, const char *path, pv_error *err);
+    /* As write, for much that will hardly be read soon, so that the system need not keep it in
+     * memory. Offsets, sizes and addresses are multiples of 4096. May be NULL or lie beyond
+     * struct_size: then write is used. */
+    int (*write_around)(pv_vfs *vfs, pv_file *file, const pv_io *reqs, size_t n, pv_error *err);
 };
 
 /* Time and randomness. NULL members: the system's. */

@@ -23,3 +23,10 @@ int pv__vfs_write(pv_vfs *vfs, pv_file *file, uint64_t offset, const void *data,
     pv_io io = {offset, (void *)(uintptr_t)data, size, 0}; /* write only reads through data */
     return vfs->write(vfs, file, &io, 1, err);
 }
+
+int pv__vfs_write_around(pv_vfs *vfs, pv_file *file, const pv_io *reqs, size_t n, pv_error *err) {
+    const bool has =
+        vfs->struct_size >= offsetof(pv_vfs, write_around) + sizeof vfs->write_around &&
+        vfs->write_around;
+    return has ? vfs->write_around(vfs, file, reqs, n, err) : vfs->write(vfs, file, reqs, n, err);
+}

@@ -18,48 +18,50 @@
 #define IMAGE_BULK_BYTES ((uint64_t)1 << 20) /* images beyond this in one commit go by reference */
 #define IMAGE_RUN 64u                        /* pages in one write at most, and ... */
 #define IMAGE_RUN_BYTES ((size_t)1 << 20)    /* ... this many bytes, so that they stay in a cache */
+#define IMAGE_ROOM (IMAGE_RUN_BYTES + IMAGE_SCRATCH)
+#define IMAGE_KEEP ((uint64_t)32 << 20) /* a cache of this size can spare two rooms */
 #define IMAGE_SCRATCH ((size_t)PV__PAGE_SLOTS_MAX * PV__SLOT_SIZE)
-
-PV_PRIVATE int pv__images_init(pv__store *s, pv_error *err) {
-    PV_TRY(pv__mutex_init(&s->images.mutex, err));
-    PV_TRY(pv__cond_init(&s->images.cond, err));
-    return pv__helper_init(&s->helper, !s->no_threads, err);
-}
-
-PV_PRIVATE void pv__images_done(pv__store *s) {
-    pv__alloc_free(s->mem, s->images.list, s->images.cap * sizeof(pv__image));
-    pv__cond_done(&s->images.cond);
-    pv__mutex_done(&s->images.mutex);
-    pv__helper_done(&s->helper);
-}
 
 /* ---- work ---------------------------------------------------------------------------------- */
 
-/* Write n pages, n >= 1, with one call. Scratch: for compression, or NULL; then n is 1. */
-static int image_write(pv__store *s, pv__image *images, size_t n, uint8_t *scratch, pv_error *err) {
+/* Write n images that lie one behind the other in `room`. */
+static int image_write_room(pv__store *s, const pv__image *images, size_t n, uint8_t *room,
+                            pv_error *err) {
     pv_io io[IMAGE_RUN];
-    size_t have = 0;
-    int rc = PV_OK;
-    for (; have < n && !rc; have++) {
-        pv__image *im = &images[have];
-        uint8_t *page = pv__ver_page(im->ver);
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t offset = images[i].pte.slot * PV__SLOT_SIZE;
+        const size_t size = (size_t)images[i].pte.slots * PV__SLOT_SIZE;
+        if (count > 0 && io[count - 1].offset + io[count - 1].size == offset) {
+            io[count - 1].size += size;
+        } else {
+            io[count].offset = offset;
+            io[count].data = room;
+            io[count].size = size;
+            io[count++].done = 0;
+        }
+        room += size;
+    }
+    return pv__vfs_write_around(s->vfs, s->file, io, count, err);
+}
+
+/* Write n pages, n >= 1, with one call. Scratch: for compression, or NULL. */
+static int image_write(pv__store *s, pv__image *images, size_t n, uint8_t *scratch, uint8_t *room,
+                       pv_error *err) {
+    size_t used = 0;
+    for (size_t i = 0; i < n; i++) {
+        pv__image *im = &images[i];
+        const uint8_t *page = pv__ver_page(im->ver);
         memset(&im->pte, 0, sizeof im->pte);
         const uint8_t *bytes = pv__pageio_encode(s, im->ver->page_id, page, scratch, &im->pte);
         im->sum = pv__sum_page(im->ver->page_id, page, (size_t)im->ver->raw_slots * PV__SLOT_SIZE);
-        rc = pv__space_alloc(s, im->pte.slots, &im->pte.slot, err);
-        if (rc) {
-            break;
-        }
-        io[have].offset = im->pte.slot * PV__SLOT_SIZE;
-        io[have].data = (void *)(uintptr_t)bytes; /* only read */
-        io[have].size = (size_t)im->pte.slots * PV__SLOT_SIZE;
-        io[have].done = 0;
+        memcpy(room + used, bytes, (size_t)im->pte.slots * PV__SLOT_SIZE);
+        used += (size_t)im->pte.slots * PV__SLOT_SIZE;
     }
-    if (!rc) {
-        rc = s->vfs->write(s->vfs, s->file, io, n, err);
-    }
+    PV_TRY(pv__space_alloc_all(s, images, n, err));
+    int rc = image_write_room(s, images, n, room, err);
     for (size_t i = 0; i < n; i++) {
-        if (rc && i < have) {
+        if (rc) {
             pv__space_free_now(s, images[i].pte.slot, images[i].pte.slots);
         }
         images[i].stored = rc == PV_OK;
@@ -67,33 +69,76 @@ static int image_write(pv__store *s, pv__image *images, size_t n, uint8_t *scrat
     return rc;
 }
 
-/* Take pages from the queue, at most `most`. Under the mutex. */
-static size_t image_take(pv__images *q, pv__image *out, size_t most, size_t *out_first) {
+/* Take pages from the queue, as long as it is worth a write. Under the mutex. */
+static size_t image_take(pv__images *q, pv__image *out, size_t *out_first) {
     size_t n = 0, bytes = 0;
     *out_first = q->next;
-    while (q->next < q->count && n < most && bytes < IMAGE_RUN_BYTES) {
+    if (q->left_bytes < IMAGE_RUN_BYTES && !q->finish) {
+        return 0;
+    }
+    while (q->next < q->count && n < IMAGE_RUN && bytes < IMAGE_RUN_BYTES) {
         out[n] = q->list[q->next++];
         bytes += (size_t)out[n++].ver->raw_slots * PV__SLOT_SIZE;
     }
+    q->left_bytes -= bytes;
     q->busy += n != 0;
     return n;
 }
 
-/* Work on the queue until it is empty, or a write fails. */
+/* A room of IMAGE_ROOM bytes. Those of a large cache are kept and are part of its budget. */
+static uint8_t *image_room_take(pv__store *s) {
+    uint8_t *room = NULL;
+    pv__mutex_lock(&s->images.mutex);
+    for (size_t i = 0; i < PV_COUNTOF(s->images.rooms) && !room; i++) {
+        room = s->images.rooms[i];
+        s->images.rooms[i] = NULL;
+    }
+    pv__mutex_unlock(&s->images.mutex);
+    if (!room) {
+        room = pv__alloc_aligned(s->mem, IMAGE_ROOM, PV__VFS_AROUND);
+        if (room) {
+            atomic_fetch_add_explicit(&s->cache_bytes, IMAGE_ROOM, memory_order_relaxed);
+        }
+    }
+    return room;
+}
+
+static void image_room_free(pv__store *s, uint8_t *room) {
+    if (room) {
+        atomic_fetch_sub_explicit(&s->cache_bytes, IMAGE_ROOM, memory_order_relaxed);
+        pv__alloc_free_aligned(s->mem, room, IMAGE_ROOM, PV__VFS_AROUND);
+    }
+}
+
+static void image_room_give(pv__store *s, uint8_t *room) {
+    pv__mutex_lock(&s->images.mutex);
+    for (size_t i = 0; i < PV_COUNTOF(s->images.rooms) && s->cache_limit >= IMAGE_KEEP; i++) {
+        if (!s->images.rooms[i]) {
+            s->images.rooms[i] = room;
+            room = NULL;
+            break;
+        }
+    }
+    pv__mutex_unlock(&s->images.mutex);
+    image_room_free(s, room);
+}
+
+/* Work on the queue until nothing is left to take, or a write fails. */
 static int image_run(pv__store *s, pv_error *err) {
     pv__images *q = &s->images;
     pv__image run[IMAGE_RUN];
     uint8_t *scratch = s->codec ? pv__alloc(s->mem, IMAGE_SCRATCH) : NULL;
-    int rc = PV_OK;
+    uint8_t *room = image_room_take(s);
+    int rc = room ? PV_OK : pv__err_nomem(err, IMAGE_ROOM);
     pv__mutex_lock(&q->mutex);
     while (!rc) {
         size_t first = 0;
-        const size_t n = image_take(q, run, scratch ? 1 : IMAGE_RUN, &first);
+        const size_t n = image_take(q, run, &first);
         if (n == 0) {
             break;
         }
         pv__mutex_unlock(&q->mutex);
-        rc = image_write(s, run, n, scratch, err);
+        rc = image_write(s, run, n, scratch, room, err);
         pv__mutex_lock(&q->mutex);
         memcpy(q->list + first, run, n * sizeof *run); /* the list may have moved */
         q->busy--;
@@ -101,6 +146,7 @@ static int image_run(pv__store *s, pv_error *err) {
     }
     pv__mutex_unlock(&q->mutex);
     pv__alloc_free(s->mem, scratch, IMAGE_SCRATCH);
+    image_room_give(s, room);
     return rc;
 }
 
@@ -144,6 +190,7 @@ static int image_queue(pv__txn *t, pv__ver *v, pv_error *err) {
         memset(im, 0, sizeof *im);
         im->ver = v;
         w->queued = true;
+        q->left_bytes += (uint64_t)v->raw_slots * PV__SLOT_SIZE;
         t->queued_bytes += (uint64_t)v->raw_slots * PV__SLOT_SIZE;
     }
     pv__mutex_unlock(&q->mutex);
@@ -165,13 +212,26 @@ PV_PRIVATE void pv__page_finished(pv__txn *t, uint64_t page_id) {
     }
 }
 
+/* This thread and the helper do all that is left. */
+static int image_finish(pv__store *s, pv_error *err) {
+    pv__images *q = &s->images;
+    pv__mutex_lock(&q->mutex);
+    q->finish = true;
+    const bool share = q->left_bytes > IMAGE_RUN_BYTES;
+    pv__mutex_unlock(&q->mutex);
+    if (share) {
+        (void)pv__helper_start(&s->helper, image_help, s);
+    }
+    return image_run(s, err);
+}
+
 PV_PRIVATE int pv__images_settle(pv__txn *t, bool finish, pv_error *err) {
     pv__store *s = t->store;
     pv__images *q = &s->images;
     if (t->queued_bytes == 0) {
         return PV_OK;
     }
-    int rc = finish ? image_run(s, err) : PV_OK;
+    int rc = finish ? image_finish(s, err) : PV_OK;
     pv__mutex_lock(&q->mutex);
     size_t tried = q->next;
     q->next = q->count; /* the rest is nobody's any more */
@@ -190,6 +250,8 @@ PV_PRIVATE int pv__images_settle(pv__txn *t, bool finish, pv_error *err) {
         }
     }
     q->count = q->next = 0;
+    q->left_bytes = 0;
+    q->finish = false;
     pv__mutex_unlock(&q->mutex);
     t->queued_bytes = 0;
     return rc;
@@ -223,10 +285,7 @@ PV_PRIVATE int pv__images_store(pv__txn *t, bool *out_sync, pv_error *err) {
                 PV_TRY(image_queue(t, v, err));
             }
         }
-        if (pass == 0) { /* what fails with help is tried again without */
-            (void)pv__helper_start(&t->store->helper, image_help, t->store);
-        }
-        PV_TRY(pv__images_settle(t, true, err));
+        PV_TRY(pv__images_settle(t, true, err)); /* what fails in the helper comes again */
     }
     for (size_t i = 0; i < t->touched_count; i++) {
         pv__ver *v = image_mine(t, i, &x);
@@ -276,7 +335,26 @@ PV_PRIVATE int pv__images_spill(pv__txn *t, pv_error *err) {
     return PV_OK;
 }
 
+/* ---- life ----------------------------------------------------------------------------------- */
+
+PV_PRIVATE int pv__images_init(pv__store *s, pv_error *err) {
+    PV_TRY(pv__mutex_init(&s->images.mutex, err));
+    PV_TRY(pv__cond_init(&s->images.cond, err));
+    return pv__helper_init(&s->helper, !s->no_threads, err);
+}
+
+PV_PRIVATE void pv__images_done(pv__store *s) {
+    image_room_free(s, s->images.rooms[0]);
+    image_room_free(s, s->images.rooms[1]);
+    pv__alloc_free(s->mem, s->images.list, s->images.cap * sizeof(pv__image));
+    pv__cond_done(&s->images.cond);
+    pv__mutex_done(&s->images.mutex);
+    pv__helper_done(&s->helper);
+}
+
 #undef IMAGE_BULK_BYTES
 #undef IMAGE_RUN
 #undef IMAGE_RUN_BYTES
 #undef IMAGE_SCRATCH
+#undef IMAGE_ROOM
+#undef IMAGE_KEEP

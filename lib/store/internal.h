@@ -209,8 +209,11 @@ typedef struct pv__images {
     pv__cond cond;
     pv__image *list;
     size_t count, cap;
-    size_t next; /* the first that nobody has taken */
-    size_t busy; /* runs under way */
+    size_t next;         /* the first that nobody has taken */
+    size_t busy;         /* runs under way */
+    uint64_t left_bytes; /* of those that nobody has taken */
+    bool finish;         /* no more will come: short runs are taken too */
+    uint8_t *rooms[2];   /* where runs are put together, kept while not in use */
 } pv__images;
 
 /* ---- the store ----------------------------------------------------------------------------- */
@@ -413,6 +416,8 @@ PV_PRIVATE int pv__delta_apply(pv__reader *r, uint64_t page_id, uint8_t *page, s
 
 /* ---- space.c ------------------------------------------------------------------------------- */
 PV_PRIVATE int pv__space_alloc(pv__store *s, unsigned count, uint64_t *out_slot, pv_error *err);
+/* Slots for n images, whose pte.slots say how many each wants; all or none. */
+PV_PRIVATE int pv__space_alloc_all(pv__store *s, pv__image *images, size_t n, pv_error *err);
 PV_PRIVATE void pv__space_free_now(pv__store *s, uint64_t slot, unsigned count); /* never used */
 /* The dead list is guarded by ver_mutex. */
 PV_PRIVATE int pv__space_reserve_dead(pv__store *s, size_t more, pv_error *err);
