@@ -91,16 +91,17 @@ typedef struct prepare_part {
     uint8_t *numbers; /* room for number keys, 8 bytes a record of the call; or NULL */
     uint64_t next_id;
     pv__json_reader json;
-    pv__buf docs;
+    pv__buf docs; /* goes to the call's docs[part]; here, so that threads share no cache line */
+    uint8_t part;
     int rc;
     pv_error err;
 } prepare_part;
 
-static void prepare_part_init(prepare_part *p, pv__changes *ch, const pv__input *in, size_t from,
-                              size_t to, uint8_t *numbers) {
+static void prepare_part_init(prepare_part *p, pv__changes *ch, const pv__input *in, uint8_t part,
+                              size_t from, size_t to, uint8_t *numbers) {
     const pv_error none = PV_ERROR_INIT;
-    pv__mem *mem = &ch->db->env->mem;
     p->ch = ch;
+    p->part = part;
     p->in = in;
     p->from = from;
     p->to = to;
@@ -108,13 +109,14 @@ static void prepare_part_init(prepare_part *p, pv__changes *ch, const pv__input 
     p->next_id = ch->next_id;
     p->rc = 0;
     p->err = none;
-    pv__json_reader_init(&p->json, mem);
-    pv__buf_init(&p->docs, mem);
+    pv__json_reader_init(&p->json, &ch->db->env->mem);
+    pv__buf_init(&p->docs, &ch->db->env->mem);
 }
 
 static int prepare_metadata(prepare_part *p, const pv__input_row *in, pv__change *row,
                             pv_error *err) {
     const pv__json_opts opts = {"metadata", PV__METADATA_BYTES_MAX, true};
+    row->doc_part = p->part;
     row->doc_at = p->docs.len;
     row->doc_len = 0;
     if (!in->metadata) {
@@ -163,34 +165,18 @@ static void prepare_part_run(void *ctx) {
 
 /* What a part has found goes to the call. */
 static int prepare_part_take(prepare_part *p, pv_error *err) {
-    pv__changes *ch = p->ch;
-    const size_t at = ch->docs.len;
-    int rc = p->rc;
-    if (rc != 0) {
+    p->ch->next_id = PV_MAX(p->ch->next_id, p->next_id);
+    p->ch->docs[p->part] = p->docs;
+    pv__json_reader_done(&p->json);
+    if (p->rc != 0) {
         const uint64_t offset = p->err.offset;
-        pv__err(err, rc, "%s", p->err.message);
+        pv__err(err, p->rc, "%s", p->err.message);
         if (err) {
             err->offset = offset;
         }
-        rc = pv__err_at(err, rc, (size_t)p->err.record_index);
-    } else if (at == 0) {
-        const pv__buf none = ch->docs;
-        ch->docs = p->docs;
-        p->docs = none;
-    } else {
-        pv__buf_add(&ch->docs, p->docs.data, p->docs.len);
-        rc = pv__buf_check(&ch->docs, err);
-        for (size_t i = p->from; i < p->to; i++) {
-            ch->rows[i].doc_at += ch->rows[i].doc_at != PV__NO_DOC ? at : 0;
-        }
+        return pv__err_at(err, p->rc, (size_t)p->err.record_index);
     }
-    ch->next_id = PV_MAX(ch->next_id, p->next_id);
-    return rc;
-}
-
-static void prepare_part_done(prepare_part *p) {
-    pv__json_reader_done(&p->json);
-    pv__buf_done(&p->docs);
+    return 0;
 }
 
 /* All records; of many the second half by the helper, where there is one. */
@@ -198,23 +184,18 @@ static int prepare_rows(pv__changes *ch, const pv__input *in, uint8_t *numbers, 
     prepare_part parts[2];
     pv__helper *helper = pv__txn_helper(ch->parts->txn);
     const size_t half = ch->count >= PREPARE_SHARED_ROWS ? ch->count / 2 : ch->count;
-    prepare_part_init(&parts[0], ch, in, 0, half, numbers);
-    prepare_part_init(&parts[1], ch, in, half, ch->count, numbers);
-    const bool helped =
-        half < ch->count && pv__helper_start(helper, prepare_part_run, &parts[1]);
+    prepare_part_init(&parts[0], ch, in, 0, 0, half, numbers);
+    prepare_part_init(&parts[1], ch, in, 1, half, ch->count, numbers);
+    const bool helped = half < ch->count && pv__helper_start(helper, prepare_part_run, &parts[1]);
     prepare_part_run(&parts[0]);
     if (helped) {
         pv__helper_wait(helper);
     } else if (parts[0].rc == 0) {
         prepare_part_run(&parts[1]);
     }
-    int rc = prepare_part_take(&parts[0], err); /* the first record that is wrong is told */
-    if (rc == 0) {
-        rc = prepare_part_take(&parts[1], err);
-    }
-    prepare_part_done(&parts[0]);
-    prepare_part_done(&parts[1]);
-    return rc;
+    const int rc = prepare_part_take(&parts[0], err); /* the first record that is wrong is told */
+    const int later = prepare_part_take(&parts[1], rc == 0 ? err : NULL);
+    return rc != 0 ? rc : later;
 }
 
 /* ---- 2. ids that were left out ----------------------------------------------------------- */
@@ -393,20 +374,20 @@ static int prepare_merge(pv__changes *ch, size_t i, pv__buf *stored, pv__buf *me
     const pv__change *twin = row->twin ? &ch->rows[row->twin - 1] : NULL;
     pv__bytes target;
     if (twin && twin->doc_at != PV__NO_DOC) {
-        target = (pv__bytes){ch->docs.data + twin->doc_at, twin->doc_len};
+        target = pv__change_doc(ch, twin);
     } else {
         pv__row old;
         PV_TRY(pv__row_get(ch->parts, row->slot, stored, &old, err));
         target = (pv__bytes){old.doc, old.doc_len};
     }
     pv__buf_clear(merged);
-    PV_TRY(pv__merge_patch(target, (pv__bytes){ch->docs.data + row->doc_at, row->doc_len}, merged,
-                           err));
+    PV_TRY(pv__merge_patch(target, pv__change_doc(ch, row), merged, err));
     PV_TRY(prepare_doc_limit((pv__bytes){merged->data, merged->len}, stored, err));
-    row->doc_at = ch->docs.len;
+    row->doc_part = 0;
+    row->doc_at = ch->docs[0].len;
     row->doc_len = (uint32_t)merged->len;
-    pv__buf_add(&ch->docs, merged->data, merged->len);
-    return pv__buf_check(&ch->docs, err);
+    pv__buf_add(&ch->docs[0], merged->data, merged->len);
+    return pv__buf_check(&ch->docs[0], err);
 }
 
 static int prepare_update(pv__changes *ch, pv_error *err) {
@@ -422,6 +403,7 @@ static int prepare_update(pv__changes *ch, pv_error *err) {
             rc = rc == 0 ? pv__txn_pause(ch->parts->txn, err) : prepare_fail(ch, i, rc, err);
         }
         if (twin && row->doc_at == PV__NO_DOC) {
+            row->doc_part = twin->doc_part;
             row->doc_at = twin->doc_at;
             row->doc_len = twin->doc_len;
         }
@@ -445,7 +427,8 @@ int pv__changes_prepare(pv__changes *ch, pv__parts *parts, pv_db *db, unsigned m
     ch->mode = mode;
     ch->flags = flags;
     ch->next_id = parts->c.next_id;
-    pv__buf_init(&ch->docs, mem);
+    pv__buf_init(&ch->docs[0], mem);
+    pv__buf_init(&ch->docs[1], mem);
     pv__arena_init(&ch->arena, mem, PREPARE_ARENA_CHUNK);
     if (in->count == 0) {
         return 0;
@@ -472,7 +455,8 @@ void pv__changes_done(pv__changes *ch) {
         pv__alloc_free(&ch->db->env->mem, ch->rows, ch->count * sizeof(*ch->rows));
         ch->parts->ids.near = NULL;
         pv__arena_done(&ch->arena);
-        pv__buf_done(&ch->docs);
+        pv__buf_done(&ch->docs[0]);
+        pv__buf_done(&ch->docs[1]);
     }
 }
 

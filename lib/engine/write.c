@@ -7,14 +7,8 @@
 
 #include "engine/index.h"
 
-/* Rows of trees between two pauses; a row of more than WRITE_LARGE bytes is followed by one. */
-#define WRITE_PAUSE_ROWS 16u
-#define WRITE_LARGE 4096u
-
-static bool write_pause_due(const pv__changes *ch, size_t i) {
-    const pv__change *row = &ch->rows[i];
-    return i % WRITE_PAUSE_ROWS == 0 || (row->doc_at != PV__NO_DOC && row->doc_len > WRITE_LARGE);
-}
+/* Documents of so many bytes are put in before more are gathered. */
+#define WRITE_DOC_BYTES ((size_t)64 << 10)
 
 /* Slots for the records that are new, in the order of the call. */
 static int write_apply_slots(pv__changes *ch, pv_error *err) {
@@ -88,47 +82,62 @@ static int write_apply_vectors(pv__changes *ch, pv__index_work *work, pv_error *
     return 0;
 }
 
+static int write_put_ids(pv__parts *p, const pv__bytes *keys, const uint32_t *slots, size_t n,
+                         pv_error *err) {
+    size_t replaced = 0;
+    PV_TRY(pv__idmap_put_run(&p->ids, keys, slots, n, &replaced, err));
+    if (replaced < n) { /* prepare has looked and found none (E4): a tree out of order */
+        char shown[PV__KEY_SHOWN];
+        return pv__err(err, PV_ERR_CORRUPT, "the ids of collection '%s' are damaged at %s",
+                       p->c.name, pv__key_show(p, keys[replaced], shown));
+    }
+    return pv__txn_pause(p->txn, err);
+}
+
 static int write_apply_ids(pv__changes *ch, pv_error *err) {
-    pv__parts *p = ch->parts;
+    pv__bytes keys[PV__IDMAP_RUN];
+    uint32_t slots[PV__IDMAP_RUN];
+    size_t n = 0;
     for (size_t i = 0; i < ch->count; i++) {
         const pv__change *row = &ch->rows[i];
-        const pv__bytes key = {row->key, row->key_len};
-        bool replaced = false;
         if (row->superseded || row->exists) {
             continue;
         }
-        if (i % WRITE_PAUSE_ROWS == 0) {
-            PV_TRY(pv__txn_pause(p->txn, err));
-        }
-        PV_TRY(pv__idmap_put(&p->ids, key, row->slot, &replaced, err));
-        if (replaced) { /* prepare has looked and found none (E4): a tree out of order */
-            char shown[PV__KEY_SHOWN];
-            return pv__err(err, PV_ERR_CORRUPT, "the ids of collection '%s' are damaged at %s",
-                           p->c.name, pv__key_show(p, key, shown));
+        keys[n] = (pv__bytes){row->key, row->key_len};
+        slots[n++] = row->slot;
+        if (n == PV__IDMAP_RUN) {
+            PV_TRY(write_put_ids(ch->parts, keys, slots, n, err));
+            n = 0;
         }
     }
-    return 0;
+    return write_put_ids(ch->parts, keys, slots, n, err);
 }
 
-static int write_apply_docs(pv__changes *ch, pv_error *err) {
+static int write_put_docs(pv__changes *ch, pv__buf *scratch, pv_error *err) {
     pv__parts *p = ch->parts;
     pv__finger near;
-    pv__buf scratch;
-    int rc = 0;
+    pv__row_run run;
     near.depth = 0;
-    pv__buf_init(&scratch, &ch->db->env->mem);
-    for (size_t i = 0; i < ch->count && rc == 0; i++) {
+    run.count = run.bytes = 0;
+    for (size_t i = 0; i < ch->count; i++) {
         const pv__change *row = &ch->rows[i];
         if (row->superseded || row->doc_at == PV__NO_DOC) {
             continue;
         }
-        const pv__bytes key = {row->key, row->key_len};
-        const pv__bytes doc = {ch->docs.data ? ch->docs.data + row->doc_at : NULL, row->doc_len};
-        rc = pv__row_put(p, ch->count > 1 ? &near : NULL, row->slot, key, doc, &scratch, err);
-        if (rc == 0 && write_pause_due(ch, i)) {
-            rc = pv__txn_pause(p->txn, err);
+        pv__row_run_add(&run, row->slot, (pv__bytes){row->key, row->key_len},
+                        pv__change_doc(ch, row));
+        if (run.count == PV__ROW_RUN || run.bytes > WRITE_DOC_BYTES) {
+            PV_TRY(pv__row_put(p, &near, &run, scratch, err));
+            PV_TRY(pv__txn_pause(p->txn, err));
         }
     }
+    return pv__row_put(p, &near, &run, scratch, err);
+}
+
+static int write_apply_docs(pv__changes *ch, pv_error *err) {
+    pv__buf scratch;
+    pv__buf_init(&scratch, &ch->db->env->mem);
+    const int rc = write_put_docs(ch, &scratch, err);
     pv__buf_done(&scratch);
     return rc;
 }
@@ -205,5 +214,4 @@ int pv__write_records(pv__call *call, const char *collection, const pv__input *i
     return rc;
 }
 
-#undef WRITE_PAUSE_ROWS
-#undef WRITE_LARGE
+#undef WRITE_DOC_BYTES

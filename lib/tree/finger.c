@@ -12,7 +12,7 @@
  * Not here: get and put (tree.c). */
 #include "tree/op.h"
 
-static bool finger_covers(const pv__finger *f, pv__bytes key) {
+bool pv__finger_covers(const pv__finger *f, pv__bytes key) {
     return (!f->bounded_below || pv__bytes_order(pv__bytes_of(f->low, f->low_size), key) <= 0) &&
            (!f->bounded_above || pv__bytes_order(key, pv__bytes_of(f->high, f->high_size)) < 0);
 }
@@ -64,7 +64,7 @@ int pv__finger_descend(const pv__tree *tree, pv__finger *finger, pv__bytes key, 
     const uint8_t *root = NULL, *leaf = NULL;
     PV_TRY(pv__tnode_load(tree, tree->root, -1, &root, err));
     const uint32_t epoch = pv__get32(root + PV__TNODE_EPOCH);
-    if (finger->depth == 0 || finger->epoch != epoch || !finger_covers(finger, key)) {
+    if (finger->depth == 0 || finger->epoch != epoch || !pv__finger_covers(finger, key)) {
         PV_TRY(pv__tree_descend(tree, key, path, out_depth, out_leaf, out_found, err));
         return finger_take(tree, finger, epoch, path, *out_depth, err);
     }

@@ -31,6 +31,8 @@ PV_PRIVATE int pv__tree_descend(const pv__tree *tree, pv__bytes key, pv__tree_st
 PV_PRIVATE int pv__finger_descend(const pv__tree *tree, pv__finger *finger, pv__bytes key,
                                   pv__tree_step *path, unsigned *out_depth,
                                   const uint8_t **out_leaf, bool *out_found, pv_error *err);
+/* Does a key belong to the leaf that the finger remembers, as long as the shape is the same? */
+PV_PRIVATE bool pv__finger_covers(const pv__finger *f, pv__bytes key);
 /* Append the value of cell i of a leaf. */
 PV_PRIVATE int pv__tree_value_at(const pv__tree *tree, uint64_t page_id, const uint8_t *page,
                                  unsigned i, pv__buf *out, pv_error *err);

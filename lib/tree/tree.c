@@ -225,6 +225,71 @@ int pv__tree_put(pv__tree *tree, pv__bytes key, pv__bytes value, bool *out_repla
     return pv__tree_put_near(tree, NULL, key, value, out_replaced, err);
 }
 
+/* ---- many ------------------------------------------------------------------------------------ */
+
+/* Put a new key into the leaf `page`, which this transaction has for writing and the finger
+ * remembers. *out_done false: something is not as simple as that, nothing was changed. */
+static int tree_put_here(pv__tree *tree, pv__finger *finger, uint8_t *page, pv__bytes key,
+                         pv__bytes value, bool *out_done, pv_error *err) {
+    pv__tree_step *at = &finger->path[finger->depth - 1];
+    const pv__tcell cell = {key, value, false};
+    unsigned index = 0;
+    bool found = false;
+    *out_done = false;
+    if (key.size == 0 || key.size + value.size > PV__CELL_INLINE_MAX ||
+        pv__tcell_size(&cell) + PV__CELL_SLOT > pv__tnode_free(page) ||
+        !pv__finger_covers(finger, key)) {
+        return 0;
+    }
+    if (!pv__tnode_find_near(page, key, at->index, &index, &found) || found) {
+        return 0;
+    }
+    pv__tnode_note(page, index);
+    if (!pv__tnode_insert(page, index, &cell)) {
+        const int rc = pv__tnode_bad(tree, at->page_id, "a cell is damaged", err);
+        pv__txn_doom(tree->txn, rc);
+        return rc;
+    }
+    at->index = index;
+    *out_done = true;
+    return 0;
+}
+
+/* The leaf that was just put into, if the tree has kept its shape; else NULL. */
+static int tree_put_leaf(pv__tree *tree, const pv__finger *finger, uint8_t **out_page,
+                         pv_error *err) {
+    const uint8_t *root = NULL;
+    *out_page = NULL;
+    PV_TRY(pv__tnode_load(tree, tree->root, -1, &root, err));
+    if (pv__get32(root + PV__TNODE_EPOCH) != finger->epoch) {
+        return 0;
+    }
+    return pv__page_write(tree->txn, finger->path[finger->depth - 1].page_id, PV__PAGE_TREE,
+                          out_page, err);
+}
+
+int pv__tree_put_run(pv__tree *tree, pv__finger *finger, const pv__bytes *keys,
+                     const pv__bytes *values, size_t n, size_t *out_replaced, pv_error *err) {
+    uint8_t *page = NULL;
+    size_t first = n;
+    for (size_t i = 0; i < n; i++) {
+        bool done = false, replaced = false;
+        if (page) {
+            PV_TRY(tree_put_here(tree, finger, page, keys[i], values[i], &done, err));
+        }
+        if (!done) {
+            page = NULL;
+            PV_TRY(pv__tree_put_near(tree, finger, keys[i], values[i], &replaced, err));
+            first = replaced ? PV_MIN(first, i) : first;
+        }
+        if (!done && !replaced && i + 1 < n) {
+            PV_TRY(tree_put_leaf(tree, finger, &page, err));
+        }
+    }
+    *out_replaced = first;
+    return 0;
+}
+
 /* ---- delete ---------------------------------------------------------------------------------- */
 
 static int tree_remove(pv__tree_op *op, pv__bytes key, bool *out_found, pv_error *err) {

@@ -74,6 +74,11 @@ PV_PRIVATE int pv__tree_get_near(pv__tree *tree, pv__finger *finger, pv__bytes k
                                  bool *out_found, pv_error *err);
 PV_PRIVATE int pv__tree_put_near(pv__tree *tree, pv__finger *finger, pv__bytes key, pv__bytes value,
                                  bool *out_replaced, pv_error *err);
+/* n times put, at once: a leaf is found once for all that go into it. *out_replaced: the first that
+ * was there, or n. */
+PV_PRIVATE int pv__tree_put_run(pv__tree *tree, pv__finger *finger, const pv__bytes *keys,
+                                const pv__bytes *values, size_t n, size_t *out_replaced,
+                                pv_error *err);
 
 /* A cursor holds a copy of its key, no pointers: it survives any write to the tree by the same
  * transaction, and pv__txn_pause; next and prev then go on from the key, present or not. It does

@@ -65,6 +65,23 @@ int pv__idmap_put(pv__idmap *m, pv__bytes key, uint32_t slot, bool *out_replaced
     return pv__tree_put_near(&m->tree, m->near, key, bytes, out_replaced, err);
 }
 
+int pv__idmap_put_run(pv__idmap *m, const pv__bytes *keys, const uint32_t *slots, size_t n,
+                      size_t *out_replaced, pv_error *err) {
+    uint8_t bytes[PV__IDMAP_RUN][IDMAP_VALUE_BYTES];
+    pv__bytes values[PV__IDMAP_RUN];
+    pv__finger here;
+    here.depth = 0;
+    PV_ASSERT(n <= PV__IDMAP_RUN);
+    for (size_t i = 0; i < n; i++) {
+        PV_TRY(idmap_check_key(keys[i], err));
+        PV_ASSERT(slots[i] < PV__SLOTS_PER_COLLECTION_MAX);
+        pv__put32(bytes[i], slots[i]);
+        values[i] = (pv__bytes){bytes[i], IDMAP_VALUE_BYTES};
+    }
+    return pv__tree_put_run(&m->tree, m->near ? m->near : &here, keys, values, n, out_replaced,
+                            err);
+}
+
 int pv__idmap_del(pv__idmap *m, pv__bytes key, bool *out_found, pv_error *err) {
     PV_TRY(idmap_check_key(key, err));
     return pv__tree_del(&m->tree, key, out_found, err);

@@ -163,6 +163,10 @@ PV_PRIVATE int pv__idmap_get(pv__idmap *m, pv__bytes key, uint32_t *out_slot, bo
 /* Insert or replace; *out_replaced may be NULL. */
 PV_PRIVATE int pv__idmap_put(pv__idmap *m, pv__bytes key, uint32_t slot, bool *out_replaced,
                              pv_error *err);
+/* Several at once, at most PV__IDMAP_RUN. *out_replaced: the first that was there, or n. */
+#define PV__IDMAP_RUN 16u
+PV_PRIVATE int pv__idmap_put_run(pv__idmap *m, const pv__bytes *keys, const uint32_t *slots,
+                                 size_t n, size_t *out_replaced, pv_error *err);
 PV_PRIVATE int pv__idmap_del(pv__idmap *m, pv__bytes key, bool *out_found, pv_error *err);
 /* The slot of the entry that a cursor over m->tree stands on. */
 PV_PRIVATE int pv__idmap_cursor_slot(pv__idmap *m, pv__cursor *cursor, uint32_t *out_slot,
