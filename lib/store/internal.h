@@ -236,7 +236,8 @@ struct pv__store {
     uint32_t busy_timeout_ms, codec;
     uint64_t cache_limit, checkpoint_bytes;
 
-    pv__super super;    /* what the newest superblock says */
+    pv__super super;               /* what the newest superblock says */
+    _Atomic uint32_t super_unsure; /* so many that the disk had no room for may lie there */
     uint64_t older_lsn; /* root of the other superblock: log and slots are kept for it (S3) */
     pv__pte older_root;
     uint64_t older_chain; /* as its superblock stated at open */
@@ -423,6 +424,14 @@ PV_PRIVATE void pv__space_free_now(pv__store *s, uint64_t slot, unsigned count);
 PV_PRIVATE int pv__space_reserve_dead(pv__store *s, size_t more, pv_error *err);
 PV_PRIVATE void pv__space_free_later(pv__store *s, uint64_t slot, unsigned count,
                                      uint64_t seen_from, uint64_t death); /* reserved before */
+/* What becomes of slots that a checkpoint at `lsn` has written and does not use. */
+typedef enum pv__slots_go {
+    PV__SLOTS_STAY, /* until the next open */
+    PV__SLOTS_FREE, /* nobody has heard of them */
+    PV__SLOTS_LATER /* a superblock that may be on disk reaches them: when both roots are newer */
+} pv__slots_go;
+PV_PRIVATE void pv__space_go(pv__store *s, uint64_t slot, unsigned count, pv__slots_go go,
+                             uint64_t lsn);   /* later: reserved before */
 PV_PRIVATE void pv__space_reap(pv__store *s); /* dead slots that nobody can need: free again */
 PV_PRIVATE int pv__space_mark(pv__store *s, uint64_t slot, unsigned count, bool *out_twice,
                               pv_error *err);
@@ -443,7 +452,8 @@ PV_PRIVATE int pv__table_change_set(pv__store *s, pv__table_change *c, uint64_t 
 PV_PRIVATE int pv__table_change_store(pv__store *s, pv__table_change *c, uint64_t lsn,
                                       pv_error *err);
 PV_PRIVATE void pv__table_change_install(pv__store *s, pv__table_change *c, uint64_t lsn);
-PV_PRIVATE void pv__table_change_drop(pv__store *s, pv__table_change *c, bool free_slots);
+PV_PRIVATE void pv__table_change_drop(pv__store *s, pv__table_change *c, pv__slots_go go,
+                                      uint64_t lsn);
 /* Visit every entry of a table: nodes first (level >= 0), then pages (level -1). Subtrees whose
  * entry equals that of `known` (may be NULL) are skipped. */
 typedef int (*pv__table_visit)(void *ctx, int level, uint64_t id, const pv__pte *pte,
@@ -457,6 +467,11 @@ PV_PRIVATE void pv__table_done(pv__store *s);
 PV_PRIVATE int pv__super_read(pv__store *s, pv__super *out_new, pv__super *out_old, bool *has_old,
                               pv_error *err);
 PV_PRIVATE int pv__super_write(pv__store *s, const pv__super *super, pv_error *err); /* + sync */
+/* The same; *out_no_room: it failed with PV_ERR_FULL and before the sync. The store can go on then,
+ * after super_skip, but whether this superblock is on disk is not known: what it refers to stays. */
+PV_PRIVATE int pv__super_try(pv__store *s, const pv__super *super, bool *out_no_room,
+                             pv_error *err);
+PV_PRIVATE void pv__super_skip(pv__store *s);
 PV_PRIVATE int pv__super_refresh(pv__store *s, pv_error *err); /* the newest one is durable */
 
 /* ---- log.c, logscan.c ---------------------------------------------------------------------- */

@@ -210,6 +210,17 @@ PV_PRIVATE void pv__space_free_later(pv__store *s, uint64_t slot, unsigned count
     d->death = death;
 }
 
+PV_PRIVATE void pv__space_go(pv__store *s, uint64_t slot, unsigned count, pv__slots_go go,
+                             uint64_t lsn) {
+    if (go == PV__SLOTS_FREE) {
+        pv__space_free_now(s, slot, count);
+    } else if (go == PV__SLOTS_LATER) {
+        pv__mutex_lock(&s->ver_mutex);
+        pv__space_free_later(s, slot, count, lsn + 1, lsn + 1);
+        pv__mutex_unlock(&s->ver_mutex);
+    }
+}
+
 PV_PRIVATE void pv__space_reap(pv__store *s) {
     pv__space *a = &s->space;
     pv__snaps snaps;
