@@ -312,7 +312,7 @@ static int posixfs_write(pv_vfs *vfs, pv_file *file, const pv_io *reqs, size_t n
 static int posixfs_around_fd(pv__posix_file *f) {
     int fd = atomic_load(&f->around_fd);
 #if defined(__linux__) && defined(O_DIRECT)
-    if (fd == PV__VFS_UNTRIED) {
+    if (fd == PV__VFS_UNTRIED && !f->readonly) {
         char path[40];
         int other = PV__VFS_UNTRIED;
         (void)snprintf(path, sizeof path, "/proc/self/fd/%d", f->fd);
