@@ -305,7 +305,7 @@ static int posixfs_write(pv_vfs *vfs, pv_file *file, const pv_io *reqs, size_t n
     return posixfs_write_to(f, f->fd, reqs, n, err);
 }
 
-/* ---- around the page cache -------------------------------------------------------------------- */
+/* ---- around the page cache ------------------------------------------------------------------- */
 
 /* The descriptor for it, made when first asked for; -1: there is none. By /proc, because the path
  * may name another file by now. */

@@ -468,7 +468,7 @@ PV_PRIVATE int pv__super_read(pv__store *s, pv__super *out_new, pv__super *out_o
                               pv_error *err);
 PV_PRIVATE int pv__super_write(pv__store *s, const pv__super *super, pv_error *err); /* + sync */
 /* The same; *out_no_room: it failed with PV_ERR_FULL and before the sync. The store can go on then,
- * after super_skip, but whether this superblock is on disk is not known: what it refers to stays. */
+ * after super_skip, but whether it is on disk is not known: what it refers to has to stay. */
 PV_PRIVATE int pv__super_try(pv__store *s, const pv__super *super, bool *out_no_room,
                              pv_error *err);
 PV_PRIVATE void pv__super_skip(pv__store *s);

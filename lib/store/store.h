@@ -135,8 +135,8 @@ PV_PRIVATE int pv__page_new(pv__txn *txn, unsigned kind, unsigned slot_count, ui
                             uint32_t ordinal, uint64_t *out_page_id, uint8_t **out_page,
                             pv_error *err);
 PV_PRIVATE int pv__page_free(pv__txn *txn, uint64_t page_id, pv_error *err);
-/* This page, written by this transaction, will hardly be changed again in it: it may be stored while
- * the caller goes on. No pointers become invalid; only _write may be asked for it again. */
+/* This page, written by this transaction, will hardly be changed again in it: it may be stored
+ * while the caller goes on, who may not change it without asking _write for it again. */
 PV_PRIVATE void pv__page_finished(pv__txn *txn, uint64_t page_id);
 static inline size_t pv__page_size(const uint8_t *page); /* bytes, head included; see format.h */
 
