@@ -72,6 +72,10 @@ struct pv_vfs {           /* its typedef is in pv.h */
     /* These bytes will be read soon: begin to fetch them, without waiting. A hint. May be NULL, or
      * behind struct_size. */
     void (*ahead)(pv_vfs *vfs, pv_file *file, uint64_t offset, uint64_t size);
+    /* As write, for much that will hardly be read soon, so that the system need not keep it in
+     * memory. Offsets, sizes and addresses are multiples of 4096. May be NULL or lie beyond
+     * struct_size: then write is used. */
+    int (*write_around)(pv_vfs *vfs, pv_file *file, const pv_io *reqs, size_t n, pv_error *err);
 };
 
 /* Time and randomness. NULL members: the system's. */

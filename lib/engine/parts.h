@@ -68,9 +68,23 @@ static inline pv__bytes pv__row_slot_key(uint8_t buf[4], uint32_t slot) {
     pv__put32be(buf, slot);
     return key;
 }
-/* scratch is cleared and used. */
-PV_PRIVATE int pv__row_put(pv__parts *p, uint32_t slot, pv__bytes key, pv__bytes doc,
-                           pv__buf *scratch, pv_error *err);
+/* Rows that are put in together, in the order they were added. They point into the caller's
+ * memory until then. */
+#define PV__ROW_RUN 16u
+typedef struct pv__row_run {
+    size_t count, bytes; /* of documents */
+    uint32_t slots[PV__ROW_RUN];
+    pv__bytes keys[PV__ROW_RUN], docs[PV__ROW_RUN];
+} pv__row_run;
+static inline void pv__row_run_add(pv__row_run *r, uint32_t slot, pv__bytes key, pv__bytes doc) {
+    r->slots[r->count] = slot;
+    r->keys[r->count] = key;
+    r->docs[r->count++] = doc;
+    r->bytes += doc.size;
+}
+/* Empties the run. scratch is cleared and used; near: of p->docs. */
+PV_PRIVATE int pv__row_put(pv__parts *p, pv__finger *near, pv__row_run *run, pv__buf *scratch,
+                           pv_error *err);
 /* The row of a live slot, in `buf`, which is cleared first. A missing one is PV_ERR_CORRUPT. */
 PV_PRIVATE int pv__row_get(pv__parts *p, uint32_t slot, pv__buf *buf, pv__row *out, pv_error *err);
 /* The row that a cursor over p->docs stands on, and its slot. */

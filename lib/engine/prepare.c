@@ -12,9 +12,12 @@
 #include "base/checksum.h"
 #include "base/map.h"
 #include "engine/write.h"
+#include "os/helper.h"
 #include "value/json.h"
 
 #define PREPARE_ARENA_CHUNK 4096u
+#define PREPARE_PAUSE_ROWS 16u
+#define PREPARE_SHARED_ROWS 512u /* waking a thread costs as much as some dozen records */
 /* A document of fewer bytes cannot have a text beyond PV__METADATA_BYTES_MAX. */
 #define PREPARE_DOC_SURELY_SMALL (PV__METADATA_BYTES_MAX / 16u)
 
@@ -30,12 +33,24 @@ static int prepare_fail(const pv__changes *ch, size_t i, int rc, pv_error *err) 
 
 /* ---- 1. one record ----------------------------------------------------------------------- */
 
+#define PREPARE_BLOCK 16u
+
 static bool prepare_find_nonfinite(const void *vector, uint32_t dims, uint32_t *out_at) {
     const uint8_t *p = vector;
-    for (uint32_t i = 0; i < dims; i++) {
-        uint32_t bits;
-        memcpy(&bits, p + (size_t)i * 4, 4);
-        if ((bits & 0x7F800000u) == 0x7F800000u) {
+    uint32_t i = 0, bits[PREPARE_BLOCK];
+    for (; i + PREPARE_BLOCK <= dims; i += PREPARE_BLOCK) { /* a block without branches */
+        uint32_t bad = 0;
+        memcpy(bits, p + (size_t)i * 4, sizeof bits);
+        for (uint32_t k = 0; k < PREPARE_BLOCK; k++) {
+            bad |= (bits[k] & 0x7F800000u) + 0x00800000u; /* carries into bit 31 */
+        }
+        if (bad & 0x80000000u) {
+            break;
+        }
+    }
+    for (; i < dims; i++) {
+        memcpy(bits, p + (size_t)i * 4, 4);
+        if ((bits[0] & 0x7F800000u) == 0x7F800000u) {
             *out_at = i;
             return true;
         }
@@ -68,28 +83,60 @@ int pv__vector_check(const pv__parts *p, const void *vector, uint32_t dims, uint
     return 0;
 }
 
-static int prepare_metadata(pv__changes *ch, const pv__input_row *in, pv__change *row,
+/* Records [from, to) of a call, checked by one thread. */
+typedef struct prepare_part {
+    pv__changes *ch;
+    const pv__input *in;
+    size_t from, to;
+    uint8_t *numbers; /* room for number keys, 8 bytes a record of the call; or NULL */
+    uint64_t next_id;
+    pv__json_reader json;
+    pv__buf docs; /* goes to the call's docs[part]; here, so that threads share no cache line */
+    uint8_t part;
+    int rc;
+    pv_error err;
+} prepare_part;
+
+static void prepare_part_init(prepare_part *p, pv__changes *ch, const pv__input *in, uint8_t part,
+                              size_t from, size_t to, uint8_t *numbers) {
+    const pv_error none = PV_ERROR_INIT;
+    p->ch = ch;
+    p->part = part;
+    p->in = in;
+    p->from = from;
+    p->to = to;
+    p->numbers = numbers;
+    p->next_id = ch->next_id;
+    p->rc = 0;
+    p->err = none;
+    pv__json_reader_init(&p->json, &ch->db->env->mem);
+    pv__buf_init(&p->docs, &ch->db->env->mem);
+}
+
+static int prepare_metadata(prepare_part *p, const pv__input_row *in, pv__change *row,
                             pv_error *err) {
     const pv__json_opts opts = {"metadata", PV__METADATA_BYTES_MAX, true};
-    row->doc_at = ch->docs.len;
+    row->doc_part = p->part;
+    row->doc_at = p->docs.len;
     row->doc_len = 0;
     if (!in->metadata) {
-        if (ch->mode == PV__WRITE_UPDATE) {
+        if (p->ch->mode == PV__WRITE_UPDATE) {
             row->doc_at = PV__NO_DOC;
         }
         return 0;
     }
-    PV_TRY(pv__json_read(&opts, in->metadata, in->metadata_len, &ch->docs, err));
-    row->doc_len = (uint32_t)(ch->docs.len - row->doc_at);
+    PV_TRY(pv__json_reader_read(&p->json, &opts, in->metadata, in->metadata_len, &p->docs, err));
+    row->doc_len = (uint32_t)(p->docs.len - row->doc_at);
     return 0;
 }
 
-static int prepare_row(pv__changes *ch, const pv__input *in, size_t i, uint8_t *number_key,
-                       pv_error *err) {
+static int prepare_row(prepare_part *p, size_t i, pv_error *err) {
+    pv__changes *ch = p->ch;
+    uint8_t *number_key = p->numbers ? p->numbers + 8 * i : NULL;
     pv__change *row = &ch->rows[i];
     pv__input_row r;
     pv__bytes key;
-    PV_TRY(in->get(in, i, &r, err));
+    PV_TRY(p->in->get(p->in, i, &r, err));
     if (r.vector || ch->mode != PV__WRITE_UPDATE) {
         PV_TRY(pv__vector_check(ch->parts, r.vector, r.dims, r.type, err));
     }
@@ -97,13 +144,58 @@ static int prepare_row(pv__changes *ch, const pv__input *in, size_t i, uint8_t *
     if (key.size == 0 && ch->mode == PV__WRITE_UPDATE) {
         return pv__err(err, PV_ERR_MISUSE, "the id is missing");
     }
-    if (number_key && key.size != 0 && ch->next_id <= r.id_u64) {
-        ch->next_id = r.id_u64 + 1; /* PV_ID_NONE at most: no number is left then */
+    if (number_key && key.size != 0 && p->next_id <= r.id_u64) {
+        p->next_id = r.id_u64 + 1; /* PV_ID_NONE at most: no number is left then */
     }
     row->key = key.data;
     row->key_len = (uint32_t)key.size;
     row->vector = r.vector;
-    return prepare_metadata(ch, &r, row, err);
+    return prepare_metadata(p, &r, row, err);
+}
+
+static void prepare_part_run(void *ctx) {
+    prepare_part *p = ctx;
+    for (size_t i = p->from; i < p->to && p->rc == 0; i++) {
+        p->rc = prepare_row(p, i, &p->err);
+        if (p->rc != 0) {
+            prepare_fail(p->ch, i, p->rc, &p->err);
+        }
+    }
+}
+
+/* What a part has found goes to the call. */
+static int prepare_part_take(prepare_part *p, pv_error *err) {
+    p->ch->next_id = PV_MAX(p->ch->next_id, p->next_id);
+    p->ch->docs[p->part] = p->docs;
+    pv__json_reader_done(&p->json);
+    if (p->rc != 0) {
+        const uint64_t offset = p->err.offset;
+        pv__err(err, p->rc, "%s", p->err.message);
+        if (err) {
+            err->offset = offset;
+        }
+        return pv__err_at(err, p->rc, (size_t)p->err.record_index);
+    }
+    return 0;
+}
+
+/* All records; of many the second half by the helper, where there is one. */
+static int prepare_rows(pv__changes *ch, const pv__input *in, uint8_t *numbers, pv_error *err) {
+    prepare_part parts[2];
+    pv__helper *helper = pv__txn_helper(ch->parts->txn);
+    const size_t half = ch->count >= PREPARE_SHARED_ROWS ? ch->count / 2 : ch->count;
+    prepare_part_init(&parts[0], ch, in, 0, 0, half, numbers);
+    prepare_part_init(&parts[1], ch, in, 1, half, ch->count, numbers);
+    const bool helped = half < ch->count && pv__helper_start(helper, prepare_part_run, &parts[1]);
+    prepare_part_run(&parts[0]);
+    if (helped) {
+        pv__helper_wait(helper);
+    } else if (parts[0].rc == 0) {
+        prepare_part_run(&parts[1]);
+    }
+    const int rc = prepare_part_take(&parts[0], err); /* the first record that is wrong is told */
+    const int later = prepare_part_take(&parts[1], rc == 0 ? err : NULL);
+    return rc != 0 ? rc : later;
 }
 
 /* ---- 2. ids that were left out ----------------------------------------------------------- */
@@ -182,10 +274,22 @@ static int prepare_twin(pv__changes *ch, pv__map *seen, size_t i, pv_error *err)
     return pv__map_put(seen, hash, i, err);
 }
 
+/* Keys in rising order, as loads often bring them: none can stand twice. */
+static bool prepare_ascending(const pv__changes *ch) {
+    for (size_t i = 1; i < ch->count; i++) {
+        const pv__change *a = &ch->rows[i - 1], *b = &ch->rows[i];
+        const int order = memcmp(a->key, b->key, PV_MIN(a->key_len, b->key_len));
+        if (order > 0 || (order == 0 && a->key_len >= b->key_len)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static int prepare_twins(pv__changes *ch, pv_error *err) {
     pv__map seen;
     int rc = 0;
-    if (ch->count < 2) {
+    if (ch->count < 2 || prepare_ascending(ch)) {
         return 0;
     }
     pv__map_init(&seen, &ch->db->env->mem);
@@ -224,6 +328,8 @@ static int prepare_lookup(pv__changes *ch, size_t i, pv_error *err) {
 }
 
 static int prepare_lookups(pv__changes *ch, pv_error *err) {
+    ch->near.depth = 0;
+    ch->parts->ids.near = ch->count > 1 ? &ch->near : NULL;
     for (size_t i = 0; i < ch->count; i++) {
         if (!ch->rows[i].superseded || ch->mode == PV__WRITE_UPDATE) {
             int rc = prepare_lookup(ch, i, err);
@@ -231,7 +337,9 @@ static int prepare_lookups(pv__changes *ch, pv_error *err) {
                 return prepare_fail(ch, i, rc, err);
             }
             ch->fresh += ch->rows[i].exists ? 0u : 1u;
-            PV_TRY(pv__txn_pause(ch->parts->txn, err));
+            if (i % PREPARE_PAUSE_ROWS == 0) {
+                PV_TRY(pv__txn_pause(ch->parts->txn, err));
+            }
         }
     }
     const uint32_t live = ch->parts->slots.meta.live_count;
@@ -266,20 +374,20 @@ static int prepare_merge(pv__changes *ch, size_t i, pv__buf *stored, pv__buf *me
     const pv__change *twin = row->twin ? &ch->rows[row->twin - 1] : NULL;
     pv__bytes target;
     if (twin && twin->doc_at != PV__NO_DOC) {
-        target = (pv__bytes){ch->docs.data + twin->doc_at, twin->doc_len};
+        target = pv__change_doc(ch, twin);
     } else {
         pv__row old;
         PV_TRY(pv__row_get(ch->parts, row->slot, stored, &old, err));
         target = (pv__bytes){old.doc, old.doc_len};
     }
     pv__buf_clear(merged);
-    PV_TRY(pv__merge_patch(target, (pv__bytes){ch->docs.data + row->doc_at, row->doc_len}, merged,
-                           err));
+    PV_TRY(pv__merge_patch(target, pv__change_doc(ch, row), merged, err));
     PV_TRY(prepare_doc_limit((pv__bytes){merged->data, merged->len}, stored, err));
-    row->doc_at = ch->docs.len;
+    row->doc_part = 0;
+    row->doc_at = ch->docs[0].len;
     row->doc_len = (uint32_t)merged->len;
-    pv__buf_add(&ch->docs, merged->data, merged->len);
-    return pv__buf_check(&ch->docs, err);
+    pv__buf_add(&ch->docs[0], merged->data, merged->len);
+    return pv__buf_check(&ch->docs[0], err);
 }
 
 static int prepare_update(pv__changes *ch, pv_error *err) {
@@ -295,6 +403,7 @@ static int prepare_update(pv__changes *ch, pv_error *err) {
             rc = rc == 0 ? pv__txn_pause(ch->parts->txn, err) : prepare_fail(ch, i, rc, err);
         }
         if (twin && row->doc_at == PV__NO_DOC) {
+            row->doc_part = twin->doc_part;
             row->doc_at = twin->doc_at;
             row->doc_len = twin->doc_len;
         }
@@ -312,13 +421,14 @@ static int prepare_update(pv__changes *ch, pv_error *err) {
 int pv__changes_prepare(pv__changes *ch, pv__parts *parts, pv_db *db, unsigned mode, uint32_t flags,
                         const pv__input *in, pv_error *err) {
     pv__mem *mem = &db->env->mem;
-    memset(ch, 0, sizeof(*ch));
+    memset(ch, 0, offsetof(pv__changes, near));
     ch->parts = parts;
     ch->db = db;
     ch->mode = mode;
     ch->flags = flags;
     ch->next_id = parts->c.next_id;
-    pv__buf_init(&ch->docs, mem);
+    pv__buf_init(&ch->docs[0], mem);
+    pv__buf_init(&ch->docs[1], mem);
     pv__arena_init(&ch->arena, mem, PREPARE_ARENA_CHUNK);
     if (in->count == 0) {
         return 0;
@@ -333,12 +443,7 @@ int pv__changes_prepare(pv__changes *ch, pv__parts *parts, pv_db *db, unsigned m
     }
     memset(ch->rows, 0, in->count * sizeof(*ch->rows));
     ch->count = in->count;
-    for (size_t i = 0; i < ch->count; i++) {
-        int rc = prepare_row(ch, in, i, number_keys ? numbers + 8 * i : NULL, err);
-        if (rc != 0) {
-            return prepare_fail(ch, i, rc, err);
-        }
-    }
+    PV_TRY(prepare_rows(ch, in, numbers, err));
     PV_TRY(prepare_made_keys(ch, numbers, err));
     PV_TRY(prepare_twins(ch, err));
     PV_TRY(prepare_lookups(ch, err));
@@ -348,10 +453,15 @@ int pv__changes_prepare(pv__changes *ch, pv__parts *parts, pv_db *db, unsigned m
 void pv__changes_done(pv__changes *ch) {
     if (ch->db) {
         pv__alloc_free(&ch->db->env->mem, ch->rows, ch->count * sizeof(*ch->rows));
+        ch->parts->ids.near = NULL;
         pv__arena_done(&ch->arena);
-        pv__buf_done(&ch->docs);
+        pv__buf_done(&ch->docs[0]);
+        pv__buf_done(&ch->docs[1]);
     }
 }
 
 #undef PREPARE_ARENA_CHUNK
+#undef PREPARE_PAUSE_ROWS
+#undef PREPARE_SHARED_ROWS
+#undef PREPARE_BLOCK
 #undef PREPARE_DOC_SURELY_SMALL

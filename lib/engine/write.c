@@ -4,71 +4,159 @@
  * A record that exists keeps its slot: vector and document are replaced in place (in the pages of
  * this transaction; older readers keep theirs). A new one takes a slot from the free ones first. */
 #include "engine/write.h"
+
 #include "engine/index.h"
 
-/* A vector that is there already changes nothing: its node stays. */
-static int write_vector(pv__changes *ch, const pv__change *row, pv__index_work *work, uint32_t slot,
-                        pv_error *err) {
-    pv__parts *p = ch->parts;
-    uint8_t *vector = NULL;
-    if (row->exists) {
-        const uint8_t *old = NULL;
-        PV_TRY(pv__column_read(&p->column, slot, &old, err));
-        if (memcmp(old, row->vector, p->column.row_size) == 0) {
-            return 0;
+/* Documents of so many bytes are put in before more are gathered. */
+#define WRITE_DOC_BYTES ((size_t)64 << 10)
+
+/* Slots for the records that are new, in the order of the call. */
+static int write_apply_slots(pv__changes *ch, pv_error *err) {
+    pv__slots *slots = &ch->parts->slots;
+    uint32_t first = 0, left = 0;
+    size_t want = ch->fresh;
+    for (size_t i = 0; i < ch->count; i++) {
+        pv__change *row = &ch->rows[i];
+        if (row->superseded || row->exists) {
+            continue;
         }
-        PV_TRY(pv__index_forget(ch->db, p, work, slot, err));
+        if (left == 0) {
+            PV_TRY(pv__txn_pause(ch->parts->txn, err));
+            PV_TRY(pv__slots_alloc_run(slots, (uint32_t)want, &first, &left, err));
+            want -= left;
+        }
+        row->slot = first++;
+        left--;
     }
-    PV_TRY(pv__column_write(&p->column, slot, &vector, err));
-    memcpy(vector, row->vector, p->column.row_size);
-    return pv__index_note(ch->db, p, work, slot, err);
+    return 0;
 }
 
-/* One record; everything it touches is in this transaction's pages. */
-static int write_apply(pv__changes *ch, const pv__change *row, pv__index_work *work,
-                       pv__buf *scratch, pv_error *err) {
+/* The vector of a record that exists. One that is there already changes nothing: its node stays. */
+static int write_vector(pv__changes *ch, const pv__change *row, pv__index_work *work,
+                        pv_error *err) {
     pv__parts *p = ch->parts;
-    const pv__bytes key = {row->key, row->key_len};
-    uint32_t slot = row->slot;
-    if (!row->exists) {
-        bool replaced = false;
-        PV_TRY(pv__slots_alloc(&p->slots, &slot, err));
-        PV_TRY(pv__idmap_put(&p->ids, key, slot, &replaced, err));
-        if (replaced) { /* prepare has looked and found none (E4): a tree out of order */
-            char shown[PV__KEY_SHOWN];
-            return pv__err(err, PV_ERR_CORRUPT, "the ids of collection '%s' are damaged at %s",
-                           p->c.name, pv__key_show(p, key, shown));
+    const uint8_t *old = NULL;
+    uint8_t *vector = NULL;
+    PV_TRY(pv__txn_pause(p->txn, err));
+    PV_TRY(pv__column_read(&p->column, row->slot, &old, err));
+    if (memcmp(old, row->vector, p->column.row_size) == 0) {
+        return 0;
+    }
+    PV_TRY(pv__index_forget(ch->db, p, work, row->slot, err));
+    PV_TRY(pv__column_write(&p->column, row->slot, &vector, err));
+    memcpy(vector, row->vector, p->column.row_size);
+    return pv__index_note(ch->db, p, work, row->slot, err);
+}
+
+static int write_apply_vectors(pv__changes *ch, pv__index_work *work, pv_error *err) {
+    pv__parts *p = ch->parts;
+    const pv__column *c = &p->column;
+    const uint32_t per_page = c->rows_per_page;
+    uint8_t *rows = NULL;           /* of page `ordinal`, for writing */
+    uint32_t ordinal = 0, last = 0; /* row of that page */
+    for (size_t i = 0; i < ch->count; i++) {
+        const pv__change *row = &ch->rows[i];
+        if (row->superseded || !row->vector) {
+            continue;
         }
+        if (row->exists) {
+            rows = NULL;
+            PV_TRY(write_vector(ch, row, work, err));
+            continue;
+        }
+        if (!rows || row->slot / per_page != ordinal) {
+            if (rows && last + 1 == per_page) {
+                pv__column_page_finished(c, rows);
+            }
+            PV_TRY(pv__txn_pause(p->txn, err));
+            ordinal = row->slot / per_page;
+            PV_TRY(pv__column_page_write(c, ordinal, &rows, err));
+        }
+        last = row->slot % per_page;
+        memcpy(rows + (size_t)last * c->row_size, row->vector, c->row_size);
+        PV_TRY(pv__index_note(ch->db, p, work, row->slot, err));
     }
-    if (row->vector) {
-        PV_TRY(write_vector(ch, row, work, slot, err));
+    if (rows && last + 1 == per_page) {
+        pv__column_page_finished(c, rows);
     }
-    if (row->doc_at != PV__NO_DOC) {
-        const pv__bytes doc = {ch->docs.data ? ch->docs.data + row->doc_at : NULL, row->doc_len};
-        PV_TRY(pv__row_put(p, slot, key, doc, scratch, err));
+    return 0;
+}
+
+static int write_put_ids(pv__parts *p, const pv__bytes *keys, const uint32_t *slots, size_t n,
+                         pv_error *err) {
+    size_t replaced = 0;
+    PV_TRY(pv__idmap_put_run(&p->ids, keys, slots, n, &replaced, err));
+    if (replaced < n) { /* prepare has looked and found none (E4): a tree out of order */
+        char shown[PV__KEY_SHOWN];
+        return pv__err(err, PV_ERR_CORRUPT, "the ids of collection '%s' are damaged at %s",
+                       p->c.name, pv__key_show(p, keys[replaced], shown));
     }
     return pv__txn_pause(p->txn, err);
 }
 
-static int write_apply_all(pv__changes *ch, pv_error *err) {
-    pv__buf scratch;
-    pv__index_work work = {0};
-    int rc = 0;
-    pv__buf_init(&scratch, &ch->db->env->mem);
-    for (size_t i = 0; i < ch->count && rc == 0; i++) {
+static int write_apply_ids(pv__changes *ch, pv_error *err) {
+    pv__bytes keys[PV__IDMAP_RUN];
+    uint32_t slots[PV__IDMAP_RUN];
+    size_t n = 0;
+    for (size_t i = 0; i < ch->count; i++) {
         const pv__change *row = &ch->rows[i];
-        if (!row->superseded) {
-            rc = write_apply(ch, row, &work, &scratch, err);
+        if (row->superseded || row->exists) {
+            continue;
+        }
+        keys[n] = (pv__bytes){row->key, row->key_len};
+        slots[n++] = row->slot;
+        if (n == PV__IDMAP_RUN) {
+            PV_TRY(write_put_ids(ch->parts, keys, slots, n, err));
+            n = 0;
         }
     }
+    return write_put_ids(ch->parts, keys, slots, n, err);
+}
+
+static int write_put_docs(pv__changes *ch, pv__buf *scratch, pv_error *err) {
+    pv__parts *p = ch->parts;
+    pv__finger near;
+    pv__row_run run;
+    near.depth = 0;
+    run.count = run.bytes = 0;
+    for (size_t i = 0; i < ch->count; i++) {
+        const pv__change *row = &ch->rows[i];
+        if (row->superseded || row->doc_at == PV__NO_DOC) {
+            continue;
+        }
+        pv__row_run_add(&run, row->slot, (pv__bytes){row->key, row->key_len},
+                        pv__change_doc(ch, row));
+        if (run.count == PV__ROW_RUN || run.bytes > WRITE_DOC_BYTES) {
+            PV_TRY(pv__row_put(p, &near, &run, scratch, err));
+            PV_TRY(pv__txn_pause(p->txn, err));
+        }
+    }
+    return pv__row_put(p, &near, &run, scratch, err);
+}
+
+static int write_apply_docs(pv__changes *ch, pv_error *err) {
+    pv__buf scratch;
+    pv__buf_init(&scratch, &ch->db->env->mem);
+    const int rc = write_put_docs(ch, &scratch, err);
     pv__buf_done(&scratch);
+    return rc;
+}
+
+/* One part of the collection after the other: what is touched by neighbouring records is touched
+ * together. Everything is in this transaction's pages. */
+static int write_apply_all(pv__changes *ch, pv_error *err) {
+    pv__index_work work = {0};
+    int rc = write_apply_slots(ch, err);
+    rc = rc == 0 ? write_apply_vectors(ch, &work, err) : rc;
+    rc = rc == 0 ? write_apply_ids(ch, err) : rc;
+    rc = rc == 0 ? write_apply_docs(ch, err) : rc;
     rc = rc == 0 ? pv__index_apply(ch->db, ch->parts, &work, err) : rc;
     pv__index_done(ch->db, &work);
     if (rc == 0) {
         ch->parts->c.next_id = ch->next_id;
-        rc = pv__parts_save(ch->parts, err);
+        PV_TRY(pv__parts_save(ch->parts, err));
     }
-    return rc;
+    return rc == 0 ? pv__txn_pause(ch->parts->txn, err) : rc;
 }
 
 /* Nothing that would change a page: no records, or an update that gives neither part. */
@@ -125,3 +213,5 @@ int pv__write_records(pv__call *call, const char *collection, const pv__input *i
     }
     return rc;
 }
+
+#undef WRITE_DOC_BYTES

@@ -31,3 +31,10 @@ void pv__vfs_ahead(pv_vfs *vfs, pv_file *file, uint64_t offset, uint64_t size) {
         vfs->ahead(vfs, file, offset, size);
     }
 }
+
+int pv__vfs_write_around(pv_vfs *vfs, pv_file *file, const pv_io *reqs, size_t n, pv_error *err) {
+    const bool has =
+        vfs->struct_size >= offsetof(pv_vfs, write_around) + sizeof vfs->write_around &&
+        vfs->write_around;
+    return has ? vfs->write_around(vfs, file, reqs, n, err) : vfs->write(vfs, file, reqs, n, err);
+}

@@ -22,5 +22,9 @@ PV_PRIVATE int pv__vfs_read(pv_vfs *vfs, pv_file *file, uint64_t offset, void *d
 PV_PRIVATE void pv__vfs_ahead(pv_vfs *vfs, pv_file *file, uint64_t offset, uint64_t size);
 PV_PRIVATE int pv__vfs_write(pv_vfs *vfs, pv_file *file, uint64_t offset, const void *data,
                              size_t size, pv_error *err);
+/* The vfs's write_around where it has one, else write. */
+PV_PRIVATE int pv__vfs_write_around(pv_vfs *vfs, pv_file *file, const pv_io *reqs, size_t n,
+                                    pv_error *err);
+#define PV__VFS_AROUND 4096u /* offsets, sizes and addresses are multiples of it */
 
 #endif

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -102,6 +103,8 @@ static int posixfs_wrap(int fd, const char *path, bool readonly, pv_file **out_f
     }
     f->fd = fd;
     f->readonly = readonly;
+    atomic_init(&f->around_fd, PV__VFS_UNTRIED);
+    atomic_init(&f->around_off, 0);
     f->path_len = len;
     memcpy(f->path, path, len + 1);
     pv__posix_lock_init(f);
@@ -145,6 +148,10 @@ static int posixfs_close(pv_vfs *vfs, pv_file *file, pv_error *err) {
     }
     int rc = 0;
     pv__posix_lock_done(f);
+    const int around = atomic_load(&f->around_fd);
+    if (around >= 0) {
+        (void)close(around); /* it has no locks of its own */
+    }
     /* Not repeated on EINTR: the descriptor is gone, its number may be someone else's by now. */
     if (close(f->fd) != 0 && errno != EINTR) {
         rc = pv__err_sys(err, PV_ERR_IO, errno, "closing '%s'", f->path);
@@ -254,15 +261,15 @@ static int posixfs_write_error(const pv__posix_file *f, int sys_errno, uint64_t 
 }
 
 /* Write the vectors one behind the other at offset. Changes iov. */
-static int posixfs_write_run(pv__posix_file *f, struct iovec *iov, int count, uint64_t offset,
-                             pv_error *err) {
+static int posixfs_write_run(const pv__posix_file *f, int fd, struct iovec *iov, int count,
+                             uint64_t offset, pv_error *err) {
     while (count > 0) {
         if (iov->iov_len == 0) {
             iov++;
             count--;
             continue;
         }
-        const ssize_t n = pwritev(f->fd, iov, count, (off_t)offset);
+        const ssize_t n = pwritev(fd, iov, count, (off_t)offset);
         if (n < 0 && errno == EINTR) {
             continue;
         }
@@ -284,9 +291,8 @@ static int posixfs_write_run(pv__posix_file *f, struct iovec *iov, int count, ui
     return 0;
 }
 
-static int posixfs_write(pv_vfs *vfs, pv_file *file, const pv_io *reqs, size_t n, pv_error *err) {
-    (void)vfs;
-    pv__posix_file *f = posixfs_file(file);
+static int posixfs_write_to(const pv__posix_file *f, int fd, const pv_io *reqs, size_t n,
+                            pv_error *err) {
     for (size_t i = 0; i < n; i++) {
         PV_TRY(posixfs_range_check(f, reqs[i].offset, reqs[i].size, err));
     }
@@ -302,9 +308,59 @@ static int posixfs_write(pv_vfs *vfs, pv_file *file, const pv_io *reqs, size_t n
             count++;
             i++;
         }
-        PV_TRY(posixfs_write_run(f, iov, count, start, err));
+        PV_TRY(posixfs_write_run(f, fd, iov, count, start, err));
     }
     return 0;
+}
+
+static int posixfs_write(pv_vfs *vfs, pv_file *file, const pv_io *reqs, size_t n, pv_error *err) {
+    (void)vfs;
+    const pv__posix_file *f = posixfs_file(file);
+    return posixfs_write_to(f, f->fd, reqs, n, err);
+}
+
+/* ---- around the page cache ------------------------------------------------------------------- */
+
+/* The descriptor for it, made when first asked for; -1: there is none. By /proc, because the path
+ * may name another file by now. */
+static int posixfs_around_fd(pv__posix_file *f) {
+    int fd = atomic_load(&f->around_fd);
+#if defined(__linux__) && defined(O_DIRECT)
+    if (fd == PV__VFS_UNTRIED && !f->readonly) {
+        char path[40];
+        int other = PV__VFS_UNTRIED;
+        (void)snprintf(path, sizeof path, "/proc/self/fd/%d", f->fd);
+        fd = pv__posix_open(path, O_RDWR | O_DIRECT, 0);
+        fd = fd < 0 ? -1 : fd;
+        if (!atomic_compare_exchange_strong(&f->around_fd, &other, fd)) {
+            if (fd >= 0) {
+                (void)close(fd);
+            }
+            fd = other; /* another thread's */
+        }
+    }
+#endif
+    return fd >= 0 && !atomic_load(&f->around_off) ? fd : -1;
+}
+
+/* What the page cache has of these bytes the system itself writes and forgets, so that both ways
+ * into the file agree. */
+static int posixfs_write_around(pv_vfs *vfs, pv_file *file, const pv_io *reqs, size_t n,
+                                pv_error *err) {
+    pv__posix_file *f = posixfs_file(file);
+    pv_error refused = PV_ERROR_INIT;
+    const int fd = posixfs_around_fd(f);
+    if (fd >= 0) {
+        const int rc = posixfs_write_to(f, fd, reqs, n, &refused);
+        if (rc == 0) {
+            return 0;
+        }
+        if (refused.sys_errno != EINVAL) {
+            return pv__err_sys(err, rc, refused.sys_errno, "%s", refused.message);
+        }
+        atomic_store(&f->around_off, 1); /* this file system wants something else */
+    }
+    return posixfs_write(vfs, file, reqs, n, err);
 }
 
 static int posixfs_sync(pv_vfs *vfs, pv_file *file, pv_error *err) {
@@ -411,6 +467,7 @@ static const pv_vfs posix_vfs = {
     .lock = pv__posix_lock,
     .probe = pv__posix_probe,
     .ahead = posixfs_ahead,
+    .write_around = posixfs_write_around,
 };
 
 pv_vfs *pv__vfs_posix(void) { return (pv_vfs *)(uintptr_t)&posix_vfs; /* nobody writes to it */ }

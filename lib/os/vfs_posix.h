@@ -3,6 +3,8 @@
 #ifndef PV_OS_VFS_POSIX_H
 #define PV_OS_VFS_POSIX_H
 
+#include <stdatomic.h>
+
 #include "os/vfs.h"
 
 /* Locks by number: bytes of an open-file-description lock where the system has them, else small
@@ -16,10 +18,14 @@
 #endif
 
 #define PV__VFS_LOCKS 16u
+#define PV__VFS_UNTRIED (-2)
 
 typedef struct pv__posix_file {
     int fd;
     bool readonly;
+    /* A second descriptor of the same file that goes around the page cache, or POSIX_AROUND_. */
+    _Atomic int around_fd;
+    _Atomic uint32_t around_off; /* a write with it was refused */
 #if PV_VFS_FLOCK
     int lock_fds[PV__VFS_LOCKS]; /* -1: not locked */
 #endif

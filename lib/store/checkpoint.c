@@ -8,7 +8,8 @@
  * It is a snapshot reader like any other: writers go on meanwhile. An error before the superblock
  * undoes all of it in memory, and the pages are dirty as before; after a failed sync (S8), or an
  * error of the superblock's own write, which leaves unknown which root is on disk, the store
- * refuses writes until reopened. */
+ * refuses writes until reopened. Only a full disk there is survived: whichever root is found later,
+ * all that it reaches is synced and stays until both roots are newer. */
 #include "store/internal.h"
 
 typedef struct ckpt_page {
@@ -28,6 +29,7 @@ typedef struct checkpoint {
     ckpt_page *pages;
     size_t page_count;
     uint8_t *scratch;
+    pv__slots_go go; /* what it has written, when it fails */
 } checkpoint;
 
 #define CKPT_ASYNC_MS 50u /* asynchronous commits wait this long for company */
@@ -184,7 +186,13 @@ static int ckpt_flip(checkpoint *c, const pv__table_change *t, pv_error *err) {
     if (s->codec) {
         next.incompat |= PV__FEATURE_INCOMPAT_ZSTD;
     }
-    rc = pv__super_write(s, &next, err);
+    bool no_room = false;
+    rc = pv__super_try(s, &next, &no_room, err);
+    if (rc && no_room) { /* S8: nothing was synced, the next try tells */
+        c->go = PV__SLOTS_LATER;
+        pv__super_skip(s);
+        return rc;
+    }
     if (rc) {
         pv__store_fail(s, rc);
         return rc;
@@ -237,15 +245,16 @@ static void ckpt_settle(checkpoint *c) {
 }
 
 /* Nothing happened: give the slots back and put the pages on the current dirty list again. */
-static void ckpt_undo(checkpoint *c, bool free_slots) {
+static void ckpt_undo(checkpoint *c, pv__slots_go go) {
     pv__store *s = c->s;
-    for (size_t i = 0; i < c->page_count && free_slots; i++) {
+    for (size_t i = 0; i < c->page_count; i++) {
         if (c->pages[i].written) {
-            pv__space_free_now(s, c->pages[i].pte.slot, c->pages[i].pte.slots);
+            pv__space_go(s, c->pages[i].pte.slot, c->pages[i].pte.slots, go, c->lsn);
         }
     }
     pv_error ignored = PV_ERROR_INIT;
     pv__mutex_lock(&s->ver_mutex);
+    s->space.dead_promised = 0;
     s->ckpt_snap = 0;
     if (s->dirty_count == 0) { /* the list that was taken is as good as new */
         pv__alloc_free(s->mem, s->dirty, s->dirty_cap * sizeof(uint64_t));
@@ -290,10 +299,10 @@ static int ckpt_work(checkpoint *c, pv_error *err) {
         rc = ckpt_flip(c, &t, err);
     }
     if (rc) {
-        pv__mutex_lock(&s->ver_mutex);
-        s->space.dead_promised = 0;
-        pv__mutex_unlock(&s->ver_mutex);
-        pv__table_change_drop(s, &t, !atomic_load(&s->failed));
+        if (atomic_load(&s->failed)) {
+            c->go = PV__SLOTS_STAY;
+        }
+        pv__table_change_drop(s, &t, c->go, c->lsn);
         return rc;
     }
     pv__table_change_install(s, &t, c->lsn);
@@ -305,6 +314,7 @@ static int ckpt_run(pv__store *s, pv_error *err) {
     checkpoint c;
     memset(&c, 0, sizeof c);
     c.s = s;
+    c.go = PV__SLOTS_FREE;
     PV_TRY(pv__store_refuse(s, err));
     c.scratch = pv__alloc(s->mem, CKPT_SCRATCH);
     if (!c.scratch) {
@@ -312,11 +322,11 @@ static int ckpt_run(pv__store *s, pv_error *err) {
     }
     int rc = ckpt_cut(&c, err);
     if (!rc && c.lsn == s->super.lsn) {
-        ckpt_undo(&c, false);
+        ckpt_undo(&c, PV__SLOTS_STAY);
     } else if (!rc) {
         rc = ckpt_work(&c, err);
         if (rc) {
-            ckpt_undo(&c, !atomic_load(&s->failed));
+            ckpt_undo(&c, c.go);
         } else {
             pv__mutex_lock(&s->log.mutex);
             s->checkpoints++;
@@ -327,7 +337,7 @@ static int ckpt_run(pv__store *s, pv_error *err) {
             }
         }
     } else {
-        ckpt_undo(&c, false);
+        ckpt_undo(&c, PV__SLOTS_STAY);
     }
     pv__alloc_free(s->mem, c.scratch, CKPT_SCRATCH);
     pv__alloc_free(s->mem, c.pages, c.id_count * sizeof *c.pages);

@@ -28,6 +28,7 @@
 #include "base/buf.h"
 #include "base/checksum.h"
 #include "base/map.h"
+#include "os/helper.h"
 #include "os/sys.h"
 #include "os/thread.h"
 #include "os/vfs.h"
@@ -235,6 +236,27 @@ typedef struct pv__super {
     uint32_t height, flags, timeline, epoch;
 } pv__super;
 
+/* ---- images -------------------------------------------------------------------------------- */
+
+typedef struct pv__image { /* a page of the write transaction on its way to slots (image.c) */
+    pv__ver *ver;
+    pv__pte pte;
+    uint64_t sum;
+    bool stored;
+} pv__image;
+
+typedef struct pv__images {
+    pv__mutex mutex;
+    pv__cond cond;
+    pv__image *list;
+    size_t count, cap;
+    size_t next;         /* the first that nobody has taken */
+    size_t busy;         /* runs under way */
+    uint64_t left_bytes; /* of those that nobody has taken */
+    bool finish;         /* no more will come: short runs are taken too */
+    uint8_t *rooms[2];   /* where runs are put together, kept while not in use */
+} pv__images;
+
 /* ---- the store ----------------------------------------------------------------------------- */
 
 typedef struct pv__superseded {
@@ -255,7 +277,8 @@ struct pv__store {
     uint32_t busy_timeout_ms, codec;
     uint64_t cache_limit, checkpoint_bytes;
 
-    pv__super super;    /* what the newest superblock says */
+    pv__super super;               /* what the newest superblock says */
+    _Atomic uint32_t super_unsure; /* so many that the disk had no room for may lie there */
     uint64_t older_lsn; /* root of the other superblock: log and slots are kept for it (S3) */
     pv__pte older_root;
     uint64_t older_chain; /* as its superblock stated at open */
@@ -288,6 +311,8 @@ struct pv__store {
     _Atomic uint64_t hits, misses;
 
     pv__wal log;
+    pv__images images;
+    pv__helper helper; /* of the write transaction's owner */
     pv__space space;
     pv__table table;
     uint64_t db_sum;  /* after the last published commit; ver_mutex */
@@ -307,6 +332,7 @@ typedef struct pv__touched {
     uint64_t old_sum; /* part of the committed version in the database checksum, if has_old_sum */
     uint64_t new_sum; /* of this transaction's version, if that is STORED */
     bool has_old_sum;
+    bool queued; /* on its way to slots: settle before it is changed (image.c) */
 } pv__touched;
 
 /* What a page was before its first change under a savepoint (savepoint.c). */
@@ -329,6 +355,7 @@ struct pv__txn {
     pv__touched *touched;
     size_t touched_count, touched_cap;
     uint64_t mine_bytes;   /* private versions in memory */
+    uint64_t queued_bytes; /* of them on their way to slots */
     _Atomic uint64_t hits; /* pages found in memory; added up at the end */
     pv__savepoint *savepoints;
     size_t savepoint_count, savepoint_cap;
@@ -350,6 +377,16 @@ PV_PRIVATE void pv__undo_push(pv__txn *t, pv__ver *old); /* takes it over; reser
 PV_PRIVATE void pv__undo_forget(pv__txn *t);             /* all of it */
 /* Free a private version that is in no entry any more, its slots too. */
 PV_PRIVATE void pv__ver_drop(pv__txn *t, pv__ver *v);
+
+/* ---- image.c ------------------------------------------------------------------------------- */
+PV_PRIVATE int pv__images_init(pv__store *s, pv_error *err);
+PV_PRIVATE void pv__images_done(pv__store *s);
+/* Nobody works on queued pages any more. finish: all of them are tried; only then errors. */
+PV_PRIVATE int pv__images_settle(pv__txn *t, bool finish, pv_error *err);
+/* For the commit: new pages that are many go to slots. *out_sync is set when some are there. */
+PV_PRIVATE int pv__images_store(pv__txn *t, bool *out_sync, pv_error *err);
+/* The transaction has outgrown its share: its resident versions go to slots, stubs stay. */
+PV_PRIVATE int pv__images_spill(pv__txn *t, pv_error *err);
 
 /* ---- xlat.c -------------------------------------------------------------------------------- */
 /* NULL: nothing there. In the header because every read of a page begins with it. */
@@ -443,11 +480,21 @@ PV_PRIVATE int pv__delta_apply(pv__reader *r, uint64_t page_id, uint8_t *page, s
 
 /* ---- space.c ------------------------------------------------------------------------------- */
 PV_PRIVATE int pv__space_alloc(pv__store *s, unsigned count, uint64_t *out_slot, pv_error *err);
+/* Slots for n images, whose pte.slots say how many each wants; all or none. */
+PV_PRIVATE int pv__space_alloc_all(pv__store *s, pv__image *images, size_t n, pv_error *err);
 PV_PRIVATE void pv__space_free_now(pv__store *s, uint64_t slot, unsigned count); /* never used */
 /* The dead list is guarded by ver_mutex. */
 PV_PRIVATE int pv__space_reserve_dead(pv__store *s, size_t more, pv_error *err);
 PV_PRIVATE void pv__space_free_later(pv__store *s, uint64_t slot, unsigned count,
                                      uint64_t seen_from, uint64_t death); /* reserved before */
+/* What becomes of slots that a checkpoint at `lsn` has written and does not use. */
+typedef enum pv__slots_go {
+    PV__SLOTS_STAY, /* until the next open */
+    PV__SLOTS_FREE, /* nobody has heard of them */
+    PV__SLOTS_LATER /* a superblock that may be on disk reaches them: when both roots are newer */
+} pv__slots_go;
+PV_PRIVATE void pv__space_go(pv__store *s, uint64_t slot, unsigned count, pv__slots_go go,
+                             uint64_t lsn);   /* later: reserved before */
 PV_PRIVATE void pv__space_reap(pv__store *s); /* dead slots that nobody can need: free again */
 PV_PRIVATE int pv__space_mark(pv__store *s, uint64_t slot, unsigned count, bool *out_twice,
                               pv_error *err);
@@ -468,7 +515,8 @@ PV_PRIVATE int pv__table_change_set(pv__store *s, pv__table_change *c, uint64_t 
 PV_PRIVATE int pv__table_change_store(pv__store *s, pv__table_change *c, uint64_t lsn,
                                       pv_error *err);
 PV_PRIVATE void pv__table_change_install(pv__store *s, pv__table_change *c, uint64_t lsn);
-PV_PRIVATE void pv__table_change_drop(pv__store *s, pv__table_change *c, bool free_slots);
+PV_PRIVATE void pv__table_change_drop(pv__store *s, pv__table_change *c, pv__slots_go go,
+                                      uint64_t lsn);
 /* Visit every entry of a table: nodes first (level >= 0), then pages (level -1). Subtrees whose
  * entry equals that of `known` (may be NULL) are skipped. */
 typedef int (*pv__table_visit)(void *ctx, int level, uint64_t id, const pv__pte *pte,
@@ -482,6 +530,11 @@ PV_PRIVATE void pv__table_done(pv__store *s);
 PV_PRIVATE int pv__super_read(pv__store *s, pv__super *out_new, pv__super *out_old, bool *has_old,
                               pv_error *err);
 PV_PRIVATE int pv__super_write(pv__store *s, const pv__super *super, pv_error *err); /* + sync */
+/* The same; *out_no_room: it failed with PV_ERR_FULL and before the sync. The store can go on then,
+ * after super_skip, but whether it is on disk is not known: what it refers to has to stay. */
+PV_PRIVATE int pv__super_try(pv__store *s, const pv__super *super, bool *out_no_room,
+                             pv_error *err);
+PV_PRIVATE void pv__super_skip(pv__store *s);
 PV_PRIVATE int pv__super_refresh(pv__store *s, pv_error *err); /* the newest one is durable */
 
 /* ---- log.c, logscan.c ---------------------------------------------------------------------- */

@@ -99,15 +99,21 @@ static void log_fill_head(pv__store *s, pv__record *r, const pv__commit_info *in
 }
 
 /* S9: the segment's name is durable, then the word that it is required. *out_unknown: whether the
- * disk says so is not known. */
-static int log_require(pv__store *s, bool *out_unknown, pv_error *err) {
+ * disk says so is not known; *out_no_room: and the disk is full, so that it can be tried again. */
+static int log_require(pv__store *s, bool *out_unknown, bool *out_no_room, pv_error *err) {
     pv__super mark = s->super;
     PV_TRY(s->vfs->sync_dir(s->vfs, s->dir, err));
     mark.sequence++;
     mark.epoch = s->log.epoch;
     mark.flags |= PV__SUPER_FLAG_LOG;
     *out_unknown = true;
-    PV_TRY(pv__super_write(s, &mark, err));
+    int rc = pv__super_try(s, &mark, out_no_room, err);
+    if (rc) {
+        if (*out_no_room) {
+            pv__super_skip(s);
+        }
+        return rc;
+    }
     *out_unknown = false;
     s->super.sequence = mark.sequence; /* others may be reading the rest */
     s->super.epoch = mark.epoch;
@@ -122,7 +128,7 @@ static int log_next_segment(pv__store *s, uint64_t start, uint64_t need, pv_erro
     char name[PV__SEG_NAME_MAX];
     pv_file *file = NULL;
     pv_error ignored = PV_ERROR_INIT;
-    bool unknown = false;
+    bool unknown = false, no_room = false;
     pv__segment seg = {start,    PV_MAX(l->next_cap, need),
                        l->chain, atomic_load_explicit(&l->durable, memory_order_relaxed),
                        l->epoch, true};
@@ -137,16 +143,16 @@ static int log_next_segment(pv__store *s, uint64_t start, uint64_t need, pv_erro
         rc = s->vfs->sync(s->vfs, file, err);
         rc = rc ? rc : s->vfs->sync_dir(s->vfs, s->wal_dir, err);
         if (!rc && !l->marked) {
-            rc = log_require(s, &unknown, err);
+            rc = log_require(s, &unknown, &no_room, err);
         }
-        if (rc) {
+        if (rc && !no_room) {
             pv__store_fail(s, rc); /* S8 */
             pv__mutex_lock(&l->mutex);
             l->seg_count--; /* the newest stands last */
             pv__mutex_unlock(&l->mutex);
         }
     }
-    if (rc) {
+    if (rc && !no_room) {
         s->vfs->close(s->vfs, file, &ignored);
         if (!unknown) {
             pv__seg_unlink(s, &seg, &ignored);
@@ -158,6 +164,28 @@ static int log_next_segment(pv__store *s, uint64_t start, uint64_t need, pv_erro
     }
     l->file = file;
     l->next_cap = PV_MIN(2 * seg.cap, LOG_SEGMENT_MAX);
+    return rc; /* with no room for the word that it is required it stays, in case that is there */
+}
+
+/* The segment is there, but the disk was full when the word was written. */
+static int log_require_again(pv__store *s, pv_error *err) {
+    bool unknown = false, no_room = false;
+    int rc = log_require(s, &unknown, &no_room, err);
+    if (rc && !no_room) {
+        pv__store_fail(s, rc); /* S8 */
+    }
+    return rc;
+}
+
+/* The newest segment has no record yet (its commit failed) and is too small for this one. Its name
+ * is that of the next, and it may be required: it grows. */
+static int log_grow_segment(pv__store *s, uint64_t need, pv_error *err) {
+    pv__wal *l = &s->log;
+    const uint64_t cap = PV_ALIGN_UP(need, (uint64_t)PV__SLOT_SIZE);
+    PV_TRY(s->vfs->allocate(s->vfs, l->file, 0, PV__SEG_HEAD + cap, err));
+    pv__mutex_lock(&l->mutex);
+    l->segs[l->seg_count - 1].cap = cap;
+    pv__mutex_unlock(&l->mutex);
     return PV_OK;
 }
 
@@ -168,15 +196,16 @@ PV_PRIVATE int pv__log_reserve(pv__store *s, size_t body_bytes, pv_error *err) {
         return PV_OK;
     }
     pv__mutex_lock(&l->mutex);
-    const pv__segment *last = l->seg_count ? &l->segs[l->seg_count - 1] : NULL;
-    uint64_t end = l->end;
-    bool fits = l->file && last && end + need <= last->start + last->cap;
+    const pv__segment *last = l->file && l->seg_count ? &l->segs[l->seg_count - 1] : NULL;
+    const uint64_t end = l->end, start = PV_ALIGN_UP(end, (uint64_t)PV__SLOT_SIZE);
+    const bool fits = last && end + need <= last->start + last->cap;
+    const bool unused = last && last->start == start;
     pv__mutex_unlock(&l->mutex);
-    if (fits) {
-        return PV_OK;
+    if (!fits) {
+        PV_TRY(pv__log_wait(s, end, err));
+        PV_TRY(unused ? log_grow_segment(s, need, err) : log_next_segment(s, start, need, err));
     }
-    PV_TRY(pv__log_wait(s, end, err));
-    return log_next_segment(s, PV_ALIGN_UP(end, (uint64_t)PV__SLOT_SIZE), need, err);
+    return l->marked ? PV_OK : log_require_again(s, err);
 }
 
 static int log_accept(pv__store *s, pv__record *r, const pv__commit_info *info, pv_error *err) {

@@ -225,6 +225,9 @@ static int page_write(pv__txn *t, uint64_t page_id, pv__ver **out, pv_error *err
         return pv__err(err, PV_ERR_CORRUPT, "page %llu was freed by this transaction",
                        (unsigned long long)page_id);
     }
+    if (v && t->touched[v->list_at - 1].queued) {
+        PV_TRY(pv__images_settle(t, false, err));
+    }
     if (v && pv__undo_needed(t, v)) {
         return page_copy_mine(t, x, v, out, err);
     }
@@ -265,6 +268,9 @@ static int page_drop(pv__txn *t, uint64_t page_id, pv_error *err) {
     pv__ver *base = NULL, *stub = NULL;
     PV_TRY(pv__xlat_make(s, page_id, &x, err));
     pv__ver *mine = atomic_load_explicit(&x->mine, memory_order_relaxed);
+    if (mine && t->touched[mine->list_at - 1].queued) {
+        PV_TRY(pv__images_settle(t, false, err));
+    }
     PV_TRY(page_head(t, x, page_id, &base, err));
     if ((!mine && !base) || (mine && (pv__ver_flags(mine) & PV__VER_FREED))) {
         return pv__err(err, PV_ERR_CORRUPT, "page %llu is freed twice",

@@ -78,6 +78,7 @@ PV_PRIVATE int pv__txn_savepoint(pv__txn *t, uint32_t *out_number, pv_error *err
         return pv__err(err, PV_ERR_MISUSE, "a read transaction has no savepoints");
     }
     PV_TRY(pv__txn_doomed(t, err));
+    PV_TRY(pv__images_settle(t, false, err)); /* queued pages may be kept as they are now */
     if (t->savepoint_count == PV__SAVEPOINTS_MAX) {
         return pv__err(err, PV_ERR_LIMIT, "a transaction can have %u savepoints",
                        PV__SAVEPOINTS_MAX);

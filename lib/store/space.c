@@ -173,6 +173,22 @@ static void space_clear(pv__space *a, uint64_t slot, unsigned count) {
     a->cursor = PV_MIN(a->cursor, slot);
 }
 
+PV_PRIVATE int pv__space_alloc_all(pv__store *s, pv__image *images, size_t n, pv_error *err) {
+    size_t have = 0;
+    int rc = PV_OK;
+    pv__mutex_lock(&s->space_mutex); /* once: so that they lie side by side */
+    while (have < n && !rc) {
+        rc = space_take(s, images[have].pte.slots, &images[have].pte.slot, err);
+        have += rc == PV_OK;
+    }
+    while (rc && have > 0) {
+        have--;
+        space_clear(&s->space, images[have].pte.slot, images[have].pte.slots);
+    }
+    pv__mutex_unlock(&s->space_mutex);
+    return rc;
+}
+
 PV_PRIVATE void pv__space_free_now(pv__store *s, uint64_t slot, unsigned count) {
     pv__mutex_lock(&s->space_mutex);
     space_clear(&s->space, slot, count);
@@ -192,6 +208,17 @@ PV_PRIVATE void pv__space_free_later(pv__store *s, uint64_t slot, unsigned count
     d->count = count;
     d->seen_from = seen_from;
     d->death = death;
+}
+
+PV_PRIVATE void pv__space_go(pv__store *s, uint64_t slot, unsigned count, pv__slots_go go,
+                             uint64_t lsn) {
+    if (go == PV__SLOTS_FREE) {
+        pv__space_free_now(s, slot, count);
+    } else if (go == PV__SLOTS_LATER) {
+        pv__mutex_lock(&s->ver_mutex);
+        pv__space_free_later(s, slot, count, lsn + 1, lsn + 1);
+        pv__mutex_unlock(&s->ver_mutex);
+    }
 }
 
 PV_PRIVATE void pv__space_reap(pv__store *s) {

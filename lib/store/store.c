@@ -68,6 +68,7 @@ static void store_free(pv__store *s) {
     pv__mutex_done(&s->worker_mutex);
     pv__cond_done(&s->writer_cond);
     pv__cond_done(&s->worker_cond);
+    pv__images_done(s);
     for (unsigned i = 0; i < PV__STRIPES; i++) {
         pv__mutex_done(&s->stripe[i]);
     }
@@ -87,6 +88,7 @@ static int store_init_locks(pv__store *s, uint64_t slab_bytes, pv_error *err) {
     for (unsigned i = 0; i < PV__STRIPES; i++) {
         PV_TRY(pv__mutex_init(&s->stripe[i], err));
     }
+    PV_TRY(pv__images_init(s, err));
     return pv__log_init(s, err);
 }
 
@@ -348,6 +350,7 @@ PV_PRIVATE int pv__store_close(pv__store *s, pv_error *err) {
         return PV_OK;
     }
     pv__checkpoint_stop(s);
+    pv__helper_stop(&s->helper);
     if (!s->memory && !s->readonly) {
         rc = atomic_load(&s->failed) ? pv__store_refuse(s, err) : pv__checkpoint_final(s, err);
         if (!rc && s->log.marked) {
@@ -370,6 +373,12 @@ PV_PRIVATE void pv__store_abandon(pv__store *s) {
     }
     if (s) {
         s->shm = s->file = NULL;
+        /* Destroying a condition waits for its waiters, and those are the parent's threads. */
+        (void)pv__cond_init(&s->writer_cond, &ignored);
+        (void)pv__cond_init(&s->worker_cond, &ignored);
+        (void)pv__cond_init(&s->images.cond, &ignored);
+        (void)pv__cond_init(&s->helper.cond, &ignored);
+        (void)pv__cond_init(&s->log.cond, &ignored);
         store_free(s);
     }
 }

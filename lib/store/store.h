@@ -28,6 +28,7 @@
 
 typedef struct pv__store pv__store;
 typedef struct pv__txn pv__txn;
+struct pv__helper;
 
 /* What a page is, stored in its head; reading with another kind is PV_ERR_CORRUPT. */
 enum {
@@ -102,6 +103,9 @@ PV_PRIVATE uint64_t pv__txn_lsn(const pv__txn *txn); /* what it reads */
 PV_PRIVATE bool pv__txn_is_write(const pv__txn *txn);
 PV_PRIVATE bool pv__txn_is_dirty(const pv__txn *txn);
 PV_PRIVATE pv__mem *pv__txn_mem(pv__txn *txn);
+/* A second thread for whoever has the write transaction (os/helper.h): wait for its job before the
+ * call returns. It may do work of the store and then accepts nothing. */
+PV_PRIVATE struct pv__helper *pv__txn_helper(pv__txn *txn);
 /* A mistake in the middle of a change: from now on only rollback is possible, and commit fails
  * with this code. Store and tree call it themselves when a page call fails. */
 PV_PRIVATE void pv__txn_doom(pv__txn *txn, int code);
@@ -137,6 +141,9 @@ PV_PRIVATE int pv__page_new(pv__txn *txn, unsigned kind, unsigned slot_count, ui
                             uint32_t ordinal, uint64_t *out_page_id, uint8_t **out_page,
                             pv_error *err);
 PV_PRIVATE int pv__page_free(pv__txn *txn, uint64_t page_id, pv_error *err);
+/* This page, written by this transaction, will hardly be changed again in it: it may be stored
+ * while the caller goes on, who may not change it without asking _write for it again. */
+PV_PRIVATE void pv__page_finished(pv__txn *txn, uint64_t page_id);
 static inline size_t pv__page_size(const uint8_t *page); /* bytes, head included; see format.h */
 
 /* Sixteen numbers for the layer above, kept in page 1 and versioned like all else. All 0 in a new

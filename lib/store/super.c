@@ -49,7 +49,9 @@ static void super_decode(const uint8_t *p, pv__super *u) {
     u->chain = pv__get64(p + PV__SUPER_CHAIN);
 }
 
-PV_PRIVATE int pv__super_write(pv__store *s, const pv__super *super, pv_error *err) {
+PV_PRIVATE int pv__super_try(pv__store *s, const pv__super *super, bool *out_no_room,
+                             pv_error *err) {
+    *out_no_room = false;
     uint8_t *p = pv__alloc(s->mem, PV__SLOT_SIZE);
     if (!p) {
         return pv__err_nomem(err, PV__SLOT_SIZE);
@@ -62,12 +64,30 @@ PV_PRIVATE int pv__super_write(pv__store *s, const pv__super *super, pv_error *e
         pv__put64(p + PV__SUPER_WRITTEN_US, (uint64_t)pv__sys_wall_us(s->clock));
         pv__put64(p + PV__SUPER_CHECKSUM, pv__hash64(p, PV__SUPER_CHECKSUM, 0));
         rc = pv__vfs_write(s->vfs, s->file, self * PV__SLOT_SIZE, p, PV__SLOT_SIZE, err);
+        *out_no_room = rc == PV_ERR_FULL;
     }
     if (!rc) {
         rc = s->vfs->sync(s->vfs, s->file, err);
     }
+    if (!rc) {
+        atomic_store(&s->super_unsure, 0);
+    }
     pv__alloc_free(s->mem, p, PV__SLOT_SIZE);
     return rc;
+}
+
+PV_PRIVATE int pv__super_write(pv__store *s, const pv__super *super, pv_error *err) {
+    bool unused = false;
+    return pv__super_try(s, super, &unused, err);
+}
+
+/* A superblock that the disk had no room for may lie there all the same, whole or in part. The next
+ * one goes to its place again, with a higher number. */
+PV_PRIVATE void pv__super_skip(pv__store *s) {
+    pv__mutex_lock(&s->ver_mutex);
+    s->super.sequence += 2;
+    atomic_fetch_add(&s->super_unsure, 1);
+    pv__mutex_unlock(&s->ver_mutex);
 }
 
 /* The newest superblock may have been written by somebody who died or failed before the sync, and

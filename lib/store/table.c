@@ -230,13 +230,14 @@ PV_PRIVATE void pv__table_change_install(pv__store *s, pv__table_change *c, uint
     pv__map_done(&c->nodes);
 }
 
-PV_PRIVATE void pv__table_change_drop(pv__store *s, pv__table_change *c, bool free_slots) {
+PV_PRIVATE void pv__table_change_drop(pv__store *s, pv__table_change *c, pv__slots_go go,
+                                      uint64_t lsn) {
     uint64_t key = 0, value = 0;
     size_t pos = 0;
     while (pv__map_next(&c->nodes, &pos, &key, &value)) {
         pv__node *n = (pv__node *)(uintptr_t)value;
-        if (free_slots && n->pte.slots) {
-            pv__space_free_now(s, n->pte.slot, n->pte.slots);
+        if (n->pte.slots) {
+            pv__space_go(s, n->pte.slot, n->pte.slots, go, lsn);
         }
         pv__alloc_free(s->mem, n, sizeof *n);
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* txn.c - begin, commit, rollback; spilling.
+/* txn.c - begin, commit, rollback.
  *
  *   commit: every private version -> DELTA, FULL, REF or FREE entry in one body
  *           -> room in the log (I/O) -> [ver_mutex: record accepted, versions published, counters]
@@ -10,8 +10,7 @@
  * reference: nothing is written twice (S5). Invariants: S1, S5, S7, S10, S13. */
 #include "store/internal.h"
 
-#define TXN_BULK_BYTES ((uint64_t)1 << 20) /* images beyond this in one commit go by reference */
-#define TXN_SNAP_WRITER (UINT64_MAX / 2)   /* the writer reads the newest of everything */
+#define TXN_SNAP_WRITER (UINT64_MAX / 2) /* the writer reads the newest of everything */
 
 PV_PRIVATE void pv__store_fail(pv__store *s, int code) {
     int none = 0;
@@ -103,6 +102,8 @@ static void txn_free(pv__txn *t) {
 /* Forget the private versions; slots they were given are free again. */
 static void txn_discard(pv__txn *t) {
     pv__store *s = t->store;
+    pv_error ignored = PV_ERROR_INIT;
+    (void)pv__images_settle(t, false, &ignored);
     for (size_t i = 0; i < t->touched_count; i++) {
         pv__xent *x = pv__xlat_find(s, t->touched[i].page_id);
         pv__ver *v = atomic_load_explicit(&x->mine, memory_order_relaxed);
@@ -133,6 +134,7 @@ PV_PRIVATE uint64_t pv__txn_lsn(const pv__txn *t) { return t->write ? t->stamp :
 PV_PRIVATE bool pv__txn_is_write(const pv__txn *t) { return t->write; }
 PV_PRIVATE bool pv__txn_is_dirty(const pv__txn *t) { return t->touched_count > 0; }
 PV_PRIVATE pv__mem *pv__txn_mem(pv__txn *t) { return t->store->mem; }
+PV_PRIVATE pv__helper *pv__txn_helper(pv__txn *t) { return &t->store->helper; }
 PV_PRIVATE void pv__txn_doom(pv__txn *t, int code) {
     if (t->write && !t->doomed) {
         t->doomed = code;
@@ -145,76 +147,10 @@ PV_PRIVATE int pv__txn_doomed(const pv__txn *t, pv_error *err) {
                : PV_OK;
 }
 
-/* ---- images to slots ----------------------------------------------------------------------- */
-
-/* Write the resident private version v to slots of its own; `t->touched` learns its sums. */
-static int txn_store_version(pv__txn *t, pv__xent *x, pv__ver *v, uint8_t *scratch, pv_error *err) {
-    pv__store *s = t->store;
-    pv__touched *w = &t->touched[v->list_at - 1];
-    pv__pte pte;
-    memset(&pte, 0, sizeof pte);
-    const uint8_t *bytes = pv__pageio_encode(s, v->page_id, pv__ver_page(v), scratch, &pte);
-    if (!w->has_old_sum) {
-        uintptr_t f = atomic_load_explicit(&x->frame, memory_order_acquire);
-        if (f && !(f & 1)) { /* resident: it is pinned while our version is */
-            pv__ver *base = pv__frame_ver(f);
-            w->old_sum = pv__sum_page(v->page_id, pv__ver_page(base),
-                                      (size_t)base->raw_slots * PV__SLOT_SIZE);
-        }
-        w->has_old_sum = true;
-    }
-    w->new_sum = pv__sum_page(v->page_id, pv__ver_page(v), (size_t)v->raw_slots * PV__SLOT_SIZE);
-    PV_TRY(pv__space_alloc(s, pte.slots, &pte.slot, err));
-    int rc = pv__vfs_write(s->vfs, s->file, pte.slot * PV__SLOT_SIZE, bytes,
-                           (size_t)pte.slots * PV__SLOT_SIZE, err);
-    if (rc) {
-        pv__space_free_now(s, pte.slot, pte.slots);
-        return rc;
-    }
-    v->pte = pte;
-    pv__ver_set(v, pv__ver_flags(v) | PV__VER_STORED);
-    return PV_OK;
-}
-
 static pv__ver *txn_mine(pv__txn *t, size_t i, pv__xent **out_x) {
     pv__xent *x = pv__xlat_find(t->store, t->touched[i].page_id);
     *out_x = x;
     return atomic_load_explicit(&x->mine, memory_order_relaxed);
-}
-
-/* The transaction has outgrown its share: its resident versions go to slots, stubs stay. */
-static int txn_spill(pv__txn *t, pv_error *err) {
-    pv__store *s = t->store;
-    size_t cap = (size_t)PV__PAGE_SLOTS_MAX * PV__SLOT_SIZE;
-    uint8_t *scratch = s->codec ? pv__alloc(s->mem, cap) : NULL;
-    int rc = PV_OK;
-    for (size_t i = 0; i < t->touched_count && !rc; i++) {
-        pv__xent *x = NULL;
-        pv__ver *v = txn_mine(t, i, &x);
-        if (!v || !(pv__ver_flags(v) & PV__VER_RESIDENT) || v->page_id == PV__META_PAGE) {
-            continue;
-        }
-        if (!(pv__ver_flags(v) & PV__VER_STORED)) {
-            rc = txn_store_version(t, x, v, scratch, err);
-        }
-        pv__ver *stub = NULL;
-        rc = rc ? rc : pv__ver_new(s, v->page_id, v->raw_slots, false, &stub, err);
-        if (rc) {
-            break;
-        }
-        stub->lsn = v->lsn;
-        stub->pte = v->pte;
-        stub->list_at = v->list_at;
-        stub->level = v->level;
-        pv__ver_set(stub, PV__VER_STORED);
-        pv__mutex_lock(&s->ver_mutex);
-        atomic_store_explicit(&x->mine, stub, memory_order_relaxed);
-        pv__mutex_unlock(&s->ver_mutex);
-        t->mine_bytes -= pv__ver_bytes(v->raw_slots);
-        pv__ver_free(s, v);
-    }
-    pv__alloc_free(s->mem, scratch, cap);
-    return rc;
 }
 
 PV_PRIVATE int pv__txn_pause(pv__txn *t, pv_error *err) {
@@ -224,7 +160,7 @@ PV_PRIVATE int pv__txn_pause(pv__txn *t, pv_error *err) {
         t->in_epoch = false;
     }
     if (t->write && !s->memory && !t->doomed && t->mine_bytes > s->cache_limit / 4) {
-        int rc = txn_spill(t, err);
+        int rc = pv__images_spill(t, err);
         if (rc) {
             pv__txn_doom(t, rc);
             return rc;
@@ -234,43 +170,6 @@ PV_PRIVATE int pv__txn_pause(pv__txn *t, pv_error *err) {
 }
 
 /* ---- commit -------------------------------------------------------------------------------- */
-
-/* New images of more than TXN_BULK_BYTES in all go to slots now. */
-static int txn_store_bulk(pv__txn *t, bool *out_sync, pv_error *err) {
-    pv__store *s = t->store;
-    uint64_t bytes = 0;
-    size_t cap = (size_t)PV__PAGE_SLOTS_MAX * PV__SLOT_SIZE;
-    pv__xent *x = NULL;
-    int rc = PV_OK;
-    for (unsigned pass = 0; pass < 2 && !rc; pass++) {
-        uint8_t *scratch = pass && s->codec ? pv__alloc(s->mem, cap) : NULL;
-        for (size_t i = 0; i < t->touched_count && !rc; i++) {
-            pv__ver *v = txn_mine(t, i, &x);
-            if (!v || v->page_id == PV__META_PAGE) {
-                continue;
-            }
-            uint32_t flags = pv__ver_flags(v);
-            if (flags & PV__VER_STORED) {
-                *out_sync = true; /* spilled earlier */
-            } else if (flags & PV__VER_RESIDENT) {
-                uintptr_t f = atomic_load_explicit(&x->frame, memory_order_acquire);
-                bool image = f == 0 || (pv__ver_flags(pv__frame_ver(f)) & PV__VER_FREED) ||
-                             t->touched[i].has_old_sum;
-                if (image && pass) {
-                    rc = txn_store_version(t, x, v, scratch, err);
-                    *out_sync = true;
-                } else if (image) {
-                    bytes += (uint64_t)v->raw_slots * PV__SLOT_SIZE;
-                }
-            }
-        }
-        pv__alloc_free(s->mem, scratch, cap);
-        if (bytes < TXN_BULK_BYTES || s->memory) {
-            break;
-        }
-    }
-    return rc;
-}
 
 static void txn_encode_one(pv__txn *t, size_t i, pv__buf *body, uint32_t *entries,
                            uint64_t *io_sum) {
@@ -374,7 +273,7 @@ static int txn_commit_write(pv__txn *t, uint64_t *out_end, pv_error *err) {
     pv__buf_init(&body, s->mem);
     int rc = pv__store_refuse(s, err);
     if (!rc && !s->memory) {
-        rc = txn_store_bulk(t, &sync, err);
+        rc = pv__images_store(t, &sync, err);
     }
     if (!rc && sync) { /* S5: before the record that refers to them */
         rc = s->vfs->sync(s->vfs, s->file, err);
@@ -435,5 +334,4 @@ PV_PRIVATE int pv__txn_commit(pv__txn *t, uint64_t *out_lsn, pv_error *err) {
     return rc;
 }
 
-#undef TXN_BULK_BYTES
 #undef TXN_SNAP_WRITER

@@ -70,6 +70,43 @@ bool pv__tnode_find(const uint8_t *page, pv__bytes key, unsigned *out_index, boo
     return true;
 }
 
+/* Is cell i < key, = key or > key? False: damaged. */
+static bool tnode_compare(const uint8_t *page, unsigned i, pv__bytes key, int *out_order) {
+    pv__tcell cell;
+    if (PV_UNLIKELY(!pv__tnode_cell(page, i, &cell))) {
+        return false;
+    }
+    *out_order = pv__bytes_order(cell.key, key);
+    return true;
+}
+
+bool pv__tnode_find_near(const uint8_t *page, pv__bytes key, unsigned hint, unsigned *out_index,
+                         bool *out_found) {
+    const unsigned count = pv__tnode_count(page);
+    unsigned at = PV_MIN(hint, count);
+    int left = -1, right = 1; /* of the cells before and at `at` */
+    if (at > 0 && !tnode_compare(page, at - 1, key, &left)) {
+        return false;
+    }
+    if (left < 0 && at < count && !tnode_compare(page, at, key, &right)) {
+        return false;
+    }
+    if (left < 0 && right < 0) { /* the usual next place: one further */
+        at++;
+        left = right;
+        right = 1;
+        if (at < count && !tnode_compare(page, at, key, &right)) {
+            return false;
+        }
+    }
+    if (left < 0 && right >= 0) {
+        *out_index = at;
+        *out_found = right == 0;
+        return true;
+    }
+    return pv__tnode_find(page, key, out_index, out_found);
+}
+
 bool pv__tnode_child(const uint8_t *page, pv__bytes key, unsigned *out_index, uint64_t *out_child) {
     unsigned i = 0;
     bool found = false;

@@ -66,8 +66,6 @@
 /* The smallest cell is a key of one byte without a value. */
 #define PV__TNODE_CELLS_MAX (PV__TNODE_ROOM / (PV__CELL_HEAD + PV__CELL_SLOT + 1))
 
-#define PV__TREE_DEPTH_MAX 24u
-
 PV_STATIC_ASSERT(PV__TNODE_BODY == 80, tree_node_body_is_at_80);
 PV_STATIC_ASSERT(PV__CELL_HEAD + PV__TREE_KEY_MAX + PV__CELL_LONG_TAIL <= PV__CELL_MAX,
                  tree_longest_key_fits);
@@ -144,6 +142,9 @@ PV_PRIVATE int pv__tnode_load(const pv__tree *tree, uint64_t page_id, int level,
 /* First cell whose key is >= key. False: damaged. */
 PV_PRIVATE bool pv__tnode_find(const uint8_t *page, pv__bytes key, unsigned *out_index,
                                bool *out_found);
+/* The same, looking around cell `hint` first. */
+PV_PRIVATE bool pv__tnode_find_near(const uint8_t *page, pv__bytes key, unsigned hint,
+                                    unsigned *out_index, bool *out_found);
 /* The child to follow for key. False: damaged. */
 PV_PRIVATE bool pv__tnode_child(const uint8_t *page, pv__bytes key, unsigned *out_index,
                                 uint64_t *out_child);

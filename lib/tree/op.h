@@ -11,11 +11,6 @@
 
 #include "tree/node.h"
 
-typedef struct pv__tree_step {
-    uint64_t page_id;
-    unsigned index; /* the child that was followed; in the leaf where the key is or belongs */
-} pv__tree_step;
-
 typedef struct pv__tree_op {
     const pv__tree *tree;
     bool changed;   /* some page was */
@@ -32,6 +27,12 @@ PV_PRIVATE int pv__tree_check_key(pv__bytes key, pv_error *err);
 PV_PRIVATE int pv__tree_descend(const pv__tree *tree, pv__bytes key, pv__tree_step *path,
                                 unsigned *out_depth, const uint8_t **out_leaf, bool *out_found,
                                 pv_error *err);
+/* The same; a finger that remembers the leaf, or NULL, saves the way. */
+PV_PRIVATE int pv__finger_descend(const pv__tree *tree, pv__finger *finger, pv__bytes key,
+                                  pv__tree_step *path, unsigned *out_depth,
+                                  const uint8_t **out_leaf, bool *out_found, pv_error *err);
+/* Does a key belong to the leaf that the finger remembers, as long as the shape is the same? */
+PV_PRIVATE bool pv__finger_covers(const pv__finger *f, pv__bytes key);
 /* Append the value of cell i of a leaf. */
 PV_PRIVATE int pv__tree_value_at(const pv__tree *tree, uint64_t page_id, const uint8_t *page,
                                  unsigned i, pv__buf *out, pv_error *err);

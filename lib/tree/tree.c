@@ -93,19 +93,24 @@ int pv__tree_value_at(const pv__tree *tree, uint64_t page_id, const uint8_t *pag
     return tree_value(tree, page_id, &cell, out, err);
 }
 
-int pv__tree_get(pv__tree *tree, pv__bytes key, pv__buf *out, bool *out_found, pv_error *err) {
+int pv__tree_get_near(pv__tree *tree, pv__finger *finger, pv__bytes key, pv__buf *out,
+                      bool *out_found, pv_error *err) {
     pv__tree_step path[PV__TREE_DEPTH_MAX];
     unsigned depth = 0;
     const uint8_t *leaf = NULL;
     bool found = false;
     PV_TRY(pv__tree_check_key(key, err));
-    PV_TRY(pv__tree_descend(tree, key, path, &depth, &leaf, &found, err));
+    PV_TRY(pv__finger_descend(tree, finger, key, path, &depth, &leaf, &found, err));
     if (found && out) {
         const pv__tree_step *at = &path[depth - 1];
         PV_TRY(pv__tree_value_at(tree, at->page_id, leaf, at->index, out, err));
     }
     *out_found = found;
     return 0;
+}
+
+int pv__tree_get(pv__tree *tree, pv__bytes key, pv__buf *out, bool *out_found, pv_error *err) {
+    return pv__tree_get_near(tree, NULL, key, out, out_found, err);
 }
 
 /* ---- put ------------------------------------------------------------------------------------- */
@@ -182,12 +187,13 @@ static int tree_replace(pv__tree_op *op, const uint8_t *leaf, pv__bytes key, pv_
     return pv__tcell_size(&cell) < old_size ? pv__tree_shrunk(op, d, err) : 0;
 }
 
-static int tree_store(pv__tree_op *op, pv__bytes key, pv__bytes value, bool *out_replaced,
-                      pv_error *err) {
+static int tree_store(pv__tree_op *op, pv__finger *finger, pv__bytes key, pv__bytes value,
+                      bool *out_replaced, pv_error *err) {
     const uint8_t *leaf = NULL;
     pv__tcell cell;
     uint8_t ref[PV__CELL_LONG_TAIL];
-    PV_TRY(pv__tree_descend(op->tree, key, op->path, &op->depth, &leaf, out_replaced, err));
+    PV_TRY(
+        pv__finger_descend(op->tree, finger, key, op->path, &op->depth, &leaf, out_replaced, err));
     if (*out_replaced) {
         return tree_replace(op, leaf, key, value, err);
     }
@@ -195,19 +201,92 @@ static int tree_store(pv__tree_op *op, pv__bytes key, pv__bytes value, bool *out
     return pv__tree_insert_at(op, op->depth - 1, op->path[op->depth - 1].index, &cell, err);
 }
 
-int pv__tree_put(pv__tree *tree, pv__bytes key, pv__bytes value, bool *out_replaced,
-                 pv_error *err) {
-    pv__tree_op op = {.tree = tree};
+int pv__tree_put_near(pv__tree *tree, pv__finger *finger, pv__bytes key, pv__bytes value,
+                      bool *out_replaced, pv_error *err) {
+    pv__tree_op op;
+    op.tree = tree; /* the path is written before it is read */
+    op.changed = op.reshaped = false;
+    op.depth = 0;
     bool replaced = false;
     PV_TRY(pv__tree_check_key(key, err));
     if (value.size > PV__TREE_VALUE_MAX) {
         return pv__err(err, PV_ERR_LIMIT, "tree value has %zu bytes, at most %u are allowed",
                        value.size, PV__TREE_VALUE_MAX);
     }
-    PV_TRY(pv__tree_op_end(&op, tree_store(&op, key, value, &replaced, err)));
+    PV_TRY(pv__tree_op_end(&op, tree_store(&op, finger, key, value, &replaced, err)));
     if (out_replaced) {
         *out_replaced = replaced;
     }
+    return 0;
+}
+
+int pv__tree_put(pv__tree *tree, pv__bytes key, pv__bytes value, bool *out_replaced,
+                 pv_error *err) {
+    return pv__tree_put_near(tree, NULL, key, value, out_replaced, err);
+}
+
+/* ---- many ------------------------------------------------------------------------------------ */
+
+/* Put a new key into the leaf `page`, which this transaction has for writing and the finger
+ * remembers. *out_done false: something is not as simple as that, nothing was changed. */
+static int tree_put_here(pv__tree *tree, pv__finger *finger, uint8_t *page, pv__bytes key,
+                         pv__bytes value, bool *out_done, pv_error *err) {
+    pv__tree_step *at = &finger->path[finger->depth - 1];
+    const pv__tcell cell = {key, value, false};
+    unsigned index = 0;
+    bool found = false;
+    *out_done = false;
+    if (key.size == 0 || key.size + value.size > PV__CELL_INLINE_MAX ||
+        pv__tcell_size(&cell) + PV__CELL_SLOT > pv__tnode_free(page) ||
+        !pv__finger_covers(finger, key)) {
+        return 0;
+    }
+    if (!pv__tnode_find_near(page, key, at->index, &index, &found) || found) {
+        return 0;
+    }
+    pv__tnode_note(page, index);
+    if (!pv__tnode_insert(page, index, &cell)) {
+        const int rc = pv__tnode_bad(tree, at->page_id, "a cell is damaged", err);
+        pv__txn_doom(tree->txn, rc);
+        return rc;
+    }
+    at->index = index;
+    *out_done = true;
+    return 0;
+}
+
+/* The leaf that was just put into, if the tree has kept its shape; else NULL. */
+static int tree_put_leaf(pv__tree *tree, const pv__finger *finger, uint8_t **out_page,
+                         pv_error *err) {
+    const uint8_t *root = NULL;
+    *out_page = NULL;
+    PV_TRY(pv__tnode_load(tree, tree->root, -1, &root, err));
+    if (pv__get32(root + PV__TNODE_EPOCH) != finger->epoch) {
+        return 0;
+    }
+    return pv__page_write(tree->txn, finger->path[finger->depth - 1].page_id, PV__PAGE_TREE,
+                          out_page, err);
+}
+
+int pv__tree_put_run(pv__tree *tree, pv__finger *finger, const pv__bytes *keys,
+                     const pv__bytes *values, size_t n, size_t *out_replaced, pv_error *err) {
+    uint8_t *page = NULL;
+    size_t first = n;
+    for (size_t i = 0; i < n; i++) {
+        bool done = false, replaced = false;
+        if (page) {
+            PV_TRY(tree_put_here(tree, finger, page, keys[i], values[i], &done, err));
+        }
+        if (!done) {
+            page = NULL;
+            PV_TRY(pv__tree_put_near(tree, finger, keys[i], values[i], &replaced, err));
+            first = replaced ? PV_MIN(first, i) : first;
+        }
+        if (!done && !replaced && i + 1 < n) {
+            PV_TRY(tree_put_leaf(tree, finger, &page, err));
+        }
+    }
+    *out_replaced = first;
     return 0;
 }
 

@@ -36,6 +36,13 @@ typedef struct pv__bytes {
     size_t size;
 } pv__bytes;
 
+#define PV__TREE_DEPTH_MAX 24u
+
+typedef struct pv__tree_step { /* of the way from the root to a leaf */
+    uint64_t page_id;
+    unsigned index; /* the child that was followed; in the leaf where the key is or belongs */
+} pv__tree_step;
+
 PV_PRIVATE int pv__tree_create(pv__txn *txn, uint32_t owner, uint64_t *out_root, pv_error *err);
 /* Free every page, overflow pages too, in bounded memory. The tree and its cursors are void. */
 PV_PRIVATE int pv__tree_drop(pv__tree *tree, pv_error *err);
@@ -49,6 +56,29 @@ PV_PRIVATE int pv__tree_put(pv__tree *tree, pv__bytes key, pv__bytes value, bool
                             pv_error *err);
 /* *out_found may be NULL; a key that is not there is no error. */
 PV_PRIVATE int pv__tree_del(pv__tree *tree, pv__bytes key, bool *out_found, pv_error *err);
+
+/* A finger remembers the leaf of the last key, so that keys that come near each other, ascending
+ * ones above all, need no way down from the root. It holds no pointers: pauses and any write to the
+ * tree by the same transaction only make it forget. It does not survive the end of the transaction
+ * or a rollback to a savepoint. Zeroed, it remembers nothing. */
+typedef struct pv__finger {
+    unsigned depth; /* 0: remembers nothing */
+    uint32_t epoch; /* of the root when the path was taken */
+    bool bounded_below, bounded_above;
+    uint16_t low_size, high_size; /* keys in [low, high) belong to the leaf */
+    pv__tree_step path[PV__TREE_DEPTH_MAX];
+    uint8_t low[PV__TREE_KEY_MAX], high[PV__TREE_KEY_MAX];
+} pv__finger;
+/* As get and put. */
+PV_PRIVATE int pv__tree_get_near(pv__tree *tree, pv__finger *finger, pv__bytes key, pv__buf *out,
+                                 bool *out_found, pv_error *err);
+PV_PRIVATE int pv__tree_put_near(pv__tree *tree, pv__finger *finger, pv__bytes key, pv__bytes value,
+                                 bool *out_replaced, pv_error *err);
+/* n times put, at once: a leaf is found once for all that go into it. *out_replaced: the first that
+ * was there, or n. */
+PV_PRIVATE int pv__tree_put_run(pv__tree *tree, pv__finger *finger, const pv__bytes *keys,
+                                const pv__bytes *values, size_t n, size_t *out_replaced,
+                                pv_error *err);
 
 /* A cursor holds a copy of its key, no pointers: it survives any write to the tree by the same
  * transaction, and pv__txn_pause; next and prev then go on from the key, present or not. It does

@@ -104,6 +104,7 @@ typedef struct pv__docb {
     bool root_given;
     bool out_failed; /* `out` had failed before init */
     bool from_text;  /* set by json_read.c: strings are checked already, sources are set */
+    bool keep;       /* finish leaves the memory to the next document */
     uint32_t source; /* position of the next key when from_text */
     size_t base;     /* out->len at the beginning */
     pv__buf keys;    /* of the open objects */
@@ -125,8 +126,12 @@ PV_PRIVATE void pv__docb_array(pv__docb *b);
 PV_PRIVATE void pv__docb_object(pv__docb *b);
 PV_PRIVATE void pv__docb_key(pv__docb *b, const char *key, size_t len);
 PV_PRIVATE void pv__docb_end(pv__docb *b); /* of the innermost array or object */
-/* Releases the builder in every case. On failure `out` is as it was before init. */
+/* Releases the builder in every case (see again). On failure `out` is as it was before init. */
 PV_PRIVATE int pv__docb_finish(pv__docb *b);
+/* Instead of init, for many documents: after init and finish or another again. Memory stays with
+ * the builder until release. */
+PV_PRIVATE void pv__docb_again(pv__docb *b, pv__buf *out, const char *what, pv_error *err);
+PV_PRIVATE void pv__docb_release(pv__docb *b);
 
 /* Used by doc*.c only: bytes of one count or offset in an array or object of `size` bytes. */
 static inline unsigned pv__doc_width(size_t size) {

@@ -13,7 +13,7 @@
 #include "value/doc.h"
 #include "value/sort.h"
 
-void pv__docb_init(pv__docb *b, pv__buf *out, const char *what, pv_error *err) {
+void pv__docb_again(pv__docb *b, pv__buf *out, const char *what, pv_error *err) {
     b->out = out;
     b->err = err;
     b->what = what;
@@ -21,14 +21,34 @@ void pv__docb_init(pv__docb *b, pv__buf *out, const char *what, pv_error *err) {
     b->out_failed = out->failed;
     b->root_given = false;
     b->from_text = false;
+    b->keep = true;
     b->source = 0;
     b->base = out->len;
+    pv__buf_clear(&b->keys);
+    pv__buf_clear(&b->scratch);
+    b->item_count = 0;
+    b->depth = 0;
+}
+
+void pv__docb_init(pv__docb *b, pv__buf *out, const char *what, pv_error *err) {
     pv__buf_init(&b->keys, out->mem);
     pv__buf_init(&b->scratch, out->mem);
     b->items = NULL;
     b->order = NULL;
-    b->item_count = b->item_cap = b->order_cap = 0;
-    b->depth = 0;
+    b->item_cap = b->order_cap = 0;
+    pv__docb_again(b, out, what, err);
+    b->keep = false;
+}
+
+void pv__docb_release(pv__docb *b) {
+    pv__mem *mem = b->keys.mem;
+    pv__buf_done(&b->keys);
+    pv__buf_done(&b->scratch);
+    pv__alloc_free(mem, b->items, b->item_cap * sizeof *b->items);
+    pv__alloc_free(mem, b->order, b->order_cap * sizeof *b->order);
+    b->items = NULL;
+    b->order = NULL;
+    b->item_cap = b->order_cap = 0;
 }
 
 /* The first mistake is the one that is told. */
@@ -417,14 +437,9 @@ int pv__docb_finish(pv__docb *b) {
     if (!b->rc && (b->depth > 0 || !b->root_given)) {
         docb_fail(b, PV_ERR_MISUSE, "the document is not complete");
     }
-    pv__mem *mem = b->out->mem;
-    pv__buf_done(&b->keys);
-    pv__buf_done(&b->scratch);
-    pv__alloc_free(mem, b->items, b->item_cap * sizeof *b->items);
-    pv__alloc_free(mem, b->order, b->order_cap * sizeof *b->order);
-    b->items = NULL;
-    b->order = NULL;
-    b->item_cap = b->order_cap = 0;
+    if (!b->keep) {
+        pv__docb_release(b);
+    }
     if (b->rc) {
         b->out->len = b->base;
         b->out->failed = b->out_failed; /* what was there before is as it was */

@@ -73,4 +73,17 @@ PV_PRIVATE void pv__json_init(pv__json *j, pv__mem *mem, const char *what, const
 PV_PRIVATE int pv__json_next(pv__json *j, pv_error *err);
 PV_PRIVATE void pv__json_done(pv__json *j);
 
+/* ---- many texts, one after the other: memory is kept between them ---------------------------- */
+
+typedef struct pv__json_reader {
+    pv__json json;
+    pv__docb docb;
+} pv__json_reader;
+
+PV_PRIVATE void pv__json_reader_init(pv__json_reader *r, pv__mem *mem);
+/* As pv__json_read; `out` is of the same pv__mem. */
+PV_PRIVATE int pv__json_reader_read(pv__json_reader *r, const pv__json_opts *opts, const char *text,
+                                    size_t len, pv__buf *out, pv_error *err);
+PV_PRIVATE void pv__json_reader_done(pv__json_reader *r);
+
 #endif

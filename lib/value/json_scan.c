@@ -147,10 +147,29 @@ static int json_unescape(pv__json *j, pv_error *err) {
     return 0;
 }
 
-/* Go on to the next quote, backslash or control character; is all before it UTF-8? */
+#define JSON_EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* Bit 7 of each byte that is 0; bytes above the lowest such one may be marked too. */
+static uint64_t json_zeros(uint64_t w) { return (w - JSON_EACH(1)) & ~w & JSON_EACH(0x80); }
+
+/* Go on to the next quote, backslash or control character; is all before it UTF-8? Eight bytes at
+ * a time (H. Warren, "Hacker's Delight", 6-1), the rest one by one. */
 static int json_plain_run(pv__json *j, pv_error *err) {
     size_t from = j->pos, bad_at;
-    unsigned char seen = 0;
+    uint64_t seen = 0;
+    while (j->len - j->pos >= 8) {
+        uint64_t w = pv__get64(j->text + j->pos);
+        uint64_t stop = json_zeros(w ^ JSON_EACH('"')) | json_zeros(w ^ JSON_EACH('\\')) |
+                        ((w - JSON_EACH(0x20)) & ~w & JSON_EACH(0x80));
+        if (stop) {
+            unsigned n = (unsigned)__builtin_ctzll(stop) / 8;
+            seen |= n ? w << (64 - 8 * n) & JSON_EACH(0x80) : 0;
+            j->pos += n;
+            break;
+        }
+        seen |= w & JSON_EACH(0x80);
+        j->pos += 8;
+    }
     while (j->pos < j->len) {
         unsigned char c = (unsigned char)j->text[j->pos];
         if (c == '"' || c == '\\' || c < 0x20) {
@@ -159,7 +178,7 @@ static int json_plain_run(pv__json *j, pv_error *err) {
         seen |= c;
         j->pos++;
     }
-    if ((seen & 0x80) && !pv__utf8_valid(j->text + from, j->pos - from, &bad_at)) {
+    if ((seen & JSON_EACH(0x80)) && !pv__utf8_valid(j->text + from, j->pos - from, &bad_at)) {
         return json_fail(j, from + bad_at, "invalid UTF-8", err);
     }
     if (j->pos == j->len) {
@@ -359,3 +378,5 @@ int pv__json_next(pv__json *j, pv_error *err) {
     }
     return json_value(j, err);
 }
+
+#undef JSON_EACH

@@ -20,6 +20,17 @@ static inline void pv__bits_set(uint8_t *words, uint32_t bit, bool to) {
     words[bit / 8] = (uint8_t)(to ? words[bit / 8] | mask : words[bit / 8] & ~mask);
 }
 
+/* Set the bits [bit, bit + n). */
+static inline void pv__bits_set_run(uint8_t *words, uint32_t bit, uint32_t n) {
+    for (; n > 0 && (bit % 8 != 0 || n < 8); bit++, n--) {
+        pv__bits_set(words, bit, true);
+    }
+    memset(words + bit / 8, 0xFF, n / 8);
+    for (bit += n / 8 * 8, n %= 8; n > 0; bit++, n--) {
+        pv__bits_set(words, bit, true);
+    }
+}
+
 /* Up to 64 bits from `bit` on; bits behind the page are 0. */
 static inline uint64_t pv__bits_get(const uint8_t *words, uint32_t bit, uint32_t n) {
     const uint32_t w = bit / 64, shift = bit % 64;

@@ -26,6 +26,7 @@ void pv__idmap_init(pv__idmap *m, pv__txn *txn, uint32_t owner, uint64_t root) {
     m->tree.txn = txn;
     m->tree.root = root;
     m->tree.owner = owner;
+    m->near = NULL;
     pv__buf_init(&m->value, pv__txn_mem(txn));
 }
 
@@ -47,7 +48,7 @@ int pv__idmap_get(pv__idmap *m, pv__bytes key, uint32_t *out_slot, bool *out_fou
     bool found;
     PV_TRY(idmap_check_key(key, err));
     pv__buf_clear(&m->value);
-    PV_TRY(pv__tree_get(&m->tree, key, &m->value, &found, err));
+    PV_TRY(pv__tree_get_near(&m->tree, m->near, key, &m->value, &found, err));
     if (found) {
         PV_TRY(idmap_slot(m, out_slot, err));
     }
@@ -61,7 +62,24 @@ int pv__idmap_put(pv__idmap *m, pv__bytes key, uint32_t slot, bool *out_replaced
     PV_ASSERT(slot < PV__SLOTS_PER_COLLECTION_MAX);
     pv__put32(value, slot);
     const pv__bytes bytes = {value, sizeof value};
-    return pv__tree_put(&m->tree, key, bytes, out_replaced, err);
+    return pv__tree_put_near(&m->tree, m->near, key, bytes, out_replaced, err);
+}
+
+int pv__idmap_put_run(pv__idmap *m, const pv__bytes *keys, const uint32_t *slots, size_t n,
+                      size_t *out_replaced, pv_error *err) {
+    uint8_t bytes[PV__IDMAP_RUN][IDMAP_VALUE_BYTES];
+    pv__bytes values[PV__IDMAP_RUN];
+    pv__finger here;
+    here.depth = 0;
+    PV_ASSERT(n <= PV__IDMAP_RUN);
+    for (size_t i = 0; i < n; i++) {
+        PV_TRY(idmap_check_key(keys[i], err));
+        PV_ASSERT(slots[i] < PV__SLOTS_PER_COLLECTION_MAX);
+        pv__put32(bytes[i], slots[i]);
+        values[i] = (pv__bytes){bytes[i], IDMAP_VALUE_BYTES};
+    }
+    return pv__tree_put_run(&m->tree, m->near ? m->near : &here, keys, values, n, out_replaced,
+                            err);
 }
 
 int pv__idmap_del(pv__idmap *m, pv__bytes key, bool *out_found, pv_error *err) {

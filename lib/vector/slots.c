@@ -161,17 +161,29 @@ static int vslots_dead_in(const pv__slots *s, uint32_t group, uint32_t *out_slot
     return 0;
 }
 
-int pv__slots_alloc_at_end(pv__slots *s, uint32_t *out_slot, pv_error *err) {
-    const uint32_t slot = s->meta.high_water;
+/* New slots whose bits are on one page. */
+static int vslots_extend(pv__slots *s, uint32_t want, uint32_t *out_first, uint32_t *out_count,
+                         pv_error *err) {
+    const uint32_t slot = s->meta.high_water, at = slot % PV__BITS_PER_PAGE;
     if (slot >= PV__SLOTS_PER_COLLECTION_MAX) {
         return pv__err(err, PV_ERR_LIMIT, "object %u has used all %u slots",
                        (unsigned)s->bits.owner, (unsigned)PV__SLOTS_PER_COLLECTION_MAX);
     }
-    PV_TRY(vslots_set_bit(s, slot, true, err));
-    s->meta.high_water++;
-    s->meta.live_count++;
-    *out_slot = slot;
+    const uint32_t count =
+        PV_MIN(want, PV_MIN(PV__BITS_PER_PAGE - at, PV__SLOTS_PER_COLLECTION_MAX - slot));
+    uint8_t *words;
+    PV_TRY(pv__column_page_write(&s->bits, slot / PV__BITS_PER_PAGE, &words, err));
+    pv__bits_set_run(words, at, count);
+    s->meta.high_water += count;
+    s->meta.live_count += count;
+    *out_first = slot;
+    *out_count = count;
     return 0;
+}
+
+int pv__slots_alloc_at_end(pv__slots *s, uint32_t *out_slot, pv_error *err) {
+    uint32_t count = 0;
+    return vslots_extend(s, 1, out_slot, &count, err);
 }
 
 /* Some dead slot; there are some. *io_group is the group it is taken from, + 1. */
@@ -210,6 +222,16 @@ int pv__slots_alloc(pv__slots *s, uint32_t *out_slot, pv_error *err) {
     s->meta.group = group; /* F4 */
     s->meta.live_count++;
     *out_slot = slot;
+    return 0;
+}
+
+int pv__slots_alloc_run(pv__slots *s, uint32_t want, uint32_t *out_first, uint32_t *out_count,
+                        pv_error *err) {
+    if (s->meta.live_count >= s->meta.high_water) {
+        return vslots_extend(s, want, out_first, out_count, err);
+    }
+    PV_TRY(pv__slots_alloc(s, out_first, err));
+    *out_count = 1;
     return 0;
 }
 

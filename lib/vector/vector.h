@@ -69,6 +69,10 @@ PV_PRIVATE int pv__column_page_at(const pv__column *c, uint64_t page_id, uint32_
                                   const uint8_t **out_rows, pv_error *err);
 PV_PRIVATE int pv__column_page_write(const pv__column *c, uint32_t ordinal, uint8_t **out_rows,
                                      pv_error *err);
+/* `rows`, given by page_write, will hardly be written again: pv__page_finished. */
+static inline void pv__column_page_finished(const pv__column *c, const uint8_t *rows) {
+    pv__page_finished(c->txn, pv__page_id(rows - PV__PAGE_HEAD));
+}
 /* Give a page back; its rows read as absent. No page: 0. */
 PV_PRIVATE int pv__column_page_free(const pv__column *c, uint32_t ordinal, pv_error *err);
 /* Pages of rows that exist, for statistics; each is page_slots * 4 KiB. */
@@ -112,6 +116,10 @@ PV_PRIVATE int pv__slots_open(pv__txn *txn, uint32_t owner, const pv__slots_meta
  * is begun, the one with most dead slots first), else the next new one. O(1) pages. PV_ERR_LIMIT
  * when PV__SLOTS_PER_COLLECTION_MAX are in use. */
 PV_PRIVATE int pv__slots_alloc(pv__slots *s, uint32_t *out_slot, pv_error *err);
+/* The same slots as that many calls of alloc, those in a row at once: *out_count of `want` (both at
+ * least 1), the first of them *out_first. */
+PV_PRIVATE int pv__slots_alloc_run(pv__slots *s, uint32_t want, uint32_t *out_first,
+                                   uint32_t *out_count, pv_error *err);
 /* The next new slot whatever is dead, for loads that want their rows in one run. */
 PV_PRIVATE int pv__slots_alloc_at_end(pv__slots *s, uint32_t *out_slot, pv_error *err);
 /* A slot that is not live is PV_ERR_CORRUPT: whoever frees it followed a damaged reference. */
@@ -142,8 +150,9 @@ PV_PRIVATE int pv__slots_check(const pv__slots *s, pv__check_fn fn, void *ctx, u
  * (pv__idmap_key_u64), so that their order is numeric. Exclusive: one thread at a time, reads too
  * (a scratch buffer). */
 typedef struct pv__idmap {
-    pv__tree tree; /* for pv__cursor_new(&map.tree, ..) too: walk keys in order */
-    pv__buf value; /* scratch */
+    pv__tree tree;    /* for pv__cursor_new(&map.tree, ..) too: walk keys in order */
+    pv__buf value;    /* scratch */
+    pv__finger *near; /* the caller's, for many keys that may come in order; or NULL */
 } pv__idmap;
 
 PV_PRIVATE int pv__idmap_create(pv__txn *txn, uint32_t owner, uint64_t *out_root, pv_error *err);
@@ -160,6 +169,10 @@ PV_PRIVATE int pv__idmap_get(pv__idmap *m, pv__bytes key, uint32_t *out_slot, bo
 /* Insert or replace; *out_replaced may be NULL. */
 PV_PRIVATE int pv__idmap_put(pv__idmap *m, pv__bytes key, uint32_t slot, bool *out_replaced,
                              pv_error *err);
+/* Several at once, at most PV__IDMAP_RUN. *out_replaced: the first that was there, or n. */
+#define PV__IDMAP_RUN 16u
+PV_PRIVATE int pv__idmap_put_run(pv__idmap *m, const pv__bytes *keys, const uint32_t *slots,
+                                 size_t n, size_t *out_replaced, pv_error *err);
 PV_PRIVATE int pv__idmap_del(pv__idmap *m, pv__bytes key, bool *out_found, pv_error *err);
 /* The slot of the entry that a cursor over m->tree stands on. */
 PV_PRIVATE int pv__idmap_cursor_slot(pv__idmap *m, pv__cursor *cursor, uint32_t *out_slot,

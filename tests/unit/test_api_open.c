@@ -389,6 +389,46 @@ static void test_api_open__forked_child_may_only_let_go(void **state) {
     t_api_done(&t);
 }
 
+/* The same while the library's own threads wait and work: they do not exist in the child. */
+static void test_api_open__forked_child_of_a_database_with_threads(void **state) {
+    (void)state;
+    enum { T_ROWS = 4000, T_DIMS = 256 };
+    t_api t;
+    pv_txn *txn = NULL;
+    pv_write_opts async = PV_WRITE_OPTS_INIT;
+    pv_batch b = PV_BATCH_INIT;
+    float *vectors = calloc((size_t)T_ROWS * T_DIMS, sizeof(float));
+    const float v2[2] = {1.0f, 2.0f};
+    assert_non_null(vectors);
+    t_api_open(&t, NULL);
+    t_api_create(&t, "docs", 2, PV_METRIC_L2, 0);
+    t_api_create(&t, "big", T_DIMS, PV_METRIC_L2, PV_KEY_U64);
+    const pv_record a = t_record("a", v2, 2, NULL);
+    async.sync = PV_SYNC_ASYNC;
+    test_assert_ok(pv_insert(t.db, NULL, "docs", &a, 1, &async, &t.err), &t.err);
+    test_assert_ok(pv_txn_begin(t.db, PV_TXN_WRITE, &txn, &t.err), &t.err);
+    b.count = T_ROWS;
+    b.vectors = vectors;
+    b.dims = T_DIMS;
+    test_assert_ok(pv_insert_batch(t.db, txn, "big", &b, NULL, &t.err), &t.err);
+    const pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        alarm(60); /* instead of waiting for ever */
+        pv_txn_rollback(txn);
+        _exit(pv_close(t.db, NULL) != 0);
+    }
+    int status = -1;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    test_assert_ok(pv_txn_commit(txn, NULL, &t.err), &t.err);
+    assert_int_equal(t_count(&t, NULL, "big", NULL), T_ROWS);
+    t_expect_sound(&t);
+    t_api_done(&t);
+    free(vectors);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_api_open__versions_agree),
@@ -405,6 +445,7 @@ int main(void) {
         cmocka_unit_test(test_api_open__stats_and_checkpoint),
         cmocka_unit_test(test_api_open__null_handles_are_misuse),
         cmocka_unit_test(test_api_open__forked_child_may_only_let_go),
+        cmocka_unit_test(test_api_open__forked_child_of_a_database_with_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

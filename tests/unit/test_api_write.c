@@ -306,6 +306,65 @@ static void test_api_write__twins_of_one_call(void **state) {
     t_api_done(&t);
 }
 
+/* Large calls are checked by two threads and written by two: the first mistake is told, whoever
+ * finds one, and everything is where it belongs, however the ids come and whatever lay there. */
+static void test_api_write__large_batches(void **state) {
+    (void)state;
+    enum { T_ROWS = 9000, T_DIMS = 64 };
+    static char ids[T_ROWS][16], meta[T_ROWS][48];
+    static float vectors[T_ROWS][T_DIMS];
+    static pv_record r[T_ROWS];
+    for (unsigned threads = 0; threads < 2; threads++) {
+        pv_open_opts o = PV_OPEN_OPTS_INIT;
+        t_api t;
+        o.threads = threads;
+        t_api_open(&t, &o);
+        t_api_create(&t, "docs", T_DIMS, PV_METRIC_L2, 0);
+        for (unsigned order = 0; order < 3; order++) {
+            for (unsigned i = 0; i < T_ROWS; i++) {
+                const unsigned n = order == 0 ? i : i * 7919u % T_ROWS;
+                (void)snprintf(ids[i], sizeof ids[i], "%c-%05u", order == 2 ? 'b' : 'a', n);
+                (void)snprintf(meta[i], sizeof meta[i], "{\"n\":%u,\"of\":%u}", n, order);
+                vectors[i][0] = (float)n;
+                vectors[i][T_DIMS - 1] = (float)order;
+                r[i] = t_record(ids[i], vectors[i], T_DIMS, meta[i]);
+            }
+            /* One mistake in each half: the earlier one counts. */
+            r[8000].metadata = "{\"x\":}";
+            t.err.record_index = 0;
+            test_assert_rc(pv_upsert(t.db, NULL, "docs", r, T_ROWS, NULL, &t.err), PV_ERR_FORMAT,
+                           &t.err);
+            assert_int_equal(t.err.record_index, 8000);
+            assert_int_equal(t.err.offset, 5);
+            assert_non_null(strstr(t.err.message, "record 8000: metadata"));
+            r[20].dims = 3;
+            test_assert_rc(pv_upsert(t.db, NULL, "docs", r, T_ROWS, NULL, &t.err), PV_ERR_DIMS,
+                           &t.err);
+            assert_int_equal(t.err.record_index, 20);
+            r[20].dims = T_DIMS;
+            r[8000].metadata = meta[8000];
+            test_assert_ok(pv_upsert(t.db, NULL, "docs", r, T_ROWS, NULL, &t.err), &t.err);
+            assert_int_equal(t_count(&t, NULL, "docs", NULL), order == 2 ? 2 * T_ROWS : T_ROWS);
+            for (unsigned i = 0; i < T_ROWS; i += 37) {
+                t_expect_metadata(&t, NULL, "docs", ids[i], meta[i]);
+            }
+        }
+        for (unsigned i = 0; i < T_ROWS; i += 2) { /* slots here and there */
+            test_assert_ok(pv_delete(t.db, NULL, "docs", ids[i], &t.err), &t.err);
+            if (i == 400) {
+                break;
+            }
+        }
+        test_assert_ok(pv_upsert(t.db, NULL, "docs", r, T_ROWS, NULL, &t.err), &t.err);
+        t_expect_sound(&t);
+        t_api_shut(&t);
+        t_api_reopen(&t, &o);
+        assert_int_equal(t_count(&t, NULL, "docs", "{\"of\":2}"), T_ROWS);
+        t_expect_sound(&t);
+        t_api_done(&t);
+    }
+}
+
 /* ---- ids ---- */
 
 static void test_api_write__left_out_ids_are_made(void **state) {
@@ -484,6 +543,7 @@ int main(void) {
         cmocka_unit_test(test_api_write__columns_come_in_every_shape),
         cmocka_unit_test(test_api_write__records_have_a_stride),
         cmocka_unit_test(test_api_write__twins_of_one_call),
+        cmocka_unit_test(test_api_write__large_batches),
         cmocka_unit_test(test_api_write__left_out_ids_are_made),
         cmocka_unit_test(test_api_write__numbers_count_on),
         cmocka_unit_test(test_api_write__random_history_agrees_with_a_table),

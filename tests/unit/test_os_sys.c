@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "os/cgroup.h"
+#include "os/helper.h"
 #include "os/sys.h"
 #include "os/thread.h"
 #include "pv_unstable.h"
@@ -209,6 +210,34 @@ static void test_thread__wait_ends_after_its_time(void **state) {
     pv__mutex_done(&m);
 }
 
+static void t_add(void *ctx) { ++*(int *)ctx; }
+
+/* Jobs are done once each, by the helper or, where it takes none, by nobody. */
+static void test_helper__runs_what_it_accepts(void **state) {
+    (void)state;
+    pv__helper h;
+    pv_error err = PV_ERROR_INIT;
+    int done = 0, accepted = 0;
+    test_assert_ok(pv__helper_init(&h, true, &err), &err);
+    pv__helper_wait(&h); /* nothing under way */
+    for (int i = 0; i < 1000; i++) {
+        accepted += pv__helper_start(&h, t_add, &done);
+        if (i % 3 == 0) {
+            pv__helper_wait(&h);
+            assert_int_equal(done, accepted);
+        }
+    }
+    assert_true(accepted >= 334);
+    pv__helper_stop(&h);
+    assert_int_equal(done, accepted);
+    assert_false(pv__helper_start(&h, t_add, &done));
+    pv__helper_done(&h);
+    test_assert_ok(pv__helper_init(&h, false, &err), &err);
+    assert_false(pv__helper_start(&h, t_add, &done));
+    pv__helper_stop(&h);
+    pv__helper_done(&h);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sys__clock_and_random_can_be_replaced),
@@ -219,6 +248,7 @@ int main(void) {
         cmocka_unit_test(test_forkmark__child_is_another),
         cmocka_unit_test(test_thread__two_take_turns),
         cmocka_unit_test(test_thread__wait_ends_after_its_time),
+        cmocka_unit_test(test_helper__runs_what_it_accepts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -230,6 +230,50 @@ static void t_check_batch(t_env *e) {
     pv__alloc_free(&e->mem, back, T_REQS * T_EACH);
 }
 
+/* What goes around the system's cache is there for those who do not, and the other way round; a
+ * request that the system does not take so goes the usual way. */
+static void t_check_around(t_env *e) {
+    enum { T_BYTES = 1 << 20 };
+    pv_vfs *v = e->vfs;
+    test_rng r;
+    test_rng_init(&r, 9);
+    uint8_t *data = pv__alloc_aligned(&e->mem, T_BYTES, PV__VFS_AROUND);
+    uint8_t *back = pv__alloc_aligned(&e->mem, T_BYTES, PV__VFS_AROUND);
+    pv_file *f = t_open(e, t_path(e, 0, "around"), PV_VFS_OPEN_CREATE);
+    for (int round = 0; round < 6; round++) {
+        test_rng_bytes(&r, data, T_BYTES);
+        pv_io io[2] = {{0, data, T_BYTES / 2, 0},
+                       {T_BYTES / 2, data + T_BYTES / 2, T_BYTES / 2, 0}};
+        if (round % 3 == 2) { /* one descriptor, crooked */
+            io[0].size -= 100;
+            io[1].offset -= 100;
+            io[1].data = data + T_BYTES / 2 - 100;
+            io[1].size += 100;
+        }
+        if (round % 3 == 0) {
+            assert_int_equal(pv__vfs_write(v, f, 0, data, T_BYTES, NULL), 0);
+        } else {
+            assert_int_equal(pv__vfs_write_around(v, f, io, 2, NULL), 0);
+        }
+        assert_int_equal(pv__vfs_read(v, f, 0, back, T_BYTES, NULL), 0);
+        test_assert_same_bytes(back, data, T_BYTES);
+        assert_int_equal(v->sync(v, f, NULL), 0);
+    }
+    assert_int_equal(t_size(e, f), T_BYTES);
+    assert_int_equal(v->close(v, f, NULL), 0);
+    f = t_open(e, t_path(e, 0, "around"), PV_VFS_OPEN_READONLY);
+    pv_io io = {0, data, T_BYTES, 0};
+    assert_int_equal(pv__vfs_write_around(v, f, &io, 1, NULL), PV_ERR_READONLY);
+    assert_int_equal(v->close(v, f, NULL), 0);
+    pv__alloc_free_aligned(&e->mem, data, T_BYTES, PV__VFS_AROUND);
+    pv__alloc_free_aligned(&e->mem, back, T_BYTES, PV__VFS_AROUND);
+}
+
+static void test_vfs__writes_around_the_cache(void **state) {
+    (void)state;
+    T_EACH_KIND(t_check_around)
+}
+
 static void test_vfs__batches_land_where_they_belong(void **state) {
     (void)state;
     T_EACH_KIND(t_check_batch)
@@ -595,6 +639,7 @@ int main(void) {
         cmocka_unit_test(test_vfs__data_holes_and_ends),
         cmocka_unit_test(test_vfs__truncate_and_allocate),
         cmocka_unit_test(test_vfs__batches_land_where_they_belong),
+        cmocka_unit_test(test_vfs__writes_around_the_cache),
         cmocka_unit_test(test_vfs__names_and_folders),
         cmocka_unit_test(test_vfs__locks_exclude_handles),
         cmocka_unit_test(test_vfs_posix__locks_exclude_processes_and_die_with_them),

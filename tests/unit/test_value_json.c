@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -153,6 +154,44 @@ static void test_json__grammar_is_strict(void **state) {
     T_REFUSED("{\"a\":1]", 6, "expected ',' or '}' at byte 6");
     T_REFUSED("{\"a\":1 \"b\":2}", 7, "expected ',' or '}' at byte 7");
     T_REFUSED("{1:1}", 1, "expected a key or '}' at byte 1");
+}
+
+/* Strings are looked through eight bytes at a time: whatever ends or spoils one is seen at every
+ * place, and nothing behind it is. */
+static void test_json__strings_end_where_they_end(void **state) {
+    (void)state;
+    for (size_t n = 0; n < 40; n++) {
+        for (size_t at = 0; at <= n; at++) {
+            char text[64], want[64], message[80];
+            memset(text, 'x', sizeof text);
+            text[0] = text[n + 1] = '"';
+            memcpy(want, text, n + 2);
+            want[n + 2] = 0;
+            t_becomes(text, n + 2, want);
+            if (at == n) {
+                continue;
+            }
+            text[1 + at] = (char)(at * 7 % 32); /* a control character; 0 as well */
+            (void)snprintf(message, sizeof message,
+                           "metadata: control character in a string at byte %zu", at + 1);
+            t_refused(text, n + 2, at + 1, message);
+            text[1 + at] = (char)0x80;
+            (void)snprintf(message, sizeof message, "metadata: invalid UTF-8 at byte %zu", at + 1);
+            t_refused(text, n + 2, at + 1, message);
+            text[1 + at] = '"'; /* ends here, whatever stands behind */
+            text[n + 1] = (char)0x80;
+            (void)snprintf(message, sizeof message,
+                           "metadata: unexpected text after the value at byte %zu", at + 2);
+            t_refused(text, n + 2, at + 2, message);
+            text[n + 1] = '"';
+            if (at + 1 < n) {
+                text[1 + at] = '\\';
+                text[2 + at] = 'n';
+                memcpy(want, text, n + 2);
+                t_becomes(text, n + 2, want);
+            }
+        }
+    }
 }
 
 static void test_json__bad_numbers_are_refused(void **state) {
@@ -488,6 +527,7 @@ int main(void) {
         cmocka_unit_test(test_json__text_becomes_canonical),
         cmocka_unit_test(test_json__numbers_keep_value_and_type),
         cmocka_unit_test(test_json__grammar_is_strict),
+        cmocka_unit_test(test_json__strings_end_where_they_end),
         cmocka_unit_test(test_json__bad_numbers_are_refused),
         cmocka_unit_test(test_json__bad_strings_are_refused),
         cmocka_unit_test(test_json__duplicate_keys_are_refused),

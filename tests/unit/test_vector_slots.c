@@ -105,6 +105,35 @@ static void test_slots__new_ones_come_in_order(void **state) {
     assert_int_equal(t_findings(w), 0);
 }
 
+/* Runs hand out what single calls would have, across pages of bits, dead slots first. */
+static void test_slots__runs_are_single_ones_at_once(void **state) {
+    t_world *w = *state;
+    uint32_t first = 0, count = 0, next = 0;
+    t_create(w, 21);
+    for (uint32_t want = 1; next < 2 * PV__BITS_PER_PAGE; want = want * 3 % 20011) {
+        test_assert_ok(pv__slots_alloc_run(&w->slots, want, &first, &count, &w->err), &w->err);
+        assert_int_equal(first, next);
+        assert_true(count >= 1 && count <= want);
+        next += count;
+    }
+    assert_int_equal(w->slots.meta.high_water, next);
+    assert_int_equal(w->slots.meta.live_count, next);
+    for (uint32_t i = 0; i < next; i += 7) {
+        assert_true(t_live(w, i));
+    }
+    assert_false(t_live(w, next));
+    t_free(w, 5);
+    t_free(w, 9);
+    test_assert_ok(pv__slots_alloc_run(&w->slots, 100, &first, &count, &w->err), &w->err);
+    assert_int_equal(first, 5);
+    assert_int_equal(count, 1);
+    test_assert_ok(pv__slots_alloc_run(&w->slots, 99, &first, &count, &w->err), &w->err);
+    assert_int_equal(first, 9);
+    test_assert_ok(pv__slots_alloc_run(&w->slots, 98, &first, &count, &w->err), &w->err);
+    assert_int_equal(first, next);
+    assert_int_equal(t_findings(w), 0);
+}
+
 static void test_slots__deadest_group_is_refilled_first_and_wholly(void **state) {
     t_world *w = *state;
     t_create(w, 100);
@@ -487,6 +516,8 @@ static void test_slots__no_memory_at_any_point_leaves_them_whole(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_slots__new_ones_come_in_order, t_setup, t_teardown),
+        cmocka_unit_test_setup_teardown(test_slots__runs_are_single_ones_at_once, t_setup,
+                                        t_teardown),
         cmocka_unit_test_setup_teardown(test_slots__deadest_group_is_refilled_first_and_wholly,
                                         t_setup, t_teardown),
         cmocka_unit_test_setup_teardown(test_slots__at_end_leaves_dead_ones_alone, t_setup,

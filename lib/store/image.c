@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* image.c - pages of the write transaction to slots of their own, which its record then names by
+ * reference, so that loads are not written twice (S5); and spilling, when a transaction outgrows
+ * its share of the cache.
+ *
+ *   finished page --> queue ---(more than IMAGE_BULK_BYTES in all)---> helper thread ---.
+ *                       |                                                              v
+ *   commit: the rest ---'---> this thread too ------------> sum, checksum, slots, one write of many
+ *   settle: nobody works on the queue any more; the versions learn their slots
+ *
+ * Only the owner of the transaction changes versions and `touched`. The helper reads the bytes of
+ * queued pages and writes into the queue; whoever wants to change or free a queued page settles
+ * first. A write that fails is tried again by the commit, which then reports it.
+ *
+ * Lock: images.mutex, a leaf; never held during work. Syncing is the commit's (txn.c). */
+#include "store/internal.h"
+
+#define IMAGE_BULK_BYTES ((uint64_t)1 << 20) /* images beyond this in one commit go by reference */
+#define IMAGE_RUN 64u                        /* pages in one write at most, and ... */
+#define IMAGE_RUN_BYTES ((size_t)1 << 20)    /* ... this many bytes, so that they stay in a cache */
+#define IMAGE_ROOM (IMAGE_RUN_BYTES + IMAGE_SCRATCH)
+#define IMAGE_KEEP ((uint64_t)32 << 20) /* a cache of this size can spare two rooms */
+#define IMAGE_SCRATCH ((size_t)PV__PAGE_SLOTS_MAX * PV__SLOT_SIZE)
+
+/* ---- work ---------------------------------------------------------------------------------- */
+
+/* Write n images that lie one behind the other in `room`. */
+static int image_write_room(pv__store *s, const pv__image *images, size_t n, uint8_t *room,
+                            pv_error *err) {
+    pv_io io[IMAGE_RUN];
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t offset = images[i].pte.slot * PV__SLOT_SIZE;
+        const size_t size = (size_t)images[i].pte.slots * PV__SLOT_SIZE;
+        if (count > 0 && io[count - 1].offset + io[count - 1].size == offset) {
+            io[count - 1].size += size;
+        } else {
+            io[count].offset = offset;
+            io[count].data = room;
+            io[count].size = size;
+            io[count++].done = 0;
+        }
+        room += size;
+    }
+    return pv__vfs_write_around(s->vfs, s->file, io, count, err);
+}
+
+/* Write n pages, n >= 1, with one call. Scratch: for compression, or NULL. */
+static int image_write(pv__store *s, pv__image *images, size_t n, uint8_t *scratch, uint8_t *room,
+                       pv_error *err) {
+    size_t used = 0;
+    for (size_t i = 0; i < n; i++) {
+        pv__image *im = &images[i];
+        const uint8_t *page = pv__ver_page(im->ver);
+        memset(&im->pte, 0, sizeof im->pte);
+        const uint8_t *bytes = pv__pageio_encode(s, im->ver->page_id, page, scratch, &im->pte);
+        im->sum = pv__sum_page(im->ver->page_id, page, (size_t)im->ver->raw_slots * PV__SLOT_SIZE);
+        memcpy(room + used, bytes, (size_t)im->pte.slots * PV__SLOT_SIZE);
+        used += (size_t)im->pte.slots * PV__SLOT_SIZE;
+    }
+    PV_TRY(pv__space_alloc_all(s, images, n, err));
+    int rc = image_write_room(s, images, n, room, err);
+    for (size_t i = 0; i < n; i++) {
+        if (rc) {
+            pv__space_free_now(s, images[i].pte.slot, images[i].pte.slots);
+        }
+        images[i].stored = rc == PV_OK;
+    }
+    return rc;
+}
+
+/* Take pages from the queue, as long as it is worth a write. Under the mutex. */
+static size_t image_take(pv__images *q, pv__image *out, size_t *out_first) {
+    size_t n = 0, bytes = 0;
+    *out_first = q->next;
+    if (q->left_bytes < IMAGE_RUN_BYTES && !q->finish) {
+        return 0;
+    }
+    while (q->next < q->count && n < IMAGE_RUN && bytes < IMAGE_RUN_BYTES) {
+        out[n] = q->list[q->next++];
+        bytes += (size_t)out[n++].ver->raw_slots * PV__SLOT_SIZE;
+    }
+    q->left_bytes -= bytes;
+    q->busy += n != 0;
+    return n;
+}
+
+/* A room of IMAGE_ROOM bytes. Those of a large cache are kept and are part of its budget. */
+static uint8_t *image_room_take(pv__store *s) {
+    uint8_t *room = NULL;
+    pv__mutex_lock(&s->images.mutex);
+    for (size_t i = 0; i < PV_COUNTOF(s->images.rooms) && !room; i++) {
+        room = s->images.rooms[i];
+        s->images.rooms[i] = NULL;
+    }
+    pv__mutex_unlock(&s->images.mutex);
+    if (!room) {
+        room = pv__alloc_aligned(s->mem, IMAGE_ROOM, PV__VFS_AROUND);
+        if (room) {
+            atomic_fetch_add_explicit(&s->cache_bytes, IMAGE_ROOM, memory_order_relaxed);
+        }
+    }
+    return room;
+}
+
+static void image_room_free(pv__store *s, uint8_t *room) {
+    if (room) {
+        atomic_fetch_sub_explicit(&s->cache_bytes, IMAGE_ROOM, memory_order_relaxed);
+        pv__alloc_free_aligned(s->mem, room, IMAGE_ROOM, PV__VFS_AROUND);
+    }
+}
+
+static void image_room_give(pv__store *s, uint8_t *room) {
+    pv__mutex_lock(&s->images.mutex);
+    for (size_t i = 0; i < PV_COUNTOF(s->images.rooms) && s->cache_limit >= IMAGE_KEEP; i++) {
+        if (!s->images.rooms[i]) {
+            s->images.rooms[i] = room;
+            room = NULL;
+            break;
+        }
+    }
+    pv__mutex_unlock(&s->images.mutex);
+    image_room_free(s, room);
+}
+
+/* Work on the queue until nothing is left to take, or a write fails. */
+static int image_run(pv__store *s, pv_error *err) {
+    pv__images *q = &s->images;
+    pv__image run[IMAGE_RUN];
+    uint8_t *scratch = s->codec ? pv__alloc(s->mem, IMAGE_SCRATCH) : NULL;
+    uint8_t *room = image_room_take(s);
+    int rc = room ? PV_OK : pv__err_nomem(err, IMAGE_ROOM);
+    pv__mutex_lock(&q->mutex);
+    while (!rc) {
+        size_t first = 0;
+        const size_t n = image_take(q, run, &first);
+        if (n == 0) {
+            break;
+        }
+        pv__mutex_unlock(&q->mutex);
+        rc = image_write(s, run, n, scratch, room, err);
+        pv__mutex_lock(&q->mutex);
+        memcpy(q->list + first, run, n * sizeof *run); /* the list may have moved */
+        q->busy--;
+        pv__cond_signal(&q->cond);
+    }
+    pv__mutex_unlock(&q->mutex);
+    pv__alloc_free(s->mem, scratch, IMAGE_SCRATCH);
+    image_room_give(s, room);
+    return rc;
+}
+
+static void image_help(void *ctx) {
+    pv_error told_again = PV_ERROR_INIT; /* by the commit */
+    (void)image_run(ctx, &told_again);
+}
+
+/* ---- queue --------------------------------------------------------------------------------- */
+
+/* The part of the committed version in the database checksum, before it may be evicted. */
+static void image_old_sum(pv__xent *x, const pv__ver *v, pv__touched *w) {
+    if (!w->has_old_sum) {
+        uintptr_t f = atomic_load_explicit(&x->frame, memory_order_acquire);
+        if (f && !(f & 1)) { /* resident: it is pinned while our version is */
+            pv__ver *base = pv__frame_ver(f);
+            w->old_sum = pv__sum_page(v->page_id, pv__ver_page(base),
+                                      (size_t)base->raw_slots * PV__SLOT_SIZE);
+        }
+        w->has_old_sum = true;
+    }
+}
+
+/* Resident, not in slots, and nothing to compare it with. */
+static bool image_is_new(const pv__txn *t, pv__xent *x, const pv__ver *v) {
+    uintptr_t f = atomic_load_explicit(&x->frame, memory_order_acquire);
+    return (pv__ver_flags(v) & (PV__VER_RESIDENT | PV__VER_STORED)) == PV__VER_RESIDENT &&
+           v->page_id != PV__META_PAGE &&
+           (f == 0 || (pv__ver_flags(pv__frame_ver(f)) & PV__VER_FREED) ||
+            t->touched[v->list_at - 1].has_old_sum);
+}
+
+static int image_queue(pv__txn *t, pv__ver *v, pv_error *err) {
+    pv__images *q = &t->store->images;
+    pv__touched *w = &t->touched[v->list_at - 1];
+    pv__mutex_lock(&q->mutex);
+    int rc = pv__alloc_grow(t->store->mem, (void **)&q->list, &q->cap, q->count + 1,
+                            sizeof(pv__image), err);
+    if (!rc) {
+        pv__image *im = &q->list[q->count++];
+        memset(im, 0, sizeof *im);
+        im->ver = v;
+        w->queued = true;
+        q->left_bytes += (uint64_t)v->raw_slots * PV__SLOT_SIZE;
+        t->queued_bytes += (uint64_t)v->raw_slots * PV__SLOT_SIZE;
+    }
+    pv__mutex_unlock(&q->mutex);
+    return rc;
+}
+
+PV_PRIVATE void pv__page_finished(pv__txn *t, uint64_t page_id) {
+    pv__store *s = t->store;
+    pv_error ignored = PV_ERROR_INIT;
+    pv__xent *x = pv__xlat_find(s, page_id);
+    pv__ver *v = x ? atomic_load_explicit(&x->mine, memory_order_relaxed) : NULL;
+    if (s->memory || s->no_threads || t->savepoint_count > 0 || t->doomed || !v ||
+        t->touched[v->list_at - 1].queued || !image_is_new(t, x, v) ||
+        image_queue(t, v, &ignored)) {
+        return;
+    }
+    if (t->queued_bytes >= IMAGE_BULK_BYTES) {
+        (void)pv__helper_start(&s->helper, image_help, s);
+    }
+}
+
+/* This thread and the helper do all that is left. */
+static int image_finish(pv__store *s, pv_error *err) {
+    pv__images *q = &s->images;
+    pv__mutex_lock(&q->mutex);
+    q->finish = true;
+    const bool share = q->left_bytes > IMAGE_RUN_BYTES;
+    pv__mutex_unlock(&q->mutex);
+    if (share) {
+        (void)pv__helper_start(&s->helper, image_help, s);
+    }
+    return image_run(s, err);
+}
+
+PV_PRIVATE int pv__images_settle(pv__txn *t, bool finish, pv_error *err) {
+    pv__store *s = t->store;
+    pv__images *q = &s->images;
+    if (t->queued_bytes == 0) {
+        return PV_OK;
+    }
+    int rc = finish ? image_finish(s, err) : PV_OK;
+    pv__mutex_lock(&q->mutex);
+    size_t tried = q->next;
+    q->next = q->count; /* the rest is nobody's any more */
+    while (q->busy > 0) {
+        pv__cond_wait(&q->cond, &q->mutex);
+    }
+    for (size_t i = 0; i < q->count; i++) {
+        pv__image *im = &q->list[i];
+        pv__touched *w = &t->touched[im->ver->list_at - 1];
+        w->queued = false;
+        if (i < tried && im->stored) {
+            im->ver->pte = im->pte;
+            w->new_sum = im->sum;
+            w->has_old_sum = true; /* of new pages: 0 */
+            pv__ver_set(im->ver, pv__ver_flags(im->ver) | PV__VER_STORED);
+        }
+    }
+    q->count = q->next = 0;
+    q->left_bytes = 0;
+    q->finish = false;
+    pv__mutex_unlock(&q->mutex);
+    t->queued_bytes = 0;
+    return rc;
+}
+
+/* ---- commit, spill ------------------------------------------------------------------------- */
+
+static pv__ver *image_mine(pv__txn *t, size_t i, pv__xent **out_x) {
+    pv__xent *x = pv__xlat_find(t->store, t->touched[i].page_id);
+    *out_x = x;
+    return atomic_load_explicit(&x->mine, memory_order_relaxed);
+}
+
+PV_PRIVATE int pv__images_store(pv__txn *t, bool *out_sync, pv_error *err) {
+    uint64_t bytes = 0;
+    pv__xent *x = NULL;
+    for (size_t i = 0; i < t->touched_count; i++) {
+        pv__ver *v = image_mine(t, i, &x);
+        if (v && image_is_new(t, x, v)) {
+            bytes += (uint64_t)v->raw_slots * PV__SLOT_SIZE;
+        }
+    }
+    if (bytes < IMAGE_BULK_BYTES) {
+        PV_TRY(pv__images_settle(t, false, err)); /* nothing of it was written */
+    }
+    for (unsigned pass = 0; pass < 2 && bytes >= IMAGE_BULK_BYTES; pass++) {
+        for (size_t i = 0; i < t->touched_count; i++) {
+            pv__ver *v = image_mine(t, i, &x);
+            if (v && !t->touched[i].queued && image_is_new(t, x, v)) {
+                image_old_sum(x, v, &t->touched[i]);
+                PV_TRY(image_queue(t, v, err));
+            }
+        }
+        PV_TRY(pv__images_settle(t, true, err)); /* what fails in the helper comes again */
+    }
+    for (size_t i = 0; i < t->touched_count; i++) {
+        pv__ver *v = image_mine(t, i, &x);
+        const uint32_t flags = v ? pv__ver_flags(v) : 0;
+        *out_sync |= (flags & PV__VER_STORED) != 0; /* or spilled earlier */
+    }
+    return PV_OK;
+}
+
+/* A stub in the place of the stored version v. */
+static int image_evict(pv__txn *t, pv__xent *x, pv__ver *v, pv_error *err) {
+    pv__store *s = t->store;
+    pv__ver *stub = NULL;
+    PV_TRY(pv__ver_new(s, v->page_id, v->raw_slots, false, &stub, err));
+    stub->lsn = v->lsn;
+    stub->pte = v->pte;
+    stub->list_at = v->list_at;
+    stub->level = v->level;
+    pv__ver_set(stub, PV__VER_STORED);
+    pv__mutex_lock(&s->ver_mutex);
+    atomic_store_explicit(&x->mine, stub, memory_order_relaxed);
+    pv__mutex_unlock(&s->ver_mutex);
+    t->mine_bytes -= pv__ver_bytes(v->raw_slots);
+    pv__ver_free(s, v);
+    return PV_OK;
+}
+
+PV_PRIVATE int pv__images_spill(pv__txn *t, pv_error *err) {
+    pv__xent *x = NULL;
+    for (unsigned pass = 0; pass < 2; pass++) { /* the second for what failed in the helper */
+        for (size_t i = 0; i < t->touched_count; i++) {
+            pv__ver *v = image_mine(t, i, &x);
+            if (v && !t->touched[i].queued && v->page_id != PV__META_PAGE &&
+                (pv__ver_flags(v) & (PV__VER_RESIDENT | PV__VER_STORED)) == PV__VER_RESIDENT) {
+                image_old_sum(x, v, &t->touched[i]);
+                PV_TRY(image_queue(t, v, err));
+            }
+        }
+        PV_TRY(pv__images_settle(t, true, err));
+    }
+    for (size_t i = 0; i < t->touched_count; i++) {
+        pv__ver *v = image_mine(t, i, &x);
+        if (v && (pv__ver_flags(v) & PV__VER_RESIDENT) && (pv__ver_flags(v) & PV__VER_STORED)) {
+            PV_TRY(image_evict(t, x, v, err));
+        }
+    }
+    return PV_OK;
+}
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+PV_PRIVATE int pv__images_init(pv__store *s, pv_error *err) {
+    PV_TRY(pv__mutex_init(&s->images.mutex, err));
+    PV_TRY(pv__cond_init(&s->images.cond, err));
+    return pv__helper_init(&s->helper, !s->no_threads, err);
+}
+
+PV_PRIVATE void pv__images_done(pv__store *s) {
+    image_room_free(s, s->images.rooms[0]);
+    image_room_free(s, s->images.rooms[1]);
+    pv__alloc_free(s->mem, s->images.list, s->images.cap * sizeof(pv__image));
+    pv__cond_done(&s->images.cond);
+    pv__mutex_done(&s->images.mutex);
+    pv__helper_done(&s->helper);
+}
+
+#undef IMAGE_BULK_BYTES
+#undef IMAGE_RUN
+#undef IMAGE_RUN_BYTES
+#undef IMAGE_SCRATCH
+#undef IMAGE_ROOM
+#undef IMAGE_KEEP
