@@ -107,13 +107,17 @@ static int log_require(pv__store *s, bool *out_unknown, pv_error *err) {
     mark.epoch = s->log.epoch;
     mark.flags |= PV__SUPER_FLAG_LOG;
     *out_unknown = true;
-    PV_TRY(pv__super_write(s, &mark, err));
-    *out_unknown = false;
-    s->super.sequence = mark.sequence; /* others may be reading the rest */
-    s->super.epoch = mark.epoch;
-    s->super.flags = mark.flags;
-    s->log.marked = true;
-    return PV_OK;
+    pv__mutex_lock(&s->super_mutex);
+    const int rc = pv__super_write(s, &mark, err);
+    if (!rc) {
+        s->super.sequence = mark.sequence; /* others may be reading the rest */
+        s->super.epoch = mark.epoch;
+        s->super.flags = mark.flags;
+        *out_unknown = false;
+        s->log.marked = true;
+    }
+    pv__mutex_unlock(&s->super_mutex);
+    return rc;
 }
 
 /* A new segment behind all that is durable. Writer only, nothing pending or being flushed. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* crash_api_kit.c - see crash_api_kit.h: the log of commits, one image, all images, all workloads. */
+/* crash_api_kit.c - see crash_api_kit.h: the log of commits, one image, all of them, all kinds. */
 #include "crash/crash_api_kit.h"
 
 #include <inttypes.h>
