@@ -25,6 +25,8 @@ DEBUG ?= 0
 SAN ?=
 LAYERS ?=
 TESTS ?=
+LIB_CFLAGS ?=
+comma := ,
 
 VERSION := $(shell sed -n 's/^\#define PV_VERSION_STRING "\(.*\)"/\1/p' include/pv.h)
 SOVERSION := $(shell echo $(VERSION) | cut -d. -f1-2)
@@ -102,7 +104,7 @@ JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 RUN_TESTS = $(PYTHON) tools/run_tests.py --jobs $(JOBS)
 
 .PHONY: all lib cli examples test tests suites threads scripts test-pv quick check soak fuzz corpora \
-	seeds bench benches amalgamation lint asan tsan fake install demo clean help
+	seeds bench benches amalgamation lint asan tsan fake sched install demo clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -122,7 +124,7 @@ FORCE:
 
 $(BUILD)/obj/lib/%.o: lib/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(COMPILE) -Iinclude -Ilib -c $< -o $@
+	$(COMPILE) $(LIB_CFLAGS) -Iinclude -Ilib -c $< -o $@
 
 $(LIB_A): $(LIB_OBJ) lib/sources.txt
 	@mkdir -p $(@D) && rm -f $@
@@ -192,6 +194,19 @@ fake:
 	+$(MAKE) BUILD=$(BUILD)/fake SAN=address,undefined DEBUG=1 CFLAGS='-O1 -g' FAKE_STORE=1 \
 		LAYERS='base os tree' TESTS='$(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/test_tree*.c))' \
 		test
+
+# The store under a scheduler that follows from a seed: the library is compiled as for the thread
+# sanitizer, and linked with tests/sched instead of it, through which all calls of pthreads go, too.
+SCHED_SRC := $(wildcard tests/sched/*.c)
+SCHED_WRAP := $(addprefix -Wl$(comma)--wrap=,sched_yield $(addprefix pthread_,mutex_lock \
+	mutex_trylock mutex_unlock cond_wait cond_timedwait cond_signal cond_broadcast create join self))
+sched:
+	+$(MAKE) BUILD=$(BUILD)/sched LAYERS='base os store' LIB_CFLAGS=-fsanitize=thread \
+		$(BUILD)/sched/tests/sched_store
+	$(RUN_TESTS) --timeout 1800 $(BUILD)/sched/tests/sched_store
+$(BUILD)/tests/sched_store: $(SCHED_SRC:%.c=$(BUILD)/obj/%.o) $(SUPPORT_A) $(LIB_A)
+	@mkdir -p $(@D)
+	$(LINK) $(SCHED_WRAP) -o $@ $^ -lcmocka $(PV_LIBS)
 
 # The same unit tests in one translation unit with pv.c: what helps a test is included too, because
 # every internal function is static there.
@@ -303,6 +318,7 @@ help:
 	@echo 'make suites       crash, model and thread suites'
 	@echo 'make scripts      tests of the command line'
 	@echo 'make asan tsan    unit tests under the sanitizers, in a build folder of their own'
+	@echo 'make sched        the store under a scheduler that follows from a seed'
 	@echo 'make fake         tests of the tree over a store that forgives nothing'
 	@echo 'make amalgamation build/amalgamation/pv.c + pv.h;  test-pv: the unit tests on pv.c'
 	@echo 'make corpora      replay the fuzz corpora;  fuzz FUZZ_SECONDS=30: AFL++ on each target'

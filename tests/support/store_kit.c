@@ -25,7 +25,7 @@ void kit_fill(uint8_t *page, size_t size, uint64_t seed) {
 }
 
 bool kit_is(const uint8_t *page, size_t size, uint64_t seed) {
-    static uint8_t want[PV__PAGE_SLOTS_MAX * PV__SLOT_SIZE];
+    static _Thread_local uint8_t want[PV__PAGE_SLOTS_MAX * PV__SLOT_SIZE];
     memset(want, 0, size);
     kit_fill(want, size, seed);
     return memcmp(want + PV__PAGE_HEAD, page + PV__PAGE_HEAD, size - PV__PAGE_HEAD) == 0;
