@@ -4,7 +4,7 @@
 #
 # Variables: BUILD (folder, default build), CC, CFLAGS (-O2 -g), WERROR=1, ZSTD=0|1, DEBUG=1,
 # SAN=address,undefined|thread, LAYERS="base os" (only these folders of lib/), TESTS="alloc map"
-# (only these unit tests), PREFIX, DESTDIR, FUZZ_SECONDS.
+# (only these unit tests), PREFIX, DESTDIR, FUZZ_SECONDS (of processor time, each target).
 
 ifeq ($(origin CC),default)
 CC := gcc
@@ -202,9 +202,9 @@ SCHED_WRAP := $(addprefix -Wl$(comma)--wrap=,sched_yield $(addprefix pthread_,mu
 	mutex_trylock mutex_unlock cond_wait cond_timedwait cond_signal cond_broadcast create join self))
 sched:
 	+$(MAKE) BUILD=$(BUILD)/sched LAYERS='base os store' LIB_CFLAGS=-fsanitize=thread \
-		$(BUILD)/sched/tests/sched_store
-	$(RUN_TESTS) --timeout 1800 $(BUILD)/sched/tests/sched_store
-$(BUILD)/tests/sched_store: $(SCHED_SRC:%.c=$(BUILD)/obj/%.o) $(SUPPORT_A) $(LIB_A)
+		$(BUILD)/sched/tests/sched/sched_store
+	$(RUN_TESTS) --timeout 1800 $(BUILD)/sched/tests/sched/sched_store
+$(BUILD)/tests/sched/sched_store: $(SCHED_SRC:%.c=$(BUILD)/obj/%.o) $(SUPPORT_A) $(LIB_A)
 	@mkdir -p $(@D)
 	$(LINK) $(SCHED_WRAP) -o $@ $^ -lcmocka $(PV_LIBS)
 
@@ -253,7 +253,7 @@ corpora: $(FUZZ)
 		$$f fuzz/corpus/$$name >$$f.log 2>&1 || { tail -n 20 $$f.log; echo "$$f failed"; exit 1; }; \
 		echo "$$name: $$(tail -n 1 $$f.log)"; n=$$((n + 1)); done; echo "$$n passed, 0 failed"
 fuzz:
-	BUILD=$(BUILD) AFL_CC=$(AFL_CC) tools/fuzz.sh $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+	BUILD=$(BUILD) AFL_CC=$(AFL_CC) $(PYTHON) tools/fuzz.py $(FUZZ_FLAGS) $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 # ---- benches -----------------------------------------------------------------------------------
 
@@ -321,7 +321,7 @@ help:
 	@echo 'make sched        the store under a scheduler that follows from a seed'
 	@echo 'make fake         tests of the tree over a store that forgives nothing'
 	@echo 'make amalgamation build/amalgamation/pv.c + pv.h;  test-pv: the unit tests on pv.c'
-	@echo 'make corpora      replay the fuzz corpora;  fuzz FUZZ_SECONDS=30: AFL++ on each target'
+	@echo 'make corpora      replay the fuzz corpora;  fuzz FUZZ_SECONDS=30: AFL++ on each target, CPU time'
 	@echo 'make bench        ratios against peers, short; BENCH_LONG=1 for figures to quote'
 	@echo 'make soak         the larger suites and the fuzzers for hours'
 	@echo 'make lint benches seeds install PREFIX= DESTDIR= clean'

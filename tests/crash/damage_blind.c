@@ -441,11 +441,13 @@ static void t_judge_file(const t_world *t, sim *image, const t_change *c, t_tall
     const uint64_t slot = c->at / PV__SLOT_SIZE, other = c->other / PV__SLOT_SIZE;
     api_clock_init(&clock, 1);
     const int rc = t_open(image, &clock, &db, &err);
-    if (rc) { /* the way to the catalogue is damaged: the code and the slot say so */
+    if (rc) { /* the way to the catalogue is damaged: the error says so, or when neither root can be
+               * used, the log does of the newest */
+        char said[sizeof t_log + sizeof err.message];
+        (void)snprintf(said, sizeof said, "%s%s", t_log, err.message);
         if ((rc != PV_ERR_CORRUPT && rc != PV_ERR_FORMAT) ||
-            !(t_names(t, slot, err.message) ||
-              (c->way == T_SWAP && t_names(t, other, err.message)))) {
-            t_wrong(c, err.message);
+            !(t_names(t, slot, said) || (c->way == T_SWAP && t_names(t, other, said)))) {
+            t_wrong(c, said);
         }
         n->refused++;
         return;

@@ -29,6 +29,7 @@ typedef struct sched_thread {
     uint32_t other;   /* SCHED_JOIN */
     bool timed_out;
     uint64_t priority;
+    uint64_t points, stall_at; /* PCT: its own points, and at which of them it steps back */
     pthread_t real;
     pthread_cond_t turn; /* with the mutex below */
     void *(*fn)(void *);
@@ -38,7 +39,8 @@ typedef struct sched_thread {
 static struct {
     bool on, pct;
     uint64_t seed, rng, points, turns, trace, alone;
-    uint64_t change_at; /* PCT: the next point where the running thread steps back */
+    uint64_t change_at, apart; /* PCT: next point where the running thread steps back; the one
+                                  after that comes within so many */
     uint64_t lowest;
     uint32_t chance;     /* else: one of so many points passes the turn on */
     uint32_t count, now; /* threads made; the one whose turn it is */
@@ -119,10 +121,11 @@ static uint32_t sched_pick(bool yield) {
     if (!sched.pct) {
         return can_stay && sched_draw(sched.chance) ? sched.now : ready[sched_draw(count)];
     }
-    if (yield || sched.points >= sched.change_at || sched.alone > SCHED_PATIENCE) {
+    if (yield || sched.points >= sched.change_at || sched.alone > SCHED_PATIENCE ||
+        sched.at[sched.now].points == sched.at[sched.now].stall_at) {
         sched.at[sched.now].priority = sched.lowest--;
         if (sched.points >= sched.change_at) {
-            sched.change_at = sched.points + 1 + sched_draw(20000);
+            sched.change_at = sched.points + 1 + sched_draw(sched.apart);
         }
     }
     uint32_t best = ready[0];
@@ -160,9 +163,11 @@ void sched_point(void) {
     if (!sched_ours()) {
         return;
     }
-    const bool may_stay = sched.pct
-                              ? sched.points + 1 < sched.change_at && sched.alone < SCHED_PATIENCE
-                              : sched_draw(sched.chance) != 0;
+    sched_thread *t = &sched.at[sched_self - 1];
+    t->points++;
+    const bool may_stay = sched.pct ? sched.points + 1 < sched.change_at &&
+                                          sched.alone < SCHED_PATIENCE && t->points != t->stall_at
+                                    : sched_draw(sched.chance) != 0;
     if (may_stay) {
         sched.points++;
         sched.alone++;
@@ -289,6 +294,9 @@ static uint32_t sched_add(void *(*fn)(void *), void *arg) {
     memset(t, 0, sizeof *t);
     t->state = SCHED_READY;
     t->priority = ((uint64_t)1 << 32) + sched_draw(1u << 20);
+    /* Early points are few and as good as late ones: each power of two has the same chance. */
+    const uint64_t scale = (uint64_t)1 << sched_draw(14);
+    t->stall_at = scale + sched_draw(scale);
     t->fn = fn;
     t->arg = arg;
     (void)pthread_cond_init(&t->turn, NULL);
@@ -352,7 +360,8 @@ void sched_begin(uint64_t seed) {
     sched.lowest = (uint64_t)1 << 31;
     sched.pct = sched_draw(2) == 0;
     sched.chance = 1u << (1 + sched_draw(9));
-    sched.change_at = 1 + sched_draw(3000);
+    sched.apart = (uint64_t)200 << sched_draw(8);
+    sched.change_at = 1 + sched_draw(sched.apart);
     sched_self = sched_add(NULL, NULL) + 1;
     sched.on = true;
 }

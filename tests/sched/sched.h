@@ -13,7 +13,7 @@
  * reorder is not tried: that is for tests/spin and the sanitizer.
  *
  * Half of the seeds pass the turn on by chance; half give each thread a priority and change it at a
- * few points only (PCT: Burckhardt et al., "A randomized scheduler with probabilistic guarantees of
+ * few points only, some early in its life (PCT: Burckhardt et al., "A randomized scheduler with probabilistic guarantees of
  * finding bugs", ASPLOS 2010), which finds bugs that need one thread to stand still for long. */
 #ifndef PV_TEST_SCHED_H
 #define PV_TEST_SCHED_H

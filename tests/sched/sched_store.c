@@ -2,7 +2,7 @@
 /* sched_store.c - threads/history.h under sched.h: commits, readers, checkpoints, eviction and
  * reclaiming in an order that follows from a seed, every read judged by the model at its LSN.
  *
- * PV_SCHED_SEEDS: how many schedules (1,500; with PV_SOAK 50,000). PV_SEED: begin there (a new one
+ * PV_SCHED_SEEDS: how many schedules (10,000; with PV_SOAK 200,000). PV_SEED: begin there (a new one
  * each run, printed). PV_SCHED_ONLY: this schedule alone, as a failure has printed it. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,7 +40,7 @@ static void test_sched__a_seed_gives_the_same_schedule_again(void **state) {
 static void test_sched__every_read_is_the_model_at_its_lsn(void **state) {
     (void)state;
     const char *only = getenv("PV_SCHED_ONLY");
-    const uint64_t seeds = crash_env("PV_SCHED_SEEDS", getenv("PV_SOAK") ? 50000 : 1500, 1500);
+    const uint64_t seeds = crash_env("PV_SCHED_SEEDS", getenv("PV_SOAK") ? 200000 : 10000, 10000);
     const uint64_t seed = test_seed_new();
     history_result sum = {0}, r;
     crash_seen traces = {0};
