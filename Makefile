@@ -4,7 +4,7 @@
 #
 # Variables: BUILD (folder, default build), CC, CFLAGS (-O2 -g), WERROR=1, ZSTD=0|1, DEBUG=1,
 # SAN=address,undefined|thread, LAYERS="base os" (only these folders of lib/), TESTS="alloc map"
-# (only these unit tests), PREFIX, DESTDIR, FUZZ_SECONDS.
+# (only these unit tests), PREFIX, DESTDIR, FUZZ_SECONDS (of processor time, each target).
 
 ifeq ($(origin CC),default)
 CC := gcc
@@ -25,6 +25,8 @@ DEBUG ?= 0
 SAN ?=
 LAYERS ?=
 TESTS ?=
+LIB_CFLAGS ?=
+comma := ,
 
 VERSION := $(shell sed -n 's/^\#define PV_VERSION_STRING "\(.*\)"/\1/p' include/pv.h)
 SOVERSION := $(shell echo $(VERSION) | cut -d. -f1-2)
@@ -102,7 +104,7 @@ JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 RUN_TESTS = $(PYTHON) tools/run_tests.py --jobs $(JOBS)
 
 .PHONY: all lib cli examples test tests suites threads scripts test-pv quick check soak fuzz corpora \
-	seeds bench benches amalgamation lint asan tsan fake install demo clean help
+	seeds bench benches amalgamation lint asan tsan fake sched install demo clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -122,7 +124,7 @@ FORCE:
 
 $(BUILD)/obj/lib/%.o: lib/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(COMPILE) -Iinclude -Ilib -c $< -o $@
+	$(COMPILE) $(LIB_CFLAGS) -Iinclude -Ilib -c $< -o $@
 
 $(LIB_A): $(LIB_OBJ) lib/sources.txt
 	@mkdir -p $(@D) && rm -f $@
@@ -193,6 +195,19 @@ fake:
 		LAYERS='base os tree' TESTS='$(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/test_tree*.c))' \
 		test
 
+# The store under a scheduler that follows from a seed: the library is compiled as for the thread
+# sanitizer, and linked with tests/sched instead of it, through which all calls of pthreads go, too.
+SCHED_SRC := $(wildcard tests/sched/*.c)
+SCHED_WRAP := $(addprefix -Wl$(comma)--wrap=,sched_yield $(addprefix pthread_,mutex_lock \
+	mutex_trylock mutex_unlock cond_wait cond_timedwait cond_signal cond_broadcast create join self))
+sched:
+	+$(MAKE) BUILD=$(BUILD)/sched LAYERS='base os store' LIB_CFLAGS=-fsanitize=thread \
+		$(BUILD)/sched/tests/sched/sched_store
+	$(RUN_TESTS) --timeout 1800 $(BUILD)/sched/tests/sched/sched_store
+$(BUILD)/tests/sched/sched_store: $(SCHED_SRC:%.c=$(BUILD)/obj/%.o) $(SUPPORT_A) $(LIB_A)
+	@mkdir -p $(@D)
+	$(LINK) $(SCHED_WRAP) -o $@ $^ -lcmocka $(PV_LIBS)
+
 # The same unit tests in one translation unit with pv.c: what helps a test is included too, because
 # every internal function is static there.
 amalgamation: $(AMALGAMATION)
@@ -238,7 +253,7 @@ corpora: $(FUZZ)
 		$$f fuzz/corpus/$$name >$$f.log 2>&1 || { tail -n 20 $$f.log; echo "$$f failed"; exit 1; }; \
 		echo "$$name: $$(tail -n 1 $$f.log)"; n=$$((n + 1)); done; echo "$$n passed, 0 failed"
 fuzz:
-	BUILD=$(BUILD) AFL_CC=$(AFL_CC) tools/fuzz.sh $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+	BUILD=$(BUILD) AFL_CC=$(AFL_CC) $(PYTHON) tools/fuzz.py $(FUZZ_FLAGS) $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 # ---- benches -----------------------------------------------------------------------------------
 
@@ -303,9 +318,10 @@ help:
 	@echo 'make suites       crash, model and thread suites'
 	@echo 'make scripts      tests of the command line'
 	@echo 'make asan tsan    unit tests under the sanitizers, in a build folder of their own'
+	@echo 'make sched        the store under a scheduler that follows from a seed'
 	@echo 'make fake         tests of the tree over a store that forgives nothing'
 	@echo 'make amalgamation build/amalgamation/pv.c + pv.h;  test-pv: the unit tests on pv.c'
-	@echo 'make corpora      replay the fuzz corpora;  fuzz FUZZ_SECONDS=30: AFL++ on each target'
+	@echo 'make corpora      replay the fuzz corpora;  fuzz FUZZ_SECONDS=30: AFL++ on each target, CPU time'
 	@echo 'make bench        ratios against peers, short; BENCH_LONG=1 for figures to quote'
 	@echo 'make soak         the larger suites and the fuzzers for hours'
 	@echo 'make lint benches seeds install PREFIX= DESTDIR= clean'

@@ -41,6 +41,8 @@ COPIED = ["lib", "include", "tests", "tools", "amalgamation", "Makefile"]
 # One for each kind of damage, each found within a second or two.
 FAST = {125, 128, 140, 160, 163, 192, 210, 221, 226, 301}
 
+SCHED = "sched"  # in the place of sanitizers
+
 # A short run of a crash suite may end without every operation that it wants to have seen. That is
 # a failure of the suite, but it has found no bug.
 NOT_A_FINDING = re.compile(r"no workload did this|\d+ commits, \d+ sites$")
@@ -60,10 +62,12 @@ class Mutant:
 
 
 def parse(command):
-    """(program, environment, sanitizers) of one `Caught by`."""
+    """(program, environment, sanitizers) of one `Caught by`. What runs under the scheduler of
+    tests/sched has a build of its own."""
     program, *rest = shlex.split(command)
     env = dict(part.split("=", 1) for part in rest)
-    return program, env, env.pop("SAN", "")
+    san = env.pop("SAN", "")
+    return program, env, SCHED if program.startswith("tests/sched/") else san
 
 
 def run(command, cwd, env, limit):
@@ -102,8 +106,10 @@ class Tree:
     def make(self, program, san):
         build = self.build_folder(san)
         env = {"MAKEFLAGS": ""}
+        how = ["LIB_CFLAGS=-fsanitize=thread", "LAYERS=base os store"] if san == SCHED else [
+            f"SAN={san}"]
         command = ["make", "-s", f"BUILD={build}", f"CC={self.cc}", f"CFLAGS={self.cflags}",
-                   "WERROR=0", "DEBUG=1", f"SAN={san}", f"{build}/{program}"]
+                   "WERROR=0", "DEBUG=1", *how, f"{build}/{program}"]
         code, text, _ = run(command, self.folder, env, 900)
         return code == 0, text
 

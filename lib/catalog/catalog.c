@@ -262,6 +262,7 @@ int pv__catalog_walk_next(pv__catalog_walk *w, bool want_record, pv__collection 
     static const uint8_t first[1] = {CATALOG_KEY_COLLECTION};
     bool valid = false;
     *out_found = false;
+    memset(out, 0, sizeof(*out));
     if (!w->cursor) {
         return 0;
     }
@@ -275,7 +276,6 @@ int pv__catalog_walk_next(pv__catalog_walk *w, bool want_record, pv__collection 
     if (key.size == 0 || key.data[0] != CATALOG_KEY_COLLECTION) {
         return 0; /* kinds of records that are sorted behind */
     }
-    memset(out, 0, sizeof(*out));
     if (pv__catalog_name_check((const char *)key.data + 1, key.size - 1, NULL) != 0) {
         return pv__err(err, PV_ERR_CORRUPT, "the catalogue holds a name that cannot be one");
     }
@@ -298,10 +298,11 @@ void pv__catalog_walk_end(pv__catalog_walk *w) {
 }
 
 /* A finding: counted, and told to who wants to hear it. */
-static void catalog_finding(pv__check_fn fn, void *ctx, uint64_t *io_bad, const char *what) {
+static void catalog_finding(pv__check_fn fn, void *ctx, uint64_t *io_bad, uint32_t owner,
+                            const char *what) {
     (*io_bad)++;
     if (fn) {
-        fn(ctx, 0, PV__OBJECT_CATALOG, what);
+        fn(ctx, 0, owner, what);
     }
 }
 
@@ -330,18 +331,26 @@ int pv__catalog_check(pv__txn *txn, bool deep, pv__check_fn fn, void *ctx, uint6
         while (rc == 0) {
             pv__collection c;
             rc = pv__catalog_walk_next(&walk, true, &c, &found, &found_err);
+            if ((rc == PV_ERR_CORRUPT || rc == PV_ERR_FORMAT) && c.name_len > 0) {
+                catalog_finding(fn, ctx, io_bad, c.object_id ? c.object_id : PV__OBJECT_CATALOG,
+                                found_err.message);
+                records++;
+                rc = 0;
+                continue;
+            }
             if (rc != 0 || !found) {
                 break;
             }
             records++;
             if (c.object_id + pv__collection_object_ids(&c) > next_id) { /* C2 */
-                catalog_finding(fn, ctx, io_bad, "an object id is in use that was never given out");
+                catalog_finding(fn, ctx, io_bad, PV__OBJECT_CATALOG,
+                                "an object id is in use that was never given out");
             }
         }
         pv__catalog_walk_end(&walk);
     }
     if (rc == PV_ERR_CORRUPT || rc == PV_ERR_FORMAT) {
-        catalog_finding(fn, ctx, io_bad, found_err.message);
+        catalog_finding(fn, ctx, io_bad, PV__OBJECT_CATALOG, found_err.message);
         return 0;
     }
     if (rc != 0) {
@@ -351,7 +360,8 @@ int pv__catalog_check(pv__txn *txn, bool deep, pv__check_fn fn, void *ctx, uint6
         return rc;
     }
     if (records != h.collections) { /* C1 */
-        catalog_finding(fn, ctx, io_bad, "the catalogue's count of collections is wrong");
+        catalog_finding(fn, ctx, io_bad, PV__OBJECT_CATALOG,
+                        "the catalogue's count of collections is wrong");
     }
     return 0;
 }

@@ -96,8 +96,7 @@ PV_PRIVATE int pv__catalog_remove(pv__txn *txn, const pv__collection *c, pv_erro
 PV_PRIVATE int pv__catalog_page_read(pv__txn *txn, pv__collection *c, pv_error *err);
 PV_PRIVATE int pv__catalog_page_write(pv__txn *txn, const pv__collection *c, pv_error *err);
 
-/* Walk all collections in the order of their names; the tree must not change meanwhile. A record
- * that cannot be read ends the walk with its error. */
+/* Walk all collections in the order of their names; the tree must not change meanwhile. */
 typedef struct pv__catalog_walk {
     pv__txn *txn;
     pv__cursor *cursor; /* NULL: no catalogue yet */
@@ -105,7 +104,9 @@ typedef struct pv__catalog_walk {
     bool begun;
 } pv__catalog_walk;
 PV_PRIVATE int pv__catalog_walk_begin(pv__catalog_walk *w, pv__txn *txn, pv_error *err);
-/* *out_found false at the end. want_record false: only name and name_len are set. */
+/* *out_found false at the end. want_record false: only name and name_len are set. After an error
+ * name_len tells whether the walk can go on to the next: the name was found, what follows was not
+ * (object_id 0: not even the record). */
 PV_PRIVATE int pv__catalog_walk_next(pv__catalog_walk *w, bool want_record, pv__collection *out,
                                      bool *out_found, pv_error *err);
 PV_PRIVATE void pv__catalog_walk_end(pv__catalog_walk *w); /* also after a failed begin */

@@ -16,7 +16,9 @@
 #define CHECK_FINDINGS_PER_COLLECTION 100u /* rows; more of the same help nobody */
 
 typedef struct check_name {
-    uint32_t object_id, object_ids;
+    uint32_t object_id; /* 0: not known */
+    uint32_t object_ids;
+    bool damaged; /* its record or page, which pv__catalog_check tells */
     char name[PV__NAME_BYTES_MAX + 1];
 } check_name;
 
@@ -33,8 +35,8 @@ typedef struct check_state {
 
 static const char *check_owner_name(const check_state *st, uint32_t owner) {
     for (size_t i = 0; i < st->name_count; i++) {
-        if (owner >= st->names[i].object_id &&
-            owner - st->names[i].object_id < st->names[i].object_ids) {
+        const check_name *n = &st->names[i];
+        if (n->object_id > 0 && owner >= n->object_id && owner - n->object_id < n->object_ids) {
             return st->names[i].name;
         }
     }
@@ -75,14 +77,19 @@ static int check_names_walk(check_state *st, pv__catalog_walk *walk, pv_error *e
     for (;;) {
         pv__collection c;
         bool found = false;
-        PV_TRY(pv__catalog_walk_next(walk, true, &c, &found, err));
-        if (!found) {
+        const int rc = pv__catalog_walk_next(walk, true, &c, &found, err);
+        const bool named = (rc == PV_ERR_CORRUPT || rc == PV_ERR_FORMAT) && c.name_len > 0;
+        if (rc != 0 && !named) {
+            return rc;
+        }
+        if (rc == 0 && !found) {
             return 0;
         }
         PV_TRY(pv__alloc_grow(&st->db->env->mem, (void **)&st->names, &st->name_cap,
                               st->name_count + 1, sizeof(*st->names), err));
         st->names[st->name_count].object_id = c.object_id;
         st->names[st->name_count].object_ids = pv__collection_object_ids(&c);
+        st->names[st->name_count].damaged = named;
         memcpy(st->names[st->name_count].name, c.name, sizeof(c.name));
         st->name_count++;
     }
@@ -201,7 +208,9 @@ static int check_everything(check_state *st, pv_error *err) {
     st->problems += bad;
     PV_TRY(pv__catalog_check(st->txn, st->deep, check_tell, st, &st->problems, err));
     for (size_t i = 0; i < st->name_count; i++) {
-        PV_TRY(check_collection(st, st->names[i].name, err));
+        if (!st->names[i].damaged) {
+            PV_TRY(check_collection(st, st->names[i].name, err));
+        }
         PV_TRY(pv__db_interrupted(st->db, err));
     }
     return 0;

@@ -25,12 +25,38 @@ static void check_report(check_run *c, uint64_t page_id, uint32_t owner, const c
 }
 
 /* Damage is a finding; anything else (memory, I/O) ends the walk. */
-static int check_judge(check_run *c, uint64_t page_id, int rc, const pv_error *why, pv_error *err) {
+static int check_judge(check_run *c, uint64_t page_id, uint32_t owner, int rc, const pv_error *why,
+                       pv_error *err) {
     if (rc == PV_ERR_CORRUPT || rc == PV_ERR_FORMAT) {
-        check_report(c, page_id, 0, why->message);
+        check_report(c, page_id, owner, why->message);
         return PV_OK;
     }
     return rc ? pv__err(err, rc, "%s", why->message) : PV_OK;
+}
+
+static int check_node(void *ctx, int rc, const pv_error *why, pv_error *err) {
+    return check_judge(ctx, 0, 0, rc, why, err);
+}
+
+/* The object a damaged page belongs to: as the page itself can still say, or its version of now,
+ * which the log may have brought. Else 0. */
+static uint32_t check_owner(check_run *c, uint64_t page_id, const pv__pte *pte) {
+    pv_error ignored = PV_ERROR_INIT;
+    const uint8_t *now = NULL;
+    pv__txn *t = NULL;
+    uint32_t owner = 0;
+    const int rc = pv__vfs_read(c->s->vfs, c->s->file, pte->slot * PV__SLOT_SIZE, c->page,
+                                PV__SLOT_SIZE, &ignored);
+    if (rc == PV_OK && pv__get64(c->page + PV__HEAD_UUID) == c->s->uuid_tag &&
+        pv__page_id(c->page) == page_id) {
+        owner = pv__page_owner(c->page);
+    } else if (pv__txn_begin(c->s, 0, &t, &ignored) == PV_OK) {
+        if (pv__page_read(t, page_id, PV__PAGE_ANY, &now, &ignored) == PV_OK) {
+            owner = pv__page_owner(now);
+        }
+        pv__txn_rollback(t);
+    }
+    return owner;
 }
 
 static int check_entry(void *ctx, int level, uint64_t id, const pv__pte *pte, pv_error *err) {
@@ -48,7 +74,8 @@ static int check_entry(void *ctx, int level, uint64_t id, const pv__pte *pte, pv
     }
     if (c->deep && level < 0) {
         pv_error damage = PV_ERROR_INIT;
-        return check_judge(c, id, pv__pageio_read(c->s, id, pte, c->page, &damage), &damage, err);
+        const int rc = pv__pageio_read(c->s, id, pte, c->page, &damage);
+        return rc ? check_judge(c, id, check_owner(c, id, pte), rc, &damage, err) : PV_OK;
     }
     return PV_OK;
 }
@@ -70,7 +97,7 @@ static int check_sum_pages(check_run *c, pv__txn *t, uint64_t *out_sum, pv_error
     pv_error why = PV_ERROR_INIT;
     int rc = pv__page_read(t, PV__META_PAGE, PV__PAGE_META, &meta, &why);
     if (rc) {
-        return check_judge(c, PV__META_PAGE, rc, &why, err);
+        return check_judge(c, PV__META_PAGE, 0, rc, &why, err);
     }
     uint64_t limit = pv__get64(meta + PV__META_NEXT_ID);
     if (limit > check_ids_max(c)) {
@@ -109,15 +136,17 @@ static int check_sum(check_run *c, pv_error *err) {
     return rc;
 }
 
-static int check_super(check_run *c, pv_error *err) {
+/* Under super_mutex, so that no commit is marking one meanwhile. */
+static int check_super_copies(check_run *c, pv_error *err) {
     pv__super a, b;
     bool has_old = false;
-    memset(&a, 0, sizeof a);
-    memset(&b, 0, sizeof b);
+    uint64_t bad[PV__SUPER_COPIES];
+    unsigned count = 0;
     pv_error damage = PV_ERROR_INIT;
+    memset(&a, 0, sizeof a);
     int rc = pv__super_read(c->s, &a, &b, &has_old, &damage);
     if (rc) {
-        return check_judge(c, 0, rc, &damage, err);
+        return check_judge(c, 0, 0, rc, &damage, err);
     }
     const uint64_t now = c->s->super.sequence, unsure = atomic_load(&c->s->super_unsure);
     if (unsure && a.sequence < now && a.sequence + 2 * unsure >= now) {
@@ -125,10 +154,21 @@ static int check_super(check_run *c, pv_error *err) {
     }
     if (a.sequence != now) {
         check_report(c, 0, 0, "the newest superblock is not the one in use");
-    } else if (!has_old) {
-        check_report(c, 0, 0, "one of the two superblocks is damaged");
+    }
+    PV_TRY(pv__super_check(c->s, bad, &count, err));
+    for (unsigned i = 0; i < count; i++) {
+        pv__err(&damage, PV_ERR_CORRUPT, "the superblock in slot %llu is damaged",
+                (unsigned long long)bad[i]);
+        check_report(c, 0, 0, damage.message);
     }
     return PV_OK;
+}
+
+static int check_super(check_run *c, pv_error *err) {
+    pv__mutex_lock(&c->s->super_mutex);
+    int rc = check_super_copies(c, err);
+    pv__mutex_unlock(&c->s->super_mutex);
+    return rc;
 }
 
 PV_PRIVATE int pv__store_check(pv__store *s, bool deep, pv__check_fn fn, void *ctx,
@@ -152,10 +192,9 @@ PV_PRIVATE int pv__store_check(pv__store *s, bool deep, pv__check_fn fn, void *c
         }
         if (!rc) {
             pv_error damage = PV_ERROR_INIT;
-            rc = check_judge(&c, 0,
-                             pv__table_walk(s, &s->super.root, s->super.height, NULL, 0,
-                                            check_entry, &c, &damage),
-                             &damage, err);
+            rc = pv__table_walk_past(s, &s->super.root, s->super.height, NULL, 0, check_entry,
+                                     check_node, &c, &damage);
+            rc = check_judge(&c, 0, 0, rc, &damage, err);
         }
         pv__mutex_unlock(&s->ckpt_mutex);
         pv__alloc_free(s->mem, c.seen, bits);

@@ -13,6 +13,7 @@
  * Locks, by rank; a thread takes them in this order only:
  *   10 ckpt_mutex     one checkpoint at a time; owns slot frees and segment removal
  *   20 writer         (flag + mutex + condition) the one write transaction
+ *   25 super_mutex    the first commit's mark in the superblock, and who compares the two
  *   30 stripe[]       one miss per page: held during that page's read from disk
  *   40 table_mutex    page table nodes; held while a node is read
  *   50 space_mutex    slot bitmap
@@ -286,7 +287,7 @@ struct pv__store {
     bool older_valid;
 
     _Atomic int failed; /* code of a failed sync: writes are refused (S8) */
-    pv__mutex ckpt_mutex, table_mutex, space_mutex, ver_mutex;
+    pv__mutex ckpt_mutex, super_mutex, table_mutex, space_mutex, ver_mutex;
 #define PV__STRIPES 64u
     pv__mutex stripe[PV__STRIPES];
     pv__mutex writer_mutex;
@@ -524,6 +525,12 @@ typedef int (*pv__table_visit)(void *ctx, int level, uint64_t id, const pv__pte 
 PV_PRIVATE int pv__table_walk(pv__store *s, const pv__pte *root, uint32_t height,
                               const pv__pte *known, uint32_t known_height, pv__table_visit fn,
                               void *ctx, pv_error *err);
+/* The same, but a node that cannot be read is told to `bad`, and the walk goes on behind it when
+ * that returns 0. */
+typedef int (*pv__table_bad)(void *ctx, int rc, const pv_error *why, pv_error *err);
+PV_PRIVATE int pv__table_walk_past(pv__store *s, const pv__pte *root, uint32_t height,
+                                   const pv__pte *known, uint32_t known_height, pv__table_visit fn,
+                                   pv__table_bad bad, void *ctx, pv_error *err);
 PV_PRIVATE void pv__table_done(pv__store *s);
 
 /* ---- super.c ------------------------------------------------------------------------------- */
@@ -535,6 +542,10 @@ PV_PRIVATE int pv__super_write(pv__store *s, const pv__super *super, pv_error *e
 PV_PRIVATE int pv__super_try(pv__store *s, const pv__super *super, bool *out_no_room,
                              pv_error *err);
 PV_PRIVATE void pv__super_skip(pv__store *s);
+/* Slots of the copies that are damaged, or older than their twins. */
+#define PV__SUPER_COPIES 4u
+PV_PRIVATE int pv__super_check(pv__store *s, uint64_t out_bad[PV__SUPER_COPIES],
+                               unsigned *out_count, pv_error *err);
 PV_PRIVATE int pv__super_refresh(pv__store *s, pv_error *err); /* the newest one is durable */
 
 /* ---- log.c, logscan.c ---------------------------------------------------------------------- */

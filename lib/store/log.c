@@ -107,19 +107,19 @@ static int log_require(pv__store *s, bool *out_unknown, bool *out_no_room, pv_er
     mark.epoch = s->log.epoch;
     mark.flags |= PV__SUPER_FLAG_LOG;
     *out_unknown = true;
-    int rc = pv__super_try(s, &mark, out_no_room, err);
-    if (rc) {
-        if (*out_no_room) {
-            pv__super_skip(s);
-        }
-        return rc;
+    pv__mutex_lock(&s->super_mutex);
+    const int rc = pv__super_try(s, &mark, out_no_room, err);
+    if (!rc) {
+        s->super.sequence = mark.sequence; /* others may be reading the rest */
+        s->super.epoch = mark.epoch;
+        s->super.flags = mark.flags;
+        *out_unknown = false;
+        s->log.marked = true;
+    } else if (*out_no_room) {
+        pv__super_skip(s);
     }
-    *out_unknown = false;
-    s->super.sequence = mark.sequence; /* others may be reading the rest */
-    s->super.epoch = mark.epoch;
-    s->super.flags = mark.flags;
-    s->log.marked = true;
-    return PV_OK;
+    pv__mutex_unlock(&s->super_mutex);
+    return rc;
 }
 
 /* A new segment behind all that is durable. Writer only, nothing pending or being flushed. */

@@ -261,6 +261,26 @@ PV_PRIVATE int pv__page_write(pv__txn *t, uint64_t page_id, unsigned kind, uint8
 
 /* ---- ids ----------------------------------------------------------------------------------- */
 
+/* Hang the stub that says freed in the entry. The committed version must be there, as itself or as a
+ * stub: from now on the entry is not emptied, and readers of older states find it behind ours. What
+ * was evicted since it was found is found again. */
+static int page_hang_freed(pv__txn *t, pv__xent *x, pv__ver *mine, pv__ver *stub, pv_error *err) {
+    pv__store *s = t->store;
+    for (;;) {
+        pv__ver *base = NULL;
+        pv__mutex_lock(&s->ver_mutex);
+        bool hung = mine || atomic_load_explicit(&x->frame, memory_order_relaxed) != 0;
+        if (hung) {
+            atomic_store_explicit(&x->mine, stub, memory_order_relaxed);
+        }
+        pv__mutex_unlock(&s->ver_mutex);
+        if (hung) {
+            return PV_OK;
+        }
+        PV_TRY(pv__page_fetch(s, stub->page_id, UINT64_MAX, &base, err));
+    }
+}
+
 /* Take the page away: `mine` becomes a stub that says freed. */
 static int page_drop(pv__txn *t, uint64_t page_id, pv_error *err) {
     pv__store *s = t->store;
@@ -285,6 +305,11 @@ static int page_drop(pv__txn *t, uint64_t page_id, pv_error *err) {
     stub->lsn = t->stamp + 1;
     stub->level = pv__undo_level(t);
     bool keep = mine && pv__undo_needed(t, mine);
+    int rc = page_hang_freed(t, x, mine, stub, err);
+    if (rc) {
+        pv__ver_free(s, stub);
+        return rc;
+    }
     if (mine) {
         stub->list_at = mine->list_at;
     } else {
@@ -301,9 +326,6 @@ static int page_drop(pv__txn *t, uint64_t page_id, pv_error *err) {
             pv__sum_page(page_id, pv__ver_page(base), (size_t)base->raw_slots * PV__SLOT_SIZE);
         w->has_old_sum = true;
     }
-    pv__mutex_lock(&s->ver_mutex);
-    atomic_store_explicit(&x->mine, stub, memory_order_relaxed);
-    pv__mutex_unlock(&s->ver_mutex);
     if (mine && !keep) {
         pv__ver_drop(t, mine);
     }

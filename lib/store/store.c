@@ -61,6 +61,7 @@ static void store_free(pv__store *s) {
     pv__alloc_free(s->mem, s->wal_dir, s->path_size);
     pv__alloc_free(s->mem, s->shm_path, s->path_size);
     pv__mutex_done(&s->ckpt_mutex);
+    pv__mutex_done(&s->super_mutex);
     pv__mutex_done(&s->table_mutex);
     pv__mutex_done(&s->space_mutex);
     pv__mutex_done(&s->ver_mutex);
@@ -78,6 +79,7 @@ static void store_free(pv__store *s) {
 static int store_init_locks(pv__store *s, uint64_t slab_bytes, pv_error *err) {
     PV_TRY(pv__frames_init(s, slab_bytes, err));
     PV_TRY(pv__mutex_init(&s->ckpt_mutex, err));
+    PV_TRY(pv__mutex_init(&s->super_mutex, err));
     PV_TRY(pv__mutex_init(&s->table_mutex, err));
     PV_TRY(pv__mutex_init(&s->space_mutex, err));
     PV_TRY(pv__mutex_init(&s->ver_mutex, err));

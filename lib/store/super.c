@@ -142,31 +142,46 @@ static int super_judge(const uint8_t *p, uint64_t self, bool *out_valid, pv_erro
     return PV_OK;
 }
 
-PV_PRIVATE int pv__super_read(pv__store *s, pv__super *out_new, pv__super *out_old, bool *has_old,
-                              pv_error *err) {
-    static const uint64_t places[4] = {PV__SUPER_SLOT_A, PV__SUPER_SLOT_B,
-                                       PV__SUPER_SLOT_A + PV__SUPER_MIRROR,
-                                       PV__SUPER_SLOT_B + PV__SUPER_MIRROR};
-    uint8_t *p = pv__alloc_zero(s->mem, 4 * (size_t)PV__SLOT_SIZE);
+static const uint64_t super_places[PV__SUPER_COPIES] = {PV__SUPER_SLOT_A, PV__SUPER_SLOT_B,
+                                                        PV__SUPER_SLOT_A + PV__SUPER_MIRROR,
+                                                        PV__SUPER_SLOT_B + PV__SUPER_MIRROR};
+
+/* All four copies, one behind the other in memory that the caller frees. */
+static int super_load(pv__store *s, uint8_t **out, pv_error *err) {
+    const size_t size = PV__SUPER_COPIES * (size_t)PV__SLOT_SIZE;
+    pv_io io[PV__SUPER_COPIES];
+    uint8_t *p = pv__alloc_zero(s->mem, size);
     if (!p) {
-        return pv__err_nomem(err, 4 * (size_t)PV__SLOT_SIZE);
+        return pv__err_nomem(err, size);
     }
-    pv_io io[4];
     memset(io, 0, sizeof io);
-    for (unsigned i = 0; i < 4; i++) {
-        io[i].offset = places[i] * PV__SLOT_SIZE;
+    for (unsigned i = 0; i < PV__SUPER_COPIES; i++) {
+        io[i].offset = super_places[i] * PV__SLOT_SIZE;
         io[i].data = p + i * (size_t)PV__SLOT_SIZE;
         io[i].size = PV__SLOT_SIZE;
     }
-    int rc = s->vfs->read(s->vfs, s->file, io, 4, err);
+    int rc = s->vfs->read(s->vfs, s->file, io, PV__SUPER_COPIES, err);
+    if (rc) {
+        pv__alloc_free(s->mem, p, size);
+        return rc;
+    }
+    *out = p;
+    return PV_OK;
+}
+
+PV_PRIVATE int pv__super_read(pv__store *s, pv__super *out_new, pv__super *out_old, bool *has_old,
+                              pv_error *err) {
+    uint8_t *p = NULL;
+    PV_TRY(super_load(s, &p, err));
+    int rc = PV_OK;
     bool found = false, magic = false;
     *has_old = false;
-    for (unsigned i = 0; i < 4 && !rc; i++) {
-        const uint8_t *copy = io[i].data;
+    for (unsigned i = 0; i < PV__SUPER_COPIES && !rc; i++) {
+        const uint8_t *copy = p + i * (size_t)PV__SLOT_SIZE;
         pv__super u;
         bool valid = false;
         magic |= memcmp(copy, PV__SUPER_MAGIC, 16) == 0;
-        rc = super_judge(copy, places[i], &valid, err);
+        rc = super_judge(copy, super_places[i], &valid, err);
         if (rc || !valid) {
             continue;
         }
@@ -190,6 +205,30 @@ PV_PRIVATE int pv__super_read(pv__store *s, pv__super *out_new, pv__super *out_o
                              "'%s': all four copies of the superblock are damaged", s->path)
                    : pv__err(err, PV_ERR_FORMAT, "'%s' is not a Piramid database", s->path);
     }
-    pv__alloc_free(s->mem, p, 4 * (size_t)PV__SLOT_SIZE);
+    pv__alloc_free(s->mem, p, PV__SUPER_COPIES * (size_t)PV__SLOT_SIZE);
     return rc;
+}
+
+/* A copy that does not count, or is older than its twin. */
+PV_PRIVATE int pv__super_check(pv__store *s, uint64_t out_bad[PV__SUPER_COPIES],
+                               unsigned *out_count, pv_error *err) {
+    uint8_t *p = NULL;
+    bool valid[PV__SUPER_COPIES];
+    uint64_t sequence[PV__SUPER_COPIES];
+    pv_error ignored = PV_ERROR_INIT;
+    PV_TRY(super_load(s, &p, err));
+    *out_count = 0;
+    for (unsigned i = 0; i < PV__SUPER_COPIES; i++) {
+        const uint8_t *copy = p + i * (size_t)PV__SLOT_SIZE;
+        (void)super_judge(copy, super_places[i], &valid[i], &ignored);
+        sequence[i] = pv__get64(copy + PV__SUPER_SEQUENCE);
+    }
+    for (unsigned i = 0; i < PV__SUPER_COPIES; i++) {
+        const unsigned twin = (i + 2) % PV__SUPER_COPIES;
+        if (!valid[i] || (valid[twin] && sequence[i] < sequence[twin])) {
+            out_bad[(*out_count)++] = super_places[i];
+        }
+    }
+    pv__alloc_free(s->mem, p, PV__SUPER_COPIES * (size_t)PV__SLOT_SIZE);
+    return PV_OK;
 }

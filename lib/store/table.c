@@ -30,7 +30,12 @@ static uint64_t table_reach(uint32_t height) {
 
 static int table_read_node(pv__store *s, uint32_t level, uint64_t index, const pv__pte *pte,
                            uint8_t *bytes, pv_error *err) {
-    PV_TRY(pv__pageio_read(s, TABLE_KEY(level, index), pte, bytes, err));
+    pv_error why = PV_ERROR_INIT;
+    int rc = pv__pageio_read(s, TABLE_KEY(level, index), pte, bytes, &why);
+    if (rc) { /* its id could be taken for a page's */
+        return pv__err(err, rc, "page table, node %llu of level %u: %s", (unsigned long long)index,
+                       level, why.message);
+    }
     if (pv__page_kind(bytes) != PV__PAGE_TABLE || pte->raw_slots != 1) {
         return pv__err(err, PV_ERR_CORRUPT, "page table: slot %llu holds no table node",
                        (unsigned long long)pte->slot);
@@ -249,6 +254,7 @@ PV_PRIVATE void pv__table_change_drop(pv__store *s, pv__table_change *c, pv__slo
 typedef struct table_walker {
     pv__store *s;
     pv__table_visit fn;
+    pv__table_bad bad;
     void *ctx;
 } table_walker;
 
@@ -269,7 +275,13 @@ static int table_walk_node(const table_walker *w, uint32_t level, uint64_t index
     }
     uint8_t *other = bytes + PV__SLOT_SIZE;
     pv_error ignored = PV_ERROR_INIT;
-    int rc = table_read_node(w->s, level, index, pte, bytes, err);
+    pv_error why = PV_ERROR_INIT;
+    int rc = table_read_node(w->s, level, index, pte, bytes, &why);
+    if (rc) {
+        rc = w->bad ? w->bad(w->ctx, rc, &why, err) : pv__err(err, rc, "%s", why.message);
+        pv__alloc_free(w->s->mem, bytes, size);
+        return rc;
+    }
     bool has_other = known && known->slots == 1 &&
                      table_read_node(w->s, level, index, known, other, &ignored) == PV_OK;
     for (unsigned i = 0; i < PV__PT_FANOUT && !rc; i++) {
@@ -289,7 +301,13 @@ static int table_walk_node(const table_walker *w, uint32_t level, uint64_t index
 PV_PRIVATE int pv__table_walk(pv__store *s, const pv__pte *root, uint32_t height,
                               const pv__pte *known, uint32_t known_height, pv__table_visit fn,
                               void *ctx, pv_error *err) {
-    table_walker w = {s, fn, ctx};
+    return pv__table_walk_past(s, root, height, known, known_height, fn, NULL, ctx, err);
+}
+
+PV_PRIVATE int pv__table_walk_past(pv__store *s, const pv__pte *root, uint32_t height,
+                                   const pv__pte *known, uint32_t known_height, pv__table_visit fn,
+                                   pv__table_bad bad, void *ctx, pv_error *err) {
+    table_walker w = {s, fn, bad, ctx};
     if (height == 0) {
         return PV_OK;
     }

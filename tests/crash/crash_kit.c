@@ -11,18 +11,34 @@
 #define CRASH_PATH "a.pv"
 
 /* name; cache, checkpoint after, segment; pages, largest page, steps, changes, big changes;
- * commit big async rollback doom checkpoint inside reopen kill full badsync */
+ * commit big async rollback doom checkpoint inside reopen kill full badsync savepoint load;
+ * smallest page, trees */
+/* clang-format off */
 const crash_plan crash_plans[] = {
-    {"small", 64u << 20, 0, 32u << 10, 24, 4, 40, 6, 30, 24, 2, 0, 3, 2, 3, 1, 3, 2, 0, 0, false},
-    {"async", 64u << 20, 0, 32u << 10, 24, 2, 60, 5, 20, 10, 1, 24, 2, 1, 3, 1, 2, 3, 0, 0, false},
-    {"spill", 160u << 10, 0, 32u << 10, 40, 16, 30, 8, 30, 12, 8, 2, 3, 1, 2, 2, 2, 2, 0, 0, true},
-    {"bulk", 64u << 20, 0, 32u << 10, 10, 64, 24, 3, 14, 8, 8, 1, 2, 0, 4, 1, 2, 2, 0, 0, false},
-    {"wide", 64u << 20, 0, 64u << 10, 250, 1, 24, 30, 150, 10, 4, 1, 2, 1, 3, 1, 2, 2, 0, 0, false},
-    {"rollover", 64u << 20, 0, 16u << 10, 24, 4, 50, 10, 24, 24,  6,
-     4,          2,         1, 2,         0,  1, 3,  0,  0,  true},
-    {"replay", 128u << 10, 0, 32u << 10, 30, 4, 40, 8, 20, 20, 3, 3, 2, 0, 1, 1, 1, 6, 0, 0, false},
-    {"faulty", 256u << 10, 0, 32u << 10, 24, 8, 60, 8, 24, 16, 3, 4, 2, 1, 3, 2, 2, 2, 8, 6, true},
+    {"small", 64u << 20, 0, 32u << 10, 24, 4, 40, 6, 30,
+     24, 2, 0, 3, 2, 3, 1, 3, 2, 0, 0, 2, 0, 0, false},
+    {"async", 64u << 20, 0, 32u << 10, 24, 2, 60, 5, 20,
+     10, 1, 24, 2, 1, 3, 1, 2, 3, 0, 0, 1, 0, 0, false},
+    {"spill", 160u << 10, 0, 32u << 10, 40, 16, 30, 8, 30,
+     12, 8, 2, 3, 1, 2, 2, 2, 2, 0, 0, 2, 0, 0, true},
+    {"bulk", 64u << 20, 0, 32u << 10, 10, 64, 24, 3, 14,
+     8, 8, 1, 2, 0, 4, 1, 2, 2, 0, 0, 1, 0, 0, false},
+    {"load", 64u << 20, 0, 32u << 10, 20, 16, 12, 4, 6,
+     6, 1, 1, 1, 0, 2, 1, 1, 2, 0, 0, 1, 6, 16, false},
+    {"wide", 64u << 20, 0, 64u << 10, 250, 1, 24, 30, 150,
+     10, 4, 1, 2, 1, 3, 1, 2, 2, 0, 0, 1, 0, 0, false},
+    {"rollover", 64u << 20, 0, 16u << 10, 24, 4, 50, 10, 24,
+     24, 6, 4, 2, 1, 2, 0, 1, 3, 0, 0, 2, 0, 0, true},
+    {"replay", 128u << 10, 0, 32u << 10, 30, 4, 40, 8, 20,
+     20, 3, 3, 2, 0, 1, 1, 1, 6, 0, 0, 1, 0, 0, false},
+    {"faulty", 256u << 10, 0, 32u << 10, 24, 8, 60, 8, 24,
+     16, 3, 4, 2, 1, 3, 2, 2, 2, 8, 6, 2, 0, 0, true},
+    {"savepoints", 192u << 10, 0, 32u << 10, 40, 8, 30, 6, 16,
+     6, 1, 2, 2, 1, 2, 1, 1, 2, 0, 0, 16, 0, 0, false},
+    {"churn", 512u << 10, 48u << 10, 32u << 10, 60, 8, 60, 10, 24,
+     30, 4, 2, 2, 0, 6, 2, 1, 1, 0, 0, 2, 0, 0, true},
 };
+/* clang-format on */
 const size_t crash_plan_count = PV_COUNTOF(crash_plans);
 
 const char *crash_phase = "";
@@ -95,6 +111,7 @@ void crash_run_init(crash_run *r, const crash_plan *plan, uint64_t seed, sim *di
     test_rng_init(&r->w.rng, seed);
     r->w.pages = plan->pages;
     r->w.slots_max = plan->slots_max;
+    r->w.slots_min = plan->slots_min;
     r->w.trees = plan->trees;
     r->entries = sim_grow(NULL, &r->cap, 8, sizeof *r->entries);
     memset(&r->entries[0], 0, sizeof r->entries[0]);
@@ -192,6 +209,11 @@ int crash_open(crash_run *r) {
     }
     const size_t now = sim_op_count(r->disk);
     size_t found = 0;
+    pv__store_stats st;
+    pv__store_stats_get(r->w.store, &st);
+    r->pages_at_open = st.page_count;
+    r->did[CRASH_RECOVERED] += r->killed;
+    r->killed = false;
     if (crash_which(r, r->w.store, now + 1, &found)) {
         for (size_t i = 0; i < r->count; i++) {
             crash_entry *e = &r->entries[i];
@@ -219,29 +241,13 @@ static crash_entry *crash_begun(crash_run *r) {
     return e;
 }
 
-int crash_commit(crash_run *r, unsigned changes, uint32_t flags) {
+/* Commit t, which holds what r->w.now says; r->w.saved is what there was before. */
+static int crash_finish(crash_run *r, pv__txn *t, uint32_t flags) {
     pv_error err = PV_ERROR_INIT;
-    pv__txn *t = NULL;
     pv__store_stats st;
-    if (!r->w.store) {
-        return PV_OK;
-    }
-    crash_phase = "work";
-    r->w.saved = r->w.now;
-    int rc =
-        crash_sane(r, "begin", pv__txn_begin(r->w.store, PV__TXN_WRITE | flags, &t, &err), &err);
-    if (rc) {
-        return rc;
-    }
-    rc = crash_sane(r, "change", kit_mutate(&r->w, t, changes, &err), &err);
-    if (rc) {
-        pv__txn_rollback(t);
-        r->w.now = r->w.saved;
-        return rc;
-    }
     crash_entry *e = crash_begun(r);
     crash_phase = flags & PV__TXN_ASYNC ? "async commit" : "commit";
-    rc = crash_sane(r, "commit", pv__txn_commit(t, &e->state.lsn, &err), &err);
+    const int rc = crash_sane(r, "commit", pv__txn_commit(t, &e->state.lsn, &err), &err);
     crash_phase = "work";
     pv__store_stats_get(r->w.store, &st);
     e->state.db_sum = st.db_checksum;
@@ -263,6 +269,52 @@ int crash_commit(crash_run *r, unsigned changes, uint32_t flags) {
     return rc;
 }
 
+static int crash_commit_of(crash_run *r,
+                           int (*change)(kit_world *, pv__txn *, unsigned, pv_error *),
+                           unsigned changes, uint32_t flags) {
+    pv_error err = PV_ERROR_INIT;
+    pv__txn *t = NULL;
+    if (!r->w.store) {
+        return PV_OK;
+    }
+    crash_phase = "work";
+    r->w.saved = r->w.now;
+    int rc =
+        crash_sane(r, "begin", pv__txn_begin(r->w.store, PV__TXN_WRITE | flags, &t, &err), &err);
+    if (rc) {
+        return rc;
+    }
+    rc = crash_sane(r, "change", change(&r->w, t, changes, &err), &err);
+    if (rc) {
+        pv__txn_rollback(t);
+        r->w.now = r->w.saved;
+        return rc;
+    }
+    return crash_finish(r, t, flags);
+}
+
+int crash_commit(crash_run *r, unsigned changes, uint32_t flags) {
+    return crash_commit_of(r, kit_mutate, changes, flags);
+}
+
+static int crash_drop_all(kit_world *w, pv__txn *t, unsigned changes, pv_error *err) {
+    (void)changes;
+    return kit_drop(w, t, err);
+}
+
+static int crash_load_all(kit_world *w, pv__txn *t, unsigned changes, pv_error *err) {
+    (void)changes;
+    return kit_load(w, t, err);
+}
+
+/* All goes, and comes anew in one transaction, which is large enough to go by reference. */
+static void crash_load(crash_run *r) {
+    if (!crash_commit_of(r, crash_drop_all, 0, 0) && test_rng_below(&r->w.rng, 2)) {
+        (void)crash_checkpoint(r);
+    }
+    (void)crash_commit_of(r, crash_load_all, 0, 0);
+}
+
 static void crash_rollback(crash_run *r, unsigned changes, bool doom) {
     pv_error err = PV_ERROR_INIT;
     pv__txn *t = NULL;
@@ -281,6 +333,7 @@ static void crash_rollback(crash_run *r, unsigned changes, bool doom) {
         }
     } else {
         pv__txn_rollback(t);
+        r->did[CRASH_ROLLED_BACK]++;
     }
 }
 
@@ -314,19 +367,53 @@ static void crash_inside(crash_run *r) {
         r->w.now = r->w.saved;
         return;
     }
-    crash_entry *e = crash_begun(r);
+    (void)crash_finish(r, t, 0);
+}
+
+/* Changes under savepoints, of which some are undone; what stays is committed. */
+static void crash_savepoints(crash_run *r) {
+    static kit_state at;
+    pv_error err = PV_ERROR_INIT;
+    pv__txn *t = NULL;
+    test_rng *rng = &r->w.rng;
+    if (!r->w.store ||
+        crash_sane(r, "begin", pv__txn_begin(r->w.store, PV__TXN_WRITE, &t, &err), &err)) {
+        return;
+    }
+    r->w.saved = r->w.now;
+    int rc = crash_sane(r, "change", kit_mutate(&r->w, t, r->plan->changes, &err), &err);
+    for (uint64_t left = 1 + test_rng_below(rng, 3); left > 0 && !rc; left--) {
+        uint32_t number = 0;
+        at = r->w.now;
+        rc = crash_sane(r, "savepoint", pv__txn_savepoint(t, &number, &err), &err);
+        if (!rc) { /* may fail: then the savepoint saves the transaction */
+            rc = crash_sane(r, "change", kit_mutate(&r->w, t, r->plan->changes_big, &err), &err);
+            r->w.now.commits = at.commits;
+            rc = rc ? rc : pv__store_root_set(t, 0, at.commits, &err);
+        }
+        if (number && (rc || test_rng_below(rng, 2))) {
+            rc = crash_sane(r, "rollback to", pv__txn_rollback_to(t, number, &err), &err);
+            r->w.now = at;
+            r->did[CRASH_ROLLED_BACK_TO]++;
+        } else if (number && test_rng_below(rng, 2)) {
+            rc = crash_sane(r, "release", pv__txn_release(t, number, &err), &err);
+        }
+    }
+    if (rc) {
+        pv__txn_rollback(t);
+        r->w.now = r->w.saved;
+        return;
+    }
+    (void)crash_finish(r, t, 0);
+}
+
+/* Each page that was there at open may be read once; what was read beyond that had been evicted. */
+static void crash_handle_ends(crash_run *r) {
     pv__store_stats st;
-    crash_phase = "commit";
-    rc = crash_sane(r, "commit", pv__txn_commit(t, &e->state.lsn, &err), &err);
-    crash_phase = "work";
-    pv__store_stats_get(r->w.store, &st);
-    e->state.db_sum = st.db_checksum;
-    r->w.now = rc ? r->w.saved : e->state;
-    if (!rc) {
-        r->head = r->count - 1;
-        crash_ack(r, r->head);
-    } else if (st.commits != e->state.commits) {
-        r->count--;
+    if (r->w.store) {
+        pv__store_stats_get(r->w.store, &st);
+        r->did[CRASH_EVICTED] +=
+            st.page_misses > r->pages_at_open ? st.page_misses - r->pages_at_open : 0;
     }
 }
 
@@ -336,6 +423,7 @@ int crash_close(crash_run *r) {
         return PV_OK;
     }
     crash_phase = "close";
+    crash_handle_ends(r);
     const int rc = crash_sane(r, "close", pv__store_close(r->w.store, &err), &err);
     crash_phase = "work";
     r->w.store = NULL;
@@ -346,6 +434,8 @@ int crash_close(crash_run *r) {
 }
 
 void crash_kill(crash_run *r) {
+    crash_handle_ends(r);
+    r->killed |= r->w.store != NULL;
     pv__store_abandon(r->w.store);
     r->w.store = NULL;
 }
@@ -389,7 +479,8 @@ static bool crash_pick(uint64_t *at, unsigned weight) {
 static void crash_step(crash_run *r) {
     const crash_plan *p = r->plan;
     const unsigned sum = p->commit + p->big + p->async + p->rollback + p->doom + p->checkpoint +
-                         p->inside + p->reopen + p->kill + p->full + p->badsync;
+                         p->inside + p->reopen + p->kill + p->savepoint + p->load + p->full +
+                         p->badsync;
     uint64_t at = test_rng_below(&r->w.rng, sum);
     const unsigned few = 1 + (unsigned)test_rng_below(&r->w.rng, p->changes);
     if (crash_pick(&at, p->commit)) {
@@ -410,6 +501,10 @@ static void crash_step(crash_run *r) {
         (void)crash_close(r);
     } else if (crash_pick(&at, p->kill)) {
         crash_kill(r);
+    } else if (crash_pick(&at, p->savepoint)) {
+        crash_savepoints(r);
+    } else if (crash_pick(&at, p->load)) {
+        crash_load(r);
     } else {
         crash_fault(r, at < p->full);
     }

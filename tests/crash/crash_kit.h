@@ -28,11 +28,28 @@ typedef struct crash_plan {
     uint64_t cache_bytes, checkpoint_bytes, segment_bytes;
     unsigned pages, slots_max, steps, changes, changes_big;
     unsigned commit, big, async, rollback, doom, checkpoint, inside, reopen, kill, full, badsync;
+    unsigned savepoint, load;
+    unsigned slots_min;
     bool trees;
 } crash_plan;
 
 extern const crash_plan crash_plans[];
 extern const size_t crash_plan_count;
+
+/* What a workload has done, so that a test can tell that it has done it. */
+typedef enum crash_deed {
+    CRASH_CHECKPOINTS,    /* superblocks that state a newer root */
+    CRASH_SPILLED,        /* pages that went to slots while their transaction was open */
+    CRASH_REFERENCES,     /* ... and at its commit: bulk loads */
+    CRASH_EVICTED,        /* pages read again that the same handle had in memory, at least */
+    CRASH_ROLLED_BACK,    /* transactions */
+    CRASH_ROLLED_BACK_TO, /* savepoints */
+    CRASH_DROPPED,        /* pages */
+    CRASH_SLOTS_REUSED,   /* slots of the file that were written again */
+    CRASH_RECOVERED,      /* opens of what a kill left */
+    CRASH_DEEDS
+} crash_deed;
+const char *crash_deed_name(crash_deed deed);
 
 typedef struct crash_run {
     const crash_plan *plan;
@@ -46,7 +63,10 @@ typedef struct crash_run {
     bool tolerant;         /* faults are injected from outside: any call may fail */
     uint64_t calls_failed; /* calls of the store that returned an error */
     uint64_t refused;      /* transactions that S8 refused */
-    char wrong[300];       /* the first wrong answer; empty: none */
+    uint64_t did[CRASH_DEEDS];
+    uint64_t pages_at_open; /* of the open handle */
+    bool killed;            /* the last end was one */
+    char wrong[300];        /* the first wrong answer; empty: none */
 } crash_run;
 
 /* What the program is doing, for the table of sites. */
@@ -63,6 +83,9 @@ int crash_close(crash_run *r);
 void crash_kill(crash_run *r);
 /* Everything that is in the handle is right, and reads go on. False: see r->wrong. */
 bool crash_look(crash_run *r, bool deep);
+
+/* What can be told from the disk alone, added to r->did; once, when the work is done. */
+void crash_tally(crash_run *r);
 
 /* The history and the last operations before `upto`, to stderr. */
 void crash_print(const crash_run *r, size_t upto);

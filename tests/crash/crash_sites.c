@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* crash_sites.c - see crash_kit.h: names for what was done to the disk, and the set of hashes. */
+/* crash_sites.c - see crash_kit.h: names for what was done to the disk, what a workload has done,
+ * and the set of hashes. */
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/bytes.h"
 #include "crash/crash_kit.h"
 #include "sim/sim_content.h"
 
@@ -74,6 +76,100 @@ crash_site *crash_site_of(crash_sites *t, const char *name) {
     (void)snprintf(s->name, sizeof s->name, "%s", name);
     return s;
 }
+
+/* ---- what was done --------------------------------------------------------------------------- */
+
+const char *crash_deed_name(crash_deed deed) {
+    static const char *const names[CRASH_DEEDS] = {
+        "checkpoints",
+        "pages spilled by open transactions",
+        "pages of bulk loads, by reference",
+        "pages read again after eviction",
+        "transactions rolled back",
+        "savepoints rolled back to",
+        "pages dropped",
+        "slots written again",
+        "recoveries after a kill",
+    };
+    return (unsigned)deed < CRASH_DEEDS ? names[deed] : "?";
+}
+
+typedef struct crash_slots { /* of the file: 1 written, 2 by an open transaction */
+    uint8_t *at;
+    size_t count;
+} crash_slots;
+
+static uint8_t *crash_slot(crash_slots *s, uint64_t slot) {
+    if (slot >= s->count) {
+        size_t cap = s->count;
+        s->at = sim_grow(s->at, &cap, (size_t)slot + 1, 1);
+        memset(s->at + s->count, 0, cap - s->count);
+        s->count = cap;
+    }
+    return &s->at[slot];
+}
+
+/* The entries of one record; written down from docs/format/log.md. */
+static void crash_tally_body(crash_run *r, crash_slots *slots, const uint8_t *head,
+                             const uint8_t *body, size_t size) {
+    pv__reader in = pv__reader_of(body, size);
+    for (uint32_t n = pv__get32(head + PV__REC_ENTRIES); n > 0 && !in.bad; n--) {
+        const unsigned kind = pv__reader_u8(&in);
+        (void)pv__reader_varint(&in);
+        if (kind == PV__ENTRY_DELTA) {
+            (void)pv__reader_varint(&in);
+            for (uint64_t ranges = pv__reader_varint(&in); ranges > 0 && !in.bad; ranges--) {
+                (void)pv__reader_varint(&in);
+                (void)pv__reader_take(&in, (size_t)pv__reader_varint(&in));
+            }
+        } else if (kind == PV__ENTRY_FULL) {
+            (void)pv__reader_u64(&in);
+            (void)pv__reader_take(&in, (size_t)pv__reader_varint(&in));
+        } else if (kind == PV__ENTRY_REF) {
+            (void)pv__reader_take(&in, 16);
+            const uint8_t *entry = pv__reader_take(&in, PV__PTE_SIZE);
+            const bool open = entry && *crash_slot(slots, pv__pte_get(entry).slot) == 2;
+            r->did[open ? CRASH_SPILLED : CRASH_REFERENCES]++;
+        } else {
+            (void)pv__reader_u64(&in);
+            r->did[CRASH_DROPPED]++;
+        }
+    }
+}
+
+void crash_tally(crash_run *r) {
+    crash_slots slots = {NULL, 0};
+    uint64_t newest = 0;
+    const uint8_t *head = NULL;
+    for (size_t i = 0; i < sim_op_count(r->disk); i++) {
+        const sim_op_info op = sim_op_get(r->disk, i);
+        if (op.kind != SIM_WRITE) {
+            continue;
+        }
+        const char *what = crash_content(&op);
+        if (strcmp(what, "superblock") == 0) {
+            const uint64_t lsn = pv__get64((const uint8_t *)op.data + PV__SUPER_LSN);
+            r->did[CRASH_CHECKPOINTS] += lsn > newest && newest > 0;
+            newest = PV_MAX(newest, lsn);
+        } else if (strcmp(what, "page") == 0 || strcmp(what, "table node") == 0) {
+            const bool open = op.site && strcmp(op.site->tag, "work") == 0;
+            for (uint64_t at = 0; at < op.size / PV__SLOT_SIZE; at++) {
+                uint8_t *slot = crash_slot(&slots, op.offset / PV__SLOT_SIZE + at);
+                r->did[CRASH_SLOTS_REUSED] += *slot != 0;
+                *slot = open ? 2 : 1;
+            }
+        } else if (strcmp(what, "record head") == 0) {
+            head = op.data;
+        } else if (strcmp(what, "record body") == 0 && head) {
+            crash_tally_body(r, &slots, head, op.data,
+                             (size_t)PV_MIN(op.size, pv__get64(head + PV__REC_BODY)));
+            head = NULL;
+        }
+    }
+    free(slots.at);
+}
+
+/* ---- what was seen before -------------------------------------------------------------------- */
 
 uint32_t *crash_seen_put(crash_seen *s, uint64_t hash, bool *out_new) {
     if (2 * (s->count + 1) > s->cap) {

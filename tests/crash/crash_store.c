@@ -3,7 +3,7 @@
  * recovers, and once more while that recovers. Each image must open as one commit of the history,
  * complete, no older than the last acknowledged one, and go on from there.
  *
- * PV_CRASH_IMAGES: how many distinct images (30,000; with sanitizers 4,000; with PV_SOAK
+ * PV_CRASH_IMAGES: how many distinct images (100,000; with sanitizers 4,000; with PV_SOAK
  * 1,000,000). PV_SEED replays. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +14,7 @@
 
 #define CRASH_DEPTH 3u
 #define CRASH_SITE_CUTS 20u
+#define CRASH_PLANS_MAX 16u
 
 typedef struct crash_hunt {
     pv__mem mem;
@@ -21,7 +22,8 @@ typedef struct crash_hunt {
     crash_seen distinct; /* hashes alone */
     crash_sites sites;
     uint64_t target, images, again, by_depth[CRASH_DEPTH], by_mode[SIM_CUT_COUNT];
-    uint64_t workloads, ops, commits;
+    uint64_t workloads, ops, commits, did[CRASH_DEEDS];
+    uint64_t by_plan[CRASH_PLANS_MAX];
     /* of the log that is being cut */
     crash_run *run;
     unsigned depth;
@@ -76,6 +78,7 @@ static int crash_one(void *arg, sim *image, size_t upto, sim_cut mode, uint64_t 
     (void)crash_seen_put(&h->distinct, hash, &fresh);
     h->images += fresh;
     h->by_depth[depth]++;
+    h->by_plan[r->plan - crash_plans] += fresh;
     h->by_mode[mode]++;
     if (nest) {
         crash_each(h, &after, depth + 1, 20);
@@ -133,6 +136,10 @@ static void crash_workload(crash_hunt *h, const crash_plan *plan, uint64_t seed,
                  r.wrong);
     }
     assert_int_equal(atomic_load(&h->mem.bytes_used), 0);
+    crash_tally(&r);
+    for (int i = 0; i < CRASH_DEEDS; i++) {
+        h->did[i] += r.did[i];
+    }
     h->workloads++;
     h->ops += sim_op_count(r.disk);
     h->commits += r.count - 1;
@@ -153,6 +160,13 @@ static void crash_report(crash_hunt *h) {
         printf("%8llu %8llu %8llu  %s\n", (unsigned long long)s->ops, (unsigned long long)s->cuts,
                (unsigned long long)s->images, s->name);
         never += s->cuts == 0;
+    }
+    for (int i = 0; i < CRASH_DEEDS; i++) {
+        printf("%8llu  %s\n", (unsigned long long)h->did[i], crash_deed_name((crash_deed)i));
+    }
+    for (size_t i = 0; i < crash_plan_count; i++) {
+        printf("%s %llu%s", crash_plans[i].name, (unsigned long long)h->by_plan[i],
+               i + 1 < crash_plan_count ? ", " : "\n");
     }
     for (int m = 0; m < SIM_CUT_COUNT; m++) {
         printf("%s %llu%s", sim_cut_name((sim_cut)m), (unsigned long long)h->by_mode[m],
@@ -184,8 +198,9 @@ static void test_crash__every_power_cut_leaves_a_commit_that_was_promised(void *
     (void)state;
     static crash_hunt h;
     memset(&h, 0, sizeof h);
+    assert_true(crash_plan_count <= CRASH_PLANS_MAX);
     test_mem_init(&h.mem);
-    h.target = crash_env("PV_CRASH_IMAGES", getenv("PV_SOAK") ? 1000000 : 30000, 4000);
+    h.target = crash_env("PV_CRASH_IMAGES", getenv("PV_SOAK") ? 1000000 : 100000, 4000);
     const uint64_t seed = test_seed();
     const uint64_t rounds = h.target / 5000 + 1; /* a round is one workload of each plan */
     const uint64_t share = h.target / (rounds * crash_plan_count) / 4;
@@ -197,6 +212,11 @@ static void test_crash__every_power_cut_leaves_a_commit_that_was_promised(void *
     crash_report(&h);
     /* A short run, as with sanitizers, has too few workloads to meet all of them. */
     const size_t wanted = h.target >= 20000 ? PV_COUNTOF(crash_wanted) : 0;
+    for (int i = 0; i < CRASH_DEEDS && wanted; i++) {
+        if (h.did[i] < h.target / 1000) {
+            fail_msg("the workloads had too few of these: %s", crash_deed_name((crash_deed)i));
+        }
+    }
     for (size_t i = 0; i < wanted; i++) {
         bool found = false;
         for (size_t j = 0; j < h.sites.count; j++) {

@@ -8,9 +8,10 @@
  * What the collections hold after batch n is a function of n alone: rows of the newest batches, a
  * few rows that every batch writes again, and a collection that some batches drop. The parent
  * finds n in the file: it is the last number reported or the one after it, and every byte is that
- * of batch n. Twenty rounds on one file; the child goes on where the one before it died.
+ * of batch n. A hundred rounds on one file; the child goes on where the one before it died.
  *
- * PV_KILL_ROUNDS: other than 20. PV_SEED: when the kills come. */
+ * PV_KILL_ROUNDS: other than 100 (with sanitizers 20; with PV_SOAK 1,000).
+ * PV_SEED: when the kills come. */
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -19,6 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "crash/crash_kit.h"
 #include "unit/test_api_kit.h"
 
 enum { T_DIMS = 48, T_ROWS = 12, T_HOT = 5, T_LIVE = 6, T_DROP_EVERY = 10 };
@@ -246,8 +248,7 @@ static void t_expect_batch(t_api *t, uint64_t n) {
 }
 
 static void test_kill_api__acknowledged_batches_are_whole(void **state) {
-    const char *text = getenv("PV_KILL_ROUNDS");
-    const uint64_t rounds = text && text[0] ? strtoull(text, NULL, 10) : 20;
+    const uint64_t rounds = crash_env("PV_KILL_ROUNDS", getenv("PV_SOAK") ? 1000 : 100, 20);
     uint64_t last = 0, unreported = 0;
     test_rng r;
     t_api t;

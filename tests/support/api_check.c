@@ -415,6 +415,106 @@ bool api_matches(const api_model *m, pv_db *db, pv_txn *txn, test_rng *r, unsign
     return true;
 }
 
+/* ---- damaged files ---- */
+
+static bool t_is_named(int rc, const pv_error *err) {
+    return (rc == PV_ERR_CORRUPT || rc == PV_ERR_FORMAT) && err->code == rc &&
+           (strstr(err->message, "page ") || strstr(err->message, "node "));
+}
+
+/* 0: right or refused, counted; what the call answered when it was neither. */
+static bool t_honest(const api_collection *c, int rc, const pv_error *err, const char *what,
+                     uint64_t *io_refused, char why[API_WHY]) {
+    if (!t_is_named(rc, err)) {
+        return t_why(why, c->name, what, err);
+    }
+    ++*io_refused;
+    return true;
+}
+
+static bool t_honest_walk(const api_collection *c, pv_db *db, uint64_t *io_refused,
+                          char why[API_WHY]) {
+    pv_error err = PV_ERROR_INIT;
+    pv_iter_opts o = PV_ITER_OPTS_INIT;
+    pv_iter *it = NULL;
+    size_t at = 0;
+    bool good = true;
+    o.include = PV_INCLUDE_METADATA | PV_INCLUDE_VECTOR;
+    int rc = pv_iter_open(db, NULL, c->name, &o, &it, &err);
+    while (rc == 0 && good) {
+        size_t len = 0;
+        uint32_t dims = 0;
+        rc = pv_iter_next(it, &err);
+        if (rc != 1) {
+            break;
+        }
+        rc = 0;
+        const char *metadata = pv_iter_metadata(it, &len);
+        const float *vector = pv_iter_vector(it, &dims);
+        good = at < c->count ? t_record_is(c, c->records[at++], pv_iter_id(it), pv_iter_id_u64(it),
+                                           metadata, len, dims == c->dims ? vector : NULL, why)
+                             : t_why(why, c->name, "more records than wanted in a walk", NULL);
+    }
+    if (good && rc < 0) {
+        good = t_honest(c, rc, &err, "a walk", io_refused, why);
+    } else if (good && at != c->count) {
+        good = t_why_key(why, c, c->records[at], "is missing in a walk");
+    }
+    pv_iter_close(it);
+    return good;
+}
+
+static bool t_honest_search(const api_collection *c, pv_db *db, test_rng *r, uint64_t *io_refused,
+                            char why[API_WHY]) {
+    pv_error err = PV_ERROR_INIT;
+    pv_query q = PV_QUERY_INIT;
+    pv_results *res = NULL;
+    const api_filter all = {API_FILTER_ALL, 0};
+    t_find f;
+    bool good = t_find_init(&f, c, &all, r);
+    q.flags = PV_QUERY_EXACT | (f.within ? PV_QUERY_WITHIN : 0u);
+    q.vector = f.query;
+    q.dims = c->dims;
+    q.k = f.k;
+    q.include = PV_INCLUDE_METADATA | PV_INCLUDE_VECTOR;
+    q.max_distance = f.max_distance;
+    const int rc = good ? pv_search(db, NULL, c->name, &q, &res, &err) : 0;
+    good = good &&
+           (rc ? t_honest(c, rc, &err, "a search", io_refused, why) : t_find_compare(&f, res, why));
+    pv_results_free(res);
+    t_find_done(&f);
+    return good;
+}
+
+bool api_reads_honestly(const api_model *m, pv_db *db, uint64_t *out_refused, char why[API_WHY]) {
+    test_rng r;
+    *out_refused = 0;
+    test_rng_init(&r, 1);
+    for (size_t i = 0; i < m->count; i++) {
+        const api_collection *c = &m->items[i];
+        if (!t_honest_walk(c, db, out_refused, why) ||
+            !t_honest_search(c, db, &r, out_refused, why)) {
+            return false;
+        }
+        for (size_t n = 0; n < c->count; n++) {
+            const api_record *rec = c->records[n];
+            pv_error err = PV_ERROR_INIT;
+            pv_results *res = NULL;
+            const int rc = rec->id ? pv_get(db, NULL, c->name, rec->id, &res, &err)
+                                   : pv_get_u64(db, NULL, c->name, rec->id_u64, &res, &err);
+            const bool good = rc ? t_honest(c, rc, &err, "pv_get", out_refused, why)
+                                 : t_row_is(c, rec, res, 0, why);
+            pv_results_free(res);
+            if (!good) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* ---- pv_check ---- */
+
 static void t_finding_note(void *ctx, const char *collection, uint64_t page_id,
                            const char *message) {
     char *why = ctx;

@@ -16,6 +16,10 @@ double api_distance(uint32_t metric, const float *a, const float *b, uint32_t di
  * collection. Returns false with a reason. */
 bool api_matches(const api_model *m, pv_db *db, pv_txn *txn, test_rng *r, unsigned searches,
                  char why[API_WHY]);
+/* For files that were damaged: each record by id, a walk and a search of each collection gives what
+ * the model holds, or an error that the bytes can cause and whose message names a page; these are
+ * counted. False with a reason for anything else. */
+bool api_reads_honestly(const api_model *m, pv_db *db, uint64_t *out_refused, char why[API_WHY]);
 /* One search with drawn k, filter and threshold against brute force, ties by key. */
 bool api_search_matches(const api_collection *c, pv_db *db, pv_txn *txn, test_rng *r,
                         char why[API_WHY]);

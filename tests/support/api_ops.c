@@ -64,12 +64,18 @@ void api_world_init(api_world *w, pv_db *db, uint64_t seed) {
     test_rng_init(&w->rng, seed);
     api_model_init(&w->now);
     api_model_init(&w->before);
+    for (int i = 0; i < API_SAVEPOINTS; i++) {
+        api_model_init(&w->marks[i]);
+    }
 }
 
 void api_world_done(api_world *w) {
     api_rollback(w);
     api_model_done(&w->now);
     api_model_done(&w->before);
+    for (int i = 0; i < API_SAVEPOINTS; i++) {
+        api_model_done(&w->marks[i]);
+    }
 }
 
 static uint32_t t_below(api_world *w, uint64_t n) { return (uint32_t)test_rng_below(&w->rng, n); }
@@ -686,4 +692,26 @@ void api_rollback(api_world *w) {
         w->txn = NULL;
         api_model_copy(&w->now, &w->before);
     }
+}
+
+int api_savepoint(api_world *w, uint32_t *out_number) {
+    snprintf(w->what, sizeof(w->what), "savepoint");
+    const int rc = pv_txn_savepoint(w->txn, out_number, &w->err);
+    if (t_settle(w, rc, 0) != 0) {
+        return -1;
+    }
+    assert_in_range(*out_number, 1, API_SAVEPOINTS);
+    api_model_copy(&w->marks[*out_number - 1], &w->now);
+    return 0;
+}
+
+int api_rollback_to(api_world *w, uint32_t number) {
+    snprintf(w->what, sizeof(w->what), "rollback to savepoint %u", (unsigned)number);
+    api_model_copy(&w->now, &w->marks[number - 1]);
+    return t_settle(w, pv_txn_rollback_to(w->txn, number, &w->err), 0);
+}
+
+int api_release(api_world *w, uint32_t number) {
+    snprintf(w->what, sizeof(w->what), "release savepoint %u", (unsigned)number);
+    return t_settle(w, pv_txn_release(w->txn, number, &w->err), 0);
 }

@@ -17,12 +17,14 @@ typedef enum api_phase {
     API_AFTER
 } api_phase;
 typedef struct api_world api_world;
+enum { API_SAVEPOINTS = 4 }; /* nested in one transaction, at most */
 
 struct api_world {
     pv_db *db;
-    pv_txn *txn;      /* write transaction, or NULL */
-    api_model now;    /* what it sees */
-    api_model before; /* what there was before txn */
+    pv_txn *txn;                     /* write transaction, or NULL */
+    api_model now;                   /* what it sees */
+    api_model before;                /* what there was before txn */
+    api_model marks[API_SAVEPOINTS]; /* at its savepoints */
     test_rng rng;
     uint32_t keys;     /* ids are drawn from so many per collection */
     uint32_t batch;    /* records in one call, at most */
@@ -51,6 +53,9 @@ int api_op_delete(api_world *w, const char *name, uint32_t first, uint32_t count
 int api_begin(api_world *w, uint32_t flags);
 int api_commit(api_world *w);
 void api_rollback(api_world *w);
+int api_savepoint(api_world *w, uint32_t *out_number); /* inside a transaction */
+int api_rollback_to(api_world *w, uint32_t number);
+int api_release(api_world *w, uint32_t number);
 
 /* Key number n of a string collection: short ones and long ones. */
 void api_key_text(uint32_t n, char out[PV_LIMIT_ID_BYTES + 1]);

@@ -11,14 +11,21 @@ void kit_fill(uint8_t *page, size_t size, uint64_t seed) {
     /* A third of the blocks, so that deltas, full images and zero tails all occur. */
     uint8_t *payload = page + PV__PAGE_HEAD;
     pv__put64(payload, seed);
+    size_t block = SIZE_MAX;
+    uint64_t h = 0;
+    bool zeros = false;
     for (size_t at = 8; at + 16 <= size - PV__PAGE_HEAD; at += 16) {
-        uint64_t h = pv__mix64(seed ^ (at / 512) * 0x9E3779B97F4A7C15u);
-        pv__put64(payload + at, h % 3 ? 0 : pv__mix64(h + at));
+        if (at / 512 != block) {
+            block = at / 512;
+            h = pv__mix64(seed ^ block * 0x9E3779B97F4A7C15u);
+            zeros = h % 3 != 0;
+        }
+        pv__put64(payload + at, zeros ? 0 : pv__mix64(h + at));
     }
 }
 
 bool kit_is(const uint8_t *page, size_t size, uint64_t seed) {
-    static uint8_t want[PV__PAGE_SLOTS_MAX * PV__SLOT_SIZE];
+    static _Thread_local uint8_t want[PV__PAGE_SLOTS_MAX * PV__SLOT_SIZE];
     memset(want, 0, size);
     kit_fill(want, size, seed);
     return memcmp(want + PV__PAGE_HEAD, page + PV__PAGE_HEAD, size - PV__PAGE_HEAD) == 0;
@@ -26,28 +33,41 @@ bool kit_is(const uint8_t *page, size_t size, uint64_t seed) {
 
 static unsigned kit_slots(kit_world *w) {
     static const unsigned sizes[] = {1, 1, 1, 2, 2, 4, 16, 64};
-    unsigned max = w->slots_max ? w->slots_max : 16, choice = 0;
+    unsigned max = w->slots_max ? w->slots_max : 16, choice = 0, first = 0;
     while (choice < PV_COUNTOF(sizes) && sizes[choice] <= max) {
+        first += sizes[choice] < w->slots_min;
         choice++;
     }
-    return sizes[test_rng_below(&w->rng, choice)];
+    return sizes[first + test_rng_below(&w->rng, choice - first)];
 }
 
 static unsigned kit_kind(const kit_world *w, size_t index) {
     return w->trees && index % 3 == 0 ? PV__PAGE_TREE : PV__PAGE_COLUMN;
 }
 
+static size_t kit_count(const kit_world *w) { return w->pages ? w->pages : KIT_PAGES_MAX; }
+
+static int kit_make(kit_world *w, pv__txn *t, size_t index, uint8_t **out_page, pv_error *err) {
+    kit_page *p = &w->now.pages[index];
+    const unsigned slots = kit_slots(w);
+    PV_TRY(pv__page_new(t, kit_kind(w, index), slots, 7, (uint32_t)index, &p->id, out_page, err));
+    p->slots = slots;
+    return PV_OK;
+}
+
+static int kit_counted(kit_world *w, pv__txn *t, pv_error *err) {
+    w->now.commits++;
+    return pv__store_root_set(t, 0, w->now.commits, err);
+}
+
 int kit_mutate(kit_world *w, pv__txn *t, unsigned changes, pv_error *err) {
     for (unsigned i = 0; i < changes; i++) {
-        size_t index = (size_t)test_rng_below(&w->rng, w->pages ? w->pages : KIT_PAGES_MAX);
+        size_t index = (size_t)test_rng_below(&w->rng, kit_count(w));
         kit_page *p = &w->now.pages[index];
         uint64_t seed = test_rng_u64(&w->rng);
         uint8_t *page = NULL;
         if (p->id == 0) {
-            unsigned slots = kit_slots(w);
-            PV_TRY(
-                pv__page_new(t, kit_kind(w, index), slots, 7, (uint32_t)index, &p->id, &page, err));
-            p->slots = slots;
+            PV_TRY(kit_make(w, t, index, &page, err));
         } else if (test_rng_below(&w->rng, 4) == 0) {
             PV_TRY(pv__page_free(t, p->id, err));
             p->id = 0;
@@ -61,8 +81,29 @@ int kit_mutate(kit_world *w, pv__txn *t, unsigned changes, pv_error *err) {
             PV_TRY(pv__txn_pause(t, err));
         }
     }
-    w->now.commits++;
-    return pv__store_root_set(t, 0, w->now.commits, err);
+    return kit_counted(w, t, err);
+}
+
+int kit_drop(kit_world *w, pv__txn *t, pv_error *err) {
+    for (size_t i = 0; i < kit_count(w); i++) {
+        if (w->now.pages[i].id) {
+            PV_TRY(pv__page_free(t, w->now.pages[i].id, err));
+            w->now.pages[i].id = 0;
+        }
+    }
+    return kit_counted(w, t, err);
+}
+
+int kit_load(kit_world *w, pv__txn *t, pv_error *err) {
+    for (size_t i = 0; i < kit_count(w); i++) {
+        uint8_t *page = NULL;
+        if (w->now.pages[i].id == 0) {
+            PV_TRY(kit_make(w, t, i, &page, err));
+            w->now.pages[i].seed = test_rng_u64(&w->rng);
+            kit_fill(page, pv__page_size(page), w->now.pages[i].seed);
+        }
+    }
+    return kit_counted(w, t, err);
 }
 
 bool kit_sees(pv__txn *t, const kit_state *want, char message[200]) {

@@ -28,6 +28,7 @@ typedef struct kit_world {
     test_rng rng;
     unsigned pages;     /* how many of KIT_PAGES_MAX are used; 0: all */
     unsigned slots_max; /* largest page; 0: 16 */
+    unsigned slots_min; /* smallest; 0: 1 */
     bool trees;         /* every third page is of the kind that is compressed */
 } kit_world;
 
@@ -36,6 +37,9 @@ void kit_fill(uint8_t *page, size_t size, uint64_t seed);
 bool kit_is(const uint8_t *page, size_t size, uint64_t seed);
 /* Random changes inside txn, mirrored in w->now. */
 int kit_mutate(kit_world *w, pv__txn *txn, unsigned changes, pv_error *err);
+/* Free all pages, or make all that are not there. Both count as a commit, like kit_mutate. */
+int kit_drop(kit_world *w, pv__txn *txn, pv_error *err);
+int kit_load(kit_world *w, pv__txn *txn, pv_error *err);
 /* Do all pages of `want`, and no others, exist with their content? Fails the test or, when
  * `message` is given, returns false with the reason in it. */
 bool kit_matches(pv__store *s, const kit_state *want, char message[200]);

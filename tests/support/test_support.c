@@ -13,19 +13,24 @@
 
 /* ---- random ---- */
 
-uint64_t test_seed(void) {
+static uint64_t test_seed_or(const char *otherwise) {
     const char *text = getenv("PV_SEED");
-    uint64_t seed = 20260101u;
-    if (text && strcmp(text, "time") == 0) {
+    uint64_t seed = 0;
+    text = text && text[0] ? text : otherwise;
+    if (strcmp(text, "time") == 0) {
         struct timespec t;
         (void)clock_gettime(CLOCK_REALTIME, &t);
         seed = (uint64_t)t.tv_sec * 1000000007u ^ (uint64_t)t.tv_nsec ^ (uint64_t)getpid() << 40;
-    } else if (text && text[0]) {
+    } else {
         seed = strtoull(text, NULL, 0);
     }
     fprintf(stderr, "PV_SEED=%llu\n", (unsigned long long)seed);
     return seed;
 }
+
+uint64_t test_seed(void) { return test_seed_or("20260101"); }
+
+uint64_t test_seed_new(void) { return test_seed_or("time"); }
 
 static uint64_t test_splitmix(uint64_t *x) {
     uint64_t z = *x += 0x9E3779B97F4A7C15u;

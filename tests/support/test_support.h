@@ -23,6 +23,7 @@ typedef struct test_rng {
 /* PV_SEED from the environment (a number, or "time" for a new one each run), else a fixed one.
  * Printed, so that a failing run can be repeated. */
 uint64_t test_seed(void);
+uint64_t test_seed_new(void); /* without PV_SEED a new one each run; printed, too */
 void test_rng_init(test_rng *r, uint64_t seed);
 uint64_t test_rng_u64(test_rng *r);
 uint64_t test_rng_below(test_rng *r, uint64_t n); /* 0 <= x < n, n > 0 */

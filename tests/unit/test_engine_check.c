@@ -226,6 +226,29 @@ static void test_engine_check__collection_of_a_later_version(void **state) {
     t_api_done(&d.t);
 }
 
+/* What is wrong with one collection's page hides neither its name nor the other collections. */
+static void test_engine_check__goes_on_behind_a_damaged_collection(void **state) {
+    (void)state;
+    t_damage d;
+    uint8_t *page = NULL;
+    uint64_t n = 0;
+    t_damage_open(&d);
+    test_assert_ok(pv__page_write(d.txn, d.parts.c.page, PV__PAGE_COLLECTION, &page, &d.t.err),
+                   &d.t.err);
+    page[PV__PAGE_HEAD] = 7;
+    t_commit(&d);
+    test_assert_ok(pv__txn_begin(d.t.db->store, PV__TXN_WRITE, &d.txn, &d.t.err), &d.t.err);
+    test_assert_ok(pv__parts_open(&d.parts, d.txn, "other", &d.t.err), &d.t.err);
+    test_assert_ok(pv__row_del(&d.parts, t_slot(&d, "c"), &d.t.err), &d.t.err);
+    t_commit(&d);
+    d.findings[0] = 0;
+    test_assert_ok(pv_check(d.t.db, PV_CHECK_DEEP, t_collect, &d, &n, &d.t.err), &d.t.err);
+    assert_int_equal(n, 2);
+    assert_non_null(strstr(d.findings, "docs: collection 'docs'"));
+    assert_non_null(strstr(d.findings, "other: 5 live slots, 5 keys and 4 documents"));
+    t_api_done(&d.t);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_engine_check__missing_document),
@@ -234,6 +257,7 @@ int main(void) {
         cmocka_unit_test(test_engine_check__vector_that_is_no_number),
         cmocka_unit_test(test_engine_check__slot_that_is_free),
         cmocka_unit_test(test_engine_check__collection_of_a_later_version),
+        cmocka_unit_test(test_engine_check__goes_on_behind_a_damaged_collection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
