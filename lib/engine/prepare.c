@@ -225,6 +225,7 @@ static int prepare_lookup(pv__changes *ch, size_t i, pv_error *err) {
 
 static int prepare_lookups(pv__changes *ch, pv_error *err) {
     for (size_t i = 0; i < ch->count; i++) {
+        PV_TRY(pv__db_interrupted_at(ch->db, i, err));
         if (!ch->rows[i].superseded || ch->mode == PV__WRITE_UPDATE) {
             int rc = prepare_lookup(ch, i, err);
             if (rc != 0) {
@@ -290,7 +291,8 @@ static int prepare_update(pv__changes *ch, pv_error *err) {
     for (size_t i = 0; i < ch->count && rc == 0; i++) {
         pv__change *row = &ch->rows[i];
         const pv__change *twin = row->twin ? &ch->rows[row->twin - 1] : NULL;
-        if (row->doc_at != PV__NO_DOC && (ch->flags & PV_WRITE_MERGE)) {
+        rc = pv__db_interrupted_at(ch->db, i, err);
+        if (rc == 0 && row->doc_at != PV__NO_DOC && (ch->flags & PV_WRITE_MERGE)) {
             rc = prepare_merge(ch, i, &stored, &merged, err);
             rc = rc == 0 ? pv__txn_pause(ch->parts->txn, err) : prepare_fail(ch, i, rc, err);
         }
@@ -334,6 +336,7 @@ int pv__changes_prepare(pv__changes *ch, pv__parts *parts, pv_db *db, unsigned m
     memset(ch->rows, 0, in->count * sizeof(*ch->rows));
     ch->count = in->count;
     for (size_t i = 0; i < ch->count; i++) {
+        PV_TRY(pv__db_interrupted_at(db, i, err));
         int rc = prepare_row(ch, in, i, number_keys ? numbers + 8 * i : NULL, err);
         if (rc != 0) {
             return prepare_fail(ch, i, rc, err);

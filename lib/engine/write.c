@@ -38,7 +38,8 @@ static int write_apply_all(pv__changes *ch, pv_error *err) {
     pv__buf_init(&scratch, &ch->db->env->mem);
     for (size_t i = 0; i < ch->count && rc == 0; i++) {
         const pv__change *row = &ch->rows[i];
-        if (!row->superseded) {
+        rc = pv__db_interrupted_at(ch->db, i, err);
+        if (rc == 0 && !row->superseded) {
             rc = write_apply(ch, row, &scratch, err);
         }
     }
