@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan, nan
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from . import _convert as convert
 from ._native import ffi, lib
 from .errors import NotFoundError, check, fail
-from .results import BatchResults, K, Record, Records, Results, _key_array
+from .results import BatchResults, K, Record, Records, Results, key_array, own
 
 if TYPE_CHECKING:
     from .database import Database, View
@@ -29,7 +30,7 @@ _VECTOR: int = lib.PV_INCLUDE_VECTOR
 _gc = ffi.gc
 _from_buffer = ffi.from_buffer
 _search = lib.pvpy_search
-_drop_results = lib.pvpy_drop_results
+_drop_rows = lib.pvpy_drop_rows
 _ndarray = np.ndarray
 
 METRICS = {"l2": lib.PV_METRIC_L2, "cosine": lib.PV_METRIC_COSINE, "dot": lib.PV_METRIC_DOT}
@@ -203,7 +204,7 @@ class Collection(Generic[K]):
         """One call that gives rows."""
         out = ffi.new("pv_results **")
         check(self._call(function, *args, out))
-        return _gc(out[0], _drop_results)
+        return own(out[0])
 
     def info(self) -> CollectionInfo:
         """What the collection is and how many records it has; takes no time."""
@@ -374,7 +375,7 @@ class Collection(Generic[K]):
         keep.clear()  # all of it had to live until here
         if not make:
             return None
-        return _key_array(_gc(out[0], _drop_results), piece.length, None)
+        return key_array(own(out[0]))
 
     # ---- delete ----------------------------------------------------------------------------
 
@@ -570,35 +571,38 @@ class Collection(Generic[K]):
         >>> results.ids, results.scores
         (array(['b'], dtype=object), array([2.], dtype=float32))
         """
-        if type(vector) is _ndarray and vector.dtype is _F32 and vector.ndim == 1 \
-                and vector.flags.c_contiguous:
-            array = vector
-        else:
-            array = convert.one_vector(vector)
+        # The usual case first; it is what the cost of a call hangs on.
+        if type(vector) is not _ndarray or vector.dtype is not _F32 or vector.ndim != 1:
+            vector = convert.one_vector(vector)
+        try:
+            pointer = _from_buffer(vector)
+        except ValueError:  # elements with gaps between them
+            vector = convert.one_vector(vector)
+            pointer = _from_buffer(vector)
         if k < 1:
             raise ValueError(f"k is {k}, wanted at least 1")
-        include = (_METADATA if metadata else 0) | (_VECTOR if vectors else 0)
-        flags = lib.PV_QUERY_EXACT if exact else 0
-        limit = 0.0
-        if max_distance is not None:
-            flags |= lib.PV_QUERY_WITHIN
-            limit = max_distance
-        text, length = _NULL, 0
-        if filter is not None:
+        if filter is None:
+            text: Any = _NULL
+            length = 0
+        else:
             text = convert.filter_text(filter)
             length = len(text)
+        if max_distance is None:
+            max_distance = nan
+        elif isnan(max_distance):
+            raise ValueError("max_distance is NaN")
         view = self._view
         if view is None:
-            rows = _search(self._handle, _NULL, self._raw_name, _from_buffer(array), len(array),
-                           k, include, flags, limit, text, length)
+            rows = _search(self._handle, _NULL, self._raw_name, pointer, len(vector), k, metadata,
+                           vectors, exact, max_distance, text, length)
         else:
             with view._lock:
-                rows = _search(self._handle, view._pointer(), self._raw_name,
-                               _from_buffer(array), len(array), k, include, flags, limit, text,
+                rows = _search(self._handle, view._pointer(), self._raw_name, pointer,
+                               len(vector), k, metadata, vectors, exact, max_distance, text,
                                length)
         if not rows:
             fail(lib.pvpy_err().code)
-        return Results(_gc(rows, _drop_results))
+        return Results(_gc(rows, _drop_rows))
 
     def search_many(self, vectors: Any, k: int = 10, *,
                     filter: Mapping[str, Any] | str | None = None, metadata: bool = True,
@@ -644,12 +648,14 @@ class Collection(Generic[K]):
         many.struct_size = ffi.sizeof("pv_query_vectors")
         many.count = rows.length
         many.stride = rows.stride
-        if rows.length > lib.PV_LIMIT_QUERIES:  # before an array of that size
-            out = ffi.new("pv_results *[]", 1)
+        view = self._view
+        if view is None:
+            batch = lib.pvpy_search_many(self._handle, _NULL, self._raw_name, query, many)
         else:
-            out = ffi.new("pv_results *[]", rows.length)
-        code = self._call(lib.pv_search_many, query, many, out)
-        if code:
-            fail(code)
+            with view._lock:
+                batch = lib.pvpy_search_many(self._handle, view._pointer(), self._raw_name, query,
+                                             many)
+        if not batch:
+            fail(lib.pvpy_err().code)
         del text
-        return BatchResults([Results(_gc(one, _drop_results)) for one in out])
+        return BatchResults(_gc(batch, lib.pvpy_drop_batch))

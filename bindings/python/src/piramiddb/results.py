@@ -21,54 +21,64 @@ K = TypeVar("K", bound="str | int")
 
 _F32 = np.dtype(np.float32)
 _U64 = np.dtype(np.uint64)
+_OBJECT = np.dtype(object)
+_array = np.array
 _frombuffer = np.frombuffer
 _buffer = ffi.buffer
 _NULL = ffi.NULL
+_POINTER = {"f": "float[]", "u": "uint64_t[]"}
 
 
 def _left_out(what: str) -> NoReturn:
     raise MisuseError(f"the rows carry no {what}: ask for it with {what}=True")
 
 
-def _keys(rows: Any, count: int) -> list[Any]:
+# Below, `rows` is a pvpy_rows, which frees itself.
+
+
+def own(results: Any) -> Any:
+    """Rows of a pv_results, which they take over."""
+    rows = lib.pvpy_rows_new(results)
+    if not rows:
+        raise MemoryError
+    return ffi.gc(rows, lib.pvpy_drop_rows)
+
+
+def _keys(rows: Any) -> list[Any]:
     """Ids of all rows as a list."""
-    offsets = ffi.new("uint64_t **")
-    text = lib.pv_results_ids_text(rows, offsets)
-    if not text:
-        if not count:
-            return []
-        listed: list[Any] = ffi.unpack(lib.pv_results_ids_u64(rows), count)
-        return listed
-    if not count:
+    size = rows.ids_size
+    if size:
+        text: bytes = _buffer(rows.ids_text, size)[:]
+        return text.decode().split("\0")
+    if not rows.ids_u64:
         return []
-    return str(_buffer(text, offsets[0][count] - 1), "utf-8").split("\0")
+    listed: list[Any] = ffi.unpack(rows.ids_u64, rows.count)
+    return listed
 
 
-def _key_array(rows: Any, count: int, keys: list[Any] | None) -> npt.NDArray[Any]:
-    numbers = lib.pv_results_ids_u64(rows)
+def key_array(rows: Any) -> npt.NDArray[Any]:
+    """Ids of all rows as an array: uint64, or objects of type str."""
+    size = rows.ids_size
+    if size:
+        return _array(_buffer(rows.ids_text, size)[:].decode().split("\0"), _OBJECT)
+    numbers = rows.ids_u64
     if numbers:
-        return _frombuffer(_buffer(numbers, 8 * count)[:], _U64)
-    array = np.empty(count, object)
-    array[:] = _keys(rows, count) if keys is None else keys
-    return array
-
-
-def _floats(pointer: Any, count: int) -> npt.NDArray[np.float32]:
-    array: npt.NDArray[np.float32] = _frombuffer(_buffer(pointer, 4 * count)[:], _F32)
-    return array
+        return _frombuffer(_buffer(numbers, 8 * rows.count)[:], _U64)
+    return np.empty(0, _OBJECT)
 
 
 def _nothing(keep: object, pointer: object) -> None:
     """Destructor that does nothing but keep its owner until then."""
 
 
-def _vectors(rows: Any, count: int) -> npt.NDArray[np.float32]:
+def _vectors(rows: Any, keep: object) -> npt.NDArray[np.float32]:
     """All vectors as C has them; the array keeps the rows alive."""
-    pointer = lib.pv_results_vectors(rows)
+    pointer = lib.pv_results_vectors(rows.results)
     if not pointer:
         _left_out("vectors")
-    dims = lib.pv_results_dims(rows)
-    owner = ffi.gc(pointer, partial(_nothing, rows))
+    dims = lib.pv_results_dims(rows.results)
+    count = rows.count
+    owner = ffi.gc(pointer, partial(_nothing, (rows, keep)))
     array: npt.NDArray[np.float32]
     array = _frombuffer(_buffer(owner, count * dims * 4), _F32).reshape(count, dims)
     array.flags.writeable = False
@@ -76,7 +86,7 @@ def _vectors(rows: Any, count: int) -> npt.NDArray[np.float32]:
 
 
 def _metadata(rows: Any, row: int) -> dict[str, Any]:
-    text = lib.pv_results_metadata(rows, row, _NULL)
+    text = lib.pv_results_metadata(rows.results, row, _NULL)
     if not text:
         _left_out("metadata")
     value: dict[str, Any] = json.loads(ffi.string(text).decode())
@@ -114,7 +124,8 @@ class Hit(Generic[K]):
     @property
     def vector(self) -> npt.NDArray[np.float32]:
         """Its vector of shape ``(dims,)``, read-only."""
-        return self._results.vectors[self._row]
+        vector: npt.NDArray[np.float32] = self._results.vectors[self._row]
+        return vector
 
     def __repr__(self) -> str:
         return f"Hit(id={self.id!r}, score={self.score:.6g})"
@@ -126,58 +137,55 @@ class Results(Sequence[Hit[K]]):
     Everything stays as it is, whatever is written, rolled back or closed later.
     """
 
-    __slots__ = ("_count", "_distances", "_keys", "_rows", "_scores", "_vectors")
+    __slots__ = ("_keep", "_keys", "_rows", "_vectors")
 
-    def __init__(self, rows: Any) -> None:
+    def __init__(self, rows: Any, keep: object = None) -> None:
         self._rows = rows
-        self._count: int = lib.pv_results_count(rows)
+        self._keep = keep  # what owns the rows, when they do not own themselves
         self._keys: list[K] | None = None
-        self._scores: npt.NDArray[np.float32] | None = None
-        self._distances: npt.NDArray[np.float32] | None = None
         self._vectors: npt.NDArray[np.float32] | None = None
 
     @property
     def ids(self) -> npt.NDArray[Any]:
         """Ids: uint64, or objects of type str. Shape ``(rows,)``."""
-        return _key_array(self._rows, self._count, self._keys)
+        return key_array(self._rows)
 
     @property
     def scores(self) -> npt.NDArray[np.float32]:
         """Scores, falling: cos, dot, or minus the l2 distance. Shape ``(rows,)``."""
-        if self._scores is None:
-            self._scores = _floats(lib.pv_results_scores(self._rows), self._count)
-        return self._scores
+        rows = self._rows
+        return _frombuffer(_buffer(rows.scores, 4 * rows.count)[:], _F32)
 
     @property
     def distances(self) -> npt.NDArray[np.float32]:
         """Distances, rising: 1 - cos, minus dot, or l2. Shape ``(rows,)``."""
-        if self._distances is None:
-            self._distances = _floats(lib.pv_results_distances(self._rows), self._count)
-        return self._distances
+        rows = self._rows
+        return _frombuffer(_buffer(rows.distances, 4 * rows.count)[:], _F32)
 
     @property
     def vectors(self) -> npt.NDArray[np.float32]:
         """Stored vectors, read-only, without a copy. Shape ``(rows, dims)``."""
         if self._vectors is None:
-            self._vectors = _vectors(self._rows, self._count)
+            self._vectors = _vectors(self._rows, self._keep)
         return self._vectors
 
     @property
     def metadata(self) -> list[dict[str, Any]]:
         """Metadata of all rows."""
-        return [_metadata(self._rows, row) for row in range(self._count)]
+        return [_metadata(self._rows, row) for row in range(len(self))]
 
     def _id_list(self) -> list[K]:
         if self._keys is None:
-            self._keys = _keys(self._rows, self._count)
+            self._keys = _keys(self._rows)
         return self._keys
 
     def __len__(self) -> int:
-        return self._count
+        count: int = self._rows.count
+        return count
 
     def __iter__(self) -> Iterator[Hit[K]]:
         return map(Hit, self._id_list(), self.scores.tolist(), self.distances.tolist(),
-                   repeat(self), range(self._count))
+                   repeat(self), range(len(self)))
 
     @overload
     def __getitem__(self, at: int) -> Hit[K]: ...
@@ -186,13 +194,13 @@ class Results(Sequence[Hit[K]]):
     def __getitem__(self, at: int | slice) -> Hit[K] | list[Hit[K]]:
         if isinstance(at, slice):
             return list(self)[at]
-        row = range(self._count)[at]
+        row = range(len(self))[at]
         return Hit(self._id_list()[row], float(self.scores[row]), float(self.distances[row]),
                    self, row)
 
     def __repr__(self) -> str:
         shown = ", ".join(map(repr, self[:3]))
-        return f"<{self._count} hits: {shown}{', ...' if self._count > 3 else ''}>"
+        return f"<{len(self)} hits: {shown}{', ...' if len(self) > 3 else ''}>"
 
 
 class BatchResults(Sequence[Results[K]]):
@@ -203,56 +211,72 @@ class BatchResults(Sequence[Results[K]]):
     `ids`; `counts` has their lengths.
     """
 
-    __slots__ = ("_all",)
+    __slots__ = ("_batch",)
 
-    def __init__(self, all_rows: list[Results[K]]) -> None:
-        self._all = all_rows
+    def __init__(self, batch: Any) -> None:
+        self._batch = batch  # a pvpy_batch, which frees itself
 
     @property
     def counts(self) -> npt.NDArray[np.intp]:
         """Rows of each answer. Shape ``(vectors,)``."""
-        return np.fromiter(map(len, self._all), np.intp, len(self._all))
+        batch = self._batch
+        count = lib.pv_results_count
+        return np.fromiter((count(batch.results[i]) for i in range(batch.count)), np.intp,
+                           batch.count)
 
-    def _table(self, dtype: Any, fill: object, column: str) -> npt.NDArray[Any]:
-        counts = self.counts
-        width = int(counts.max()) if len(counts) else 0
-        table = np.full((len(counts), width), fill, dtype)
-        for row, results in enumerate(self._all):
-            table[row, :len(results)] = getattr(results, column)
+    def _table(self, dtype: Any, fill: object, column: Any) -> npt.NDArray[Any]:
+        table = np.full((self._batch.count, self._batch.width), fill, dtype)
+        if table.size:
+            column(self._batch, ffi.from_buffer(_POINTER[table.dtype.kind], table))
         return table
 
     @property
     def ids(self) -> npt.NDArray[Any]:
         """Ids. Shape ``(vectors, k)``."""
-        numbers = any(lib.pv_results_ids_u64(r._rows) for r in self._all)
-        return self._table(_U64, lib.PV_ID_NONE, "ids") if numbers else \
-            self._table(object, None, "ids")
+        batch = self._batch
+        if not batch.ids_size:
+            numbers = batch.count and lib.pv_results_ids_u64(batch.results[0])
+            if numbers:
+                return self._table(_U64, lib.PV_ID_NONE, lib.pvpy_batch_numbers)
+            return np.full((batch.count, batch.width), None, _OBJECT)
+        texts = ffi.new("char[]", batch.ids_size)
+        lib.pvpy_batch_texts(batch, texts)
+        keys = ffi.buffer(texts, batch.ids_size - 1)[:].decode().split("\0")
+        if len(keys) == batch.count * batch.width:
+            return np.array(keys, _OBJECT).reshape(batch.count, batch.width)
+        table = np.full((batch.count, batch.width), None, _OBJECT)
+        table[np.arange(batch.width) < self.counts[:, None]] = keys
+        return table
 
     @property
     def scores(self) -> npt.NDArray[np.float32]:
         """Scores. Shape ``(vectors, k)``."""
-        return self._table(_F32, np.nan, "scores")
+        return self._table(_F32, np.nan, lib.pvpy_batch_scores)
 
     @property
     def distances(self) -> npt.NDArray[np.float32]:
         """Distances. Shape ``(vectors, k)``."""
-        return self._table(_F32, np.nan, "distances")
+        return self._table(_F32, np.nan, lib.pvpy_batch_distances)
 
     def __len__(self) -> int:
-        return len(self._all)
-
-    def __iter__(self) -> Iterator[Results[K]]:
-        return iter(self._all)
+        count: int = self._batch.count
+        return count
 
     @overload
     def __getitem__(self, at: int) -> Results[K]: ...
     @overload
     def __getitem__(self, at: slice) -> list[Results[K]]: ...
     def __getitem__(self, at: int | slice) -> Results[K] | list[Results[K]]:
-        return self._all[at]
+        rows = range(self._batch.count)[at]
+        if isinstance(rows, range):
+            return [self[row] for row in rows]
+        view = lib.pvpy_batch_rows(self._batch, rows)
+        if not view:
+            raise MemoryError
+        return Results(ffi.gc(view, lib.pvpy_drop_view), self._batch)
 
     def __repr__(self) -> str:
-        return f"<{len(self._all)} answers>"
+        return f"<{len(self)} answers>"
 
 
 class Record(Generic[K]):
@@ -297,27 +321,27 @@ class Records(Sequence["Record[K] | None"]):
 
     def __init__(self, rows: Any) -> None:
         self._rows = rows
-        self._count: int = lib.pv_results_count(rows)
+        self._count: int = rows.count
         self._keys: list[K] | None = None
         self._vectors: npt.NDArray[np.float32] | None = None
 
     @property
     def ids(self) -> npt.NDArray[Any]:
         """The ids that were asked for. Shape ``(rows,)``."""
-        return _key_array(self._rows, self._count, self._keys)
+        return key_array(self._rows)
 
     @property
     def found(self) -> npt.NDArray[np.bool_]:
         """Which of them exist. Shape ``(rows,)``."""
         has = lib.pv_results_found
-        return np.fromiter((has(self._rows, row) for row in range(self._count)), np.bool_,
+        return np.fromiter((has(self._rows.results, row) for row in range(self._count)), np.bool_,
                            self._count)
 
     @property
     def vectors(self) -> npt.NDArray[np.float32]:
         """Their vectors, zero where there is no record. Shape ``(rows, dims)``, read-only."""
         if self._vectors is None:
-            self._vectors = _vectors(self._rows, self._count)
+            self._vectors = _vectors(self._rows, None)
         return self._vectors
 
     def __len__(self) -> int:
@@ -331,12 +355,12 @@ class Records(Sequence["Record[K] | None"]):
         if isinstance(at, slice):
             return [self[row] for row in range(self._count)[at]]
         row = range(self._count)[at]
-        if not lib.pv_results_found(self._rows, row):
+        if not lib.pv_results_found(self._rows.results, row):
             return None
         if self._keys is None:
-            self._keys = _keys(self._rows, self._count)
-        text = lib.pv_results_metadata(self._rows, row, _NULL)
-        vector = self.vectors[row] if lib.pv_results_dims(self._rows) else None
+            self._keys = _keys(self._rows)
+        text = lib.pv_results_metadata(self._rows.results, row, _NULL)
+        vector = self.vectors[row] if lib.pv_results_dims(self._rows.results) else None
         return Record(self._keys[row], ffi.string(text) if text else None, vector)
 
     def __repr__(self) -> str:
