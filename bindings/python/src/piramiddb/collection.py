@@ -339,6 +339,7 @@ class Collection(Generic[K]):
         batch.count = piece.length
         opts.struct_size = ffi.sizeof("pv_write_opts")
         opts.flags = kind.flags
+        batch.dims = self.dims
         keep: list[object] = []
         if piece.vectors is not None:
             rows = convert.piece_rows(piece)
