@@ -16,12 +16,11 @@ import weakref
 
 import numpy as np
 import pytest
+from conftest import make_it_log
 
 import piramiddb
 from piramiddb import errors
 from piramiddb._native import ffi, lib
-
-from conftest import make_it_log
 
 V = [1.0, 2.0, 3.0, 4.0]
 CODES = sorted(name for name in dir(lib) if name.startswith("PV_ERR_"))
@@ -136,6 +135,13 @@ def test_handles_are_freed_in_any_order(path, order):
         gc.collect()
     with piramiddb.open(path) as db:
         assert db.collection("docs").count() == 2
+
+
+def test_a_database_that_is_dropped_is_closed_at_once(path):
+    db = piramiddb.open(path)
+    with pytest.warns(ResourceWarning, match="not closed"):
+        del db
+    assert sorted(p.name for p in path.parent.iterdir()) == ["t.pv"]
 
 
 def test_a_cycle_of_handles_is_collected(path):
@@ -318,8 +324,8 @@ def test_a_signal_handler_may_not_close_under_a_running_call(path):
 
 def test_arguments_of_the_wrong_kind(db, docs):
     docs.insert("a", V)
-    for call in (lambda: docs.search(None), lambda: docs.search("abcd"), lambda: docs.search(V, "x"),
-                 lambda: docs.count(5), lambda: docs.insert(object(), V),
+    for call in (lambda: docs.search(None), lambda: docs.search("abcd"),
+                 lambda: docs.search(V, "x"), lambda: docs.count(5), lambda: docs.insert(object(), V),
                  lambda: docs.insert(["a"], V, 7), lambda: docs.get_many(None),
                  lambda: docs.delete(5.5), lambda: docs.iterate(after=5),
                  lambda: db.collection(None), lambda: docs.search_many(None),

@@ -7,9 +7,9 @@ import uuid
 
 import numpy as np
 import pytest
+from conftest import make_it_log
 
 import piramiddb
-from conftest import make_it_log
 
 V = [1.0, 2.0, 3.0, 4.0]
 

@@ -137,8 +137,8 @@ class Finding(NamedTuple):
 class _HasCollections:
     """What a database and a view of it have in common."""
 
-    _db: Database
-    _handle: Any
+    def _database(self) -> Database:
+        raise NotImplementedError
 
     def _view(self) -> View | None:
         raise NotImplementedError
@@ -148,10 +148,10 @@ class _HasCollections:
             fail(lib.PV_ERR_MISUSE)
         view = self._view()
         if view is None:
-            code: int = function(self._db._handle, _NULL, *args, lib.pvpy_err())
+            code: int = function(self._database()._handle, _NULL, *args, lib.pvpy_err())
             return code
         with view._lock:
-            code = function(self._db._handle, view._pointer(), *args, lib.pvpy_err())
+            code = function(self._database()._handle, view._pointer(), *args, lib.pvpy_err())
             return code
 
     @overload
@@ -191,13 +191,13 @@ class _HasCollections:
             name = name.name
         elif dims is not None:
             self._make(lib.pv_collection_ensure, name, dims, metric, key, dtype)
-        return Collection(self._db, self._view(), name)
+        return Collection(self._database(), self._view(), name)
 
     def create_collection(self, name: str, dims: int, *, metric: str = "cosine",
                           key: str = "str", dtype: str = "f32") -> Collection[Any]:
         """A new collection; ExistsError when there is one of this name."""
         self._make(lib.pv_collection_create, name, dims, metric, key, dtype)
-        return Collection(self._db, self._view(), name)
+        return Collection(self._database(), self._view(), name)
 
     def _make(self, function: Any, name: str, dims: int, metric: str, key: str,
               dtype: str) -> None:
@@ -238,13 +238,15 @@ class Database(_HasCollections):
     """
 
     def __init__(self, path: str, handle: Any, keep: object) -> None:
-        self._db = self
         self._path = path
         self._handle = handle
         self._keep = keep
         self._pid = os.getpid()
         self._closed = False
         _databases.add(self)
+
+    def _database(self) -> Database:
+        return self
 
     def _view(self) -> View | None:
         return None
@@ -448,6 +450,9 @@ class View(_HasCollections):
         check(lib.pv_txn_begin(db._handle, flags, out, lib.pvpy_err()))
         self._txn = ffi.gc(out[0], lib.pvpy_drop_txn)
         _views.add(self)
+
+    def _database(self) -> Database:
+        return self._db
 
     def _view(self) -> View | None:
         return self
