@@ -37,7 +37,9 @@ METADATA = st.fixed_dictionaries({"n": st.integers(0, 4)})
 NAMES = st.integers(0, 11)
 BATCH = st.lists(st.tuples(NAMES, VECTOR, METADATA), min_size=1, max_size=6)
 FILTERS = [({"n": {"$gte": 2}}, lambda m: m.get("n", -1) >= 2),
-           ({"n": 1}, lambda m: m.get("n") == 1), (None, lambda m: True), ({"n": {"$in": [0, 4]}}, lambda m: m.get("n") in {0, 4})]
+           ({"n": 1}, lambda m: m.get("n") == 1),
+           (None, lambda m: True),
+           ({"n": {"$in": [0, 4]}}, lambda m: m.get("n") in {0, 4})]
 counted = {"kills": 0, "reopened": 0, "commits": 0, "rollbacks": 0, "searches": 0, "steps": 0}
 
 

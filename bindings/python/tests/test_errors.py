@@ -325,7 +325,8 @@ def test_a_signal_handler_may_not_close_under_a_running_call(path):
 def test_arguments_of_the_wrong_kind(db, docs):
     docs.insert("a", V)
     for call in (lambda: docs.search(None), lambda: docs.search("abcd"),
-                 lambda: docs.search(V, "x"), lambda: docs.count(5), lambda: docs.insert(object(), V),
+                 lambda: docs.search(V, "x"), lambda: docs.count(5),
+                 lambda: docs.insert(object(), V),
                  lambda: docs.insert(["a"], V, 7), lambda: docs.get_many(None),
                  lambda: docs.delete(5.5), lambda: docs.iterate(after=5),
                  lambda: db.collection(None), lambda: docs.search_many(None),
