@@ -9,6 +9,7 @@ that `cc app.c pv.c -lpthread -lm` needs no library. --line adds #line marks for
 Written are pv.c, pv.h and pv_unstable.h; none of them is ever committed.
 """
 import hashlib
+import os
 import pathlib
 import re
 import subprocess
@@ -121,10 +122,11 @@ def resolve(path, name):
 
 
 def installed(name):
-    """Text of a system header, found through the compiler's own search path."""
+    """Text of a system header: of the folder PV_XXHASH_DIR, or where compilers look for it."""
     flags = subprocess.run(["pkg-config", "--variable=includedir", "libxxhash"],
                            capture_output=True, text=True, check=False).stdout.split()
-    for folder in flags + ["/usr/include", "/usr/local/include", "/opt/homebrew/include"]:
+    own = [os.environ["PV_XXHASH_DIR"]] if os.environ.get("PV_XXHASH_DIR") else []
+    for folder in own + flags + ["/usr/include", "/usr/local/include", "/opt/homebrew/include"]:
         path = pathlib.Path(folder) / name
         if path.is_file():
             return path.read_text(encoding="utf-8")

@@ -171,8 +171,10 @@ typedef struct pv_allocator {
  * Called on any thread that uses the handle; it must not call the library. */
 typedef void (*pv_log_fn)(void *ctx, int level, const char *category, const char *message);
 
-/* Asked now and then in long scans and checks; a non-zero answer ends the call with
- * PV_ERR_CANCELLED. Called on the thread of the call; it must not call the library. */
+/* Asked now and then in long scans, writes, deletes and checks, and while a call waits for another
+ * writer; a non-zero answer ends the call with PV_ERR_CANCELLED. A write with txn NULL is then
+ * undone; one that had begun to change a given transaction dooms it. A commit runs to its end.
+ * Called on the thread of the call; it must not call the library. */
 typedef int (*pv_interrupt_fn)(void *ctx);
 
 typedef struct pv_vfs pv_vfs;     /* files: pv_unstable.h */
@@ -245,6 +247,19 @@ PV_EXTERN int pv_open(const char *path, const pv_open_opts *opts, pv_db **out_db
  * next pv_open. What fails in a deferred close is told to the log callback.
  * Since: 0.1 */
 PV_EXTERN int pv_close(pv_db *db, pv_error *err);
+
+/* pv_db_ref - keep the memory of a handle beyond pv_close, for callers that cannot know when the
+ * last call on it has begun: bindings to languages in which one thread closes an object that
+ * another is about to use. The file is closed by pv_close all the same; from then on every call on
+ * the handle, a second pv_close too, gives PV_ERR_CLOSED. References count.
+ * Owner: the caller gives each reference back with pv_db_unref.
+ * Threads: any. Since: 0.1 */
+PV_EXTERN int pv_db_ref(pv_db *db, pv_error *err);
+
+/* pv_db_unref - give back a reference of pv_db_ref; the last one frees the handle when it was
+ * closed. It closes nothing. NULL is fine, and so is a forked child.
+ * Threads: any, once for each reference. Since: 0.1 */
+PV_EXTERN void pv_db_unref(pv_db *db);
 
 /* ---- Collections ----------------------------------------------------------------------------- */
 
@@ -515,17 +530,26 @@ PV_EXTERN int pv_insert_batch(pv_db *db, pv_txn *txn, const char *collection, co
 PV_EXTERN int pv_upsert_batch(pv_db *db, pv_txn *txn, const char *collection, const pv_batch *batch,
                               const pv_write_opts *opts, pv_error *err);
 
-/* A list of ids: strings or numbers, as the collection has them. */
+/* pv_update_batch - pv_update of records that lie in columns: vectors of NULL keeps all vectors,
+ * and a record whose metadata is left out (NULL, or empty in a buffer) keeps what it has.
+ * Threads: any. Since: 0.1 */
+PV_EXTERN int pv_update_batch(pv_db *db, pv_txn *txn, const char *collection, const pv_batch *batch,
+                              const pv_write_opts *opts, pv_error *err);
+
+/* A list of ids: strings or numbers, as the collection has them; strings as pointers or in one
+ * buffer, as in pv_batch. */
 typedef struct pv_ids {
-    uint32_t struct_size;    /* PV_IDS_INIT sets it */
-    uint32_t reserved0;      /* 0 */
-    size_t count;            /* at most PV_LIMIT_BATCH_RECORDS */
-    const uint64_t *ids_u64; /* number keys */
-    const char *const *ids;  /* string keys */
-    const size_t *id_lens;   /* bytes of each; NULL or 0: up to the NUL */
+    uint32_t struct_size;       /* PV_IDS_INIT sets it */
+    uint32_t reserved0;         /* 0 */
+    size_t count;               /* at most PV_LIMIT_BATCH_RECORDS */
+    const uint64_t *ids_u64;    /* number keys */
+    const char *const *ids;     /* string keys */
+    const size_t *id_lens;      /* bytes of each; NULL or 0: up to the NUL */
+    const char *id_data;        /* string keys in one buffer */
+    const uint64_t *id_offsets; /* count + 1 */
 } pv_ids;
 #define PV_IDS_INIT                                                                                \
-    { sizeof(pv_ids), 0, 0, NULL, NULL, NULL }
+    { sizeof(pv_ids), 0, 0, NULL, NULL, NULL, NULL, NULL }
 
 /* pv_delete - remove one record of a collection with string keys.
  * Errors: PV_ERR_NOTFOUND (the collection or the record); PV_ERR_MISUSE (number keys);
@@ -708,9 +732,20 @@ PV_EXTERN uint32_t pv_results_type(const pv_results *results);
  * Owner: the results. Threads: any. Since: 0.1 */
 PV_EXTERN const uint64_t *pv_results_ids_u64(const pv_results *results);
 
+/* pv_results_ids_text - all string keys in one buffer, each with a NUL at its end; NULL when keys
+ * are numbers.
+ * out_offsets: key i begins at (*out_offsets)[i] and its NUL stands at (*out_offsets)[i + 1] - 1;
+ * there is one more offset than rows. May be NULL.
+ * Owner: the results. Threads: any. Since: 0.1 */
+PV_EXTERN const char *pv_results_ids_text(const pv_results *results, const uint64_t **out_offsets);
+
 /* pv_results_distances - all distances as one array, one per row; NULL when there are none.
  * Owner: the results. Threads: any. Since: 0.1 */
 PV_EXTERN const float *pv_results_distances(const pv_results *results);
+
+/* pv_results_scores - all scores as one array, one per row; NULL when there are none.
+ * Owner: the results. Threads: any. Since: 0.1 */
+PV_EXTERN const float *pv_results_scores(const pv_results *results);
 
 /* pv_results_vectors - all vectors as one matrix, row by row without gaps, rows that were not
  * found all zero; NULL when the rows carry none.

@@ -23,6 +23,12 @@ PV_PRIVATE void pv__args_export(void *dst, const void *src, size_t size);
 PV_PRIVATE int pv__args_null(const char *what, pv_error *err); /* PV_ERR_MISUSE */
 PV_PRIVATE int pv__args_reserved(uint32_t value, const char *what, pv_error *err); /* must be 0 */
 
+/* The offsets of a column of texts never go back and stay within memory. */
+PV_PRIVATE int pv__args_offsets(const uint64_t *offsets, size_t i, const char *what, pv_error *err);
+/* Ids of a list: complete, not too many, one form; *out_list points into them. */
+struct pv__key_list;
+PV_PRIVATE int pv__args_ids(const pv_ids *ids, struct pv__key_list *out_list, pv_error *err);
+
 /* 0 means: up to the NUL. */
 static inline size_t pv__args_len(const char *text, size_t len) {
     return text && len == 0 ? strlen(text) : len;

@@ -17,6 +17,19 @@ int pv_open(const char *path, const pv_open_opts *opts, pv_db **out_db, pv_error
 
 int pv_close(pv_db *db, pv_error *err) { return pv__db_close(db, err); }
 
+int pv_db_ref(pv_db *db, pv_error *err) {
+    PV_TRY(pv__db_enter(db, err));
+    pv__db_ref(db, false);
+    pv__db_leave(db);
+    return 0;
+}
+
+void pv_db_unref(pv_db *db) {
+    if (db) {
+        (void)pv__db_unref(db, false, NULL);
+    }
+}
+
 int pv_txn_begin(pv_db *db, uint32_t flags, pv_txn **out_txn, pv_error *err) {
     if (!out_txn) {
         return pv__args_null("out_txn", err);

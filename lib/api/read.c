@@ -23,7 +23,7 @@ static int read_list(pv_db *db, pv_txn *txn, const char *collection, const pv__k
 
 int pv_get(pv_db *db, pv_txn *txn, const char *collection, const char *id, pv_results **out_results,
            pv_error *err) {
-    const pv__key_list list = {1, NULL, &id, NULL};
+    const pv__key_list list = {.count = 1, .ids = &id};
     if (!out_results) {
         return pv__args_null("out_results", err);
     }
@@ -35,7 +35,7 @@ int pv_get(pv_db *db, pv_txn *txn, const char *collection, const char *id, pv_re
 
 int pv_get_u64(pv_db *db, pv_txn *txn, const char *collection, uint64_t id,
                pv_results **out_results, pv_error *err) {
-    const pv__key_list list = {1, &id, NULL, NULL};
+    const pv__key_list list = {.count = 1, .ids_u64 = &id};
     if (!out_results) {
         return pv__args_null("out_results", err);
     }
@@ -46,21 +46,12 @@ int pv_get_u64(pv_db *db, pv_txn *txn, const char *collection, uint64_t id,
 
 int pv_get_many(pv_db *db, pv_txn *txn, const char *collection, const pv_ids *ids, uint32_t include,
                 pv_results **out_results, pv_error *err) {
-    pv_ids i = PV_IDS_INIT;
+    pv__key_list list;
     if (!out_results) {
         return pv__args_null("out_results", err);
     }
     *out_results = NULL;
-    if (!ids) {
-        return pv__args_null("ids", err);
-    }
-    PV_TRY(pv__args_import(&i, sizeof(i), ids, "pv_ids", err));
-    PV_TRY(pv__args_reserved(i.reserved0, "pv_ids", err));
-    if (i.count > PV__BATCH_RECORDS_MAX) {
-        return pv__err(err, PV_ERR_LIMIT, "%zu ids in one call, at most %u are allowed", i.count,
-                       (unsigned)PV__BATCH_RECORDS_MAX);
-    }
-    const pv__key_list list = {i.count, i.ids_u64, i.ids, i.id_lens};
+    PV_TRY(pv__args_ids(ids, &list, err));
     return read_list(db, txn, collection, &list, include, false, out_results, err);
 }
 

@@ -16,7 +16,7 @@ uint32_t pv_results_key(const pv_results *r) { return r ? r->key : 0; }
 int pv_results_found(const pv_results *r, size_t i) { return rows_has(r, i) ? 1 : 0; }
 
 const char *pv_results_id(const pv_results *r, size_t i) {
-    return r && r->ids && i < r->count ? (const char *)r->text.data + r->ids[i] : NULL;
+    return r && r->ids && i < r->count ? (const char *)r->id_text.data + r->ids[i] : NULL;
 }
 
 uint64_t pv_results_id_u64(const pv_results *r, size_t i) {
@@ -28,9 +28,7 @@ float pv_results_distance(const pv_results *r, size_t i) {
 }
 
 float pv_results_score(const pv_results *r, size_t i) {
-    const float distance = pv_results_distance(r, i);
-    /* 0 - d and not -d: a score is never -0. */
-    return r && r->metric == PV_METRIC_COSINE ? 1.0f - distance : 0.0f - distance;
+    return r && r->scores && i < r->count ? r->scores[i] : NAN;
 }
 
 const char *pv_results_metadata(const pv_results *r, size_t i, size_t *out_len) {
@@ -50,6 +48,16 @@ uint32_t pv_results_dims(const pv_results *r) { return r ? r->dims : 0; }
 uint32_t pv_results_type(const pv_results *r) { return r ? r->type : 0; }
 
 const uint64_t *pv_results_ids_u64(const pv_results *r) { return r ? r->ids_u64 : NULL; }
+
+const char *pv_results_ids_text(const pv_results *r, const uint64_t **out_offsets) {
+    const bool texts = r && r->ids;
+    if (out_offsets) {
+        *out_offsets = texts ? r->ids : NULL;
+    }
+    return !texts ? NULL : r->id_text.data ? (const char *)r->id_text.data : "";
+}
+
+const float *pv_results_scores(const pv_results *r) { return r ? r->scores : NULL; }
 
 const float *pv_results_distances(const pv_results *r) { return r ? r->distances : NULL; }
 

@@ -117,8 +117,9 @@ VERSION_SIZE(pv_write_opts, 40);
 VERSION_AT(pv_write_opts, record_stride, 16);
 VERSION_AT(pv_write_opts, out_ids, 32);
 
-VERSION_SIZE(pv_ids, 40);
+VERSION_SIZE(pv_ids, 56);
 VERSION_AT(pv_ids, id_lens, 32);
+VERSION_AT(pv_ids, id_offsets, 48);
 
 VERSION_SIZE(pv_query, 64);
 VERSION_AT(pv_query, vector, 8);

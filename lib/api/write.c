@@ -118,9 +118,7 @@ static int write_column_text(const char *const *texts, const size_t *lens, const
         *out = texts[i];
         *out_len = pv__args_len(texts[i], lens ? lens[i] : 0);
     } else if (data) {
-        if (offsets[i] > offsets[i + 1] || offsets[i + 1] - offsets[i] > SIZE_MAX / 2) {
-            return pv__err(err, PV_ERR_MISUSE, "the offsets of %s go back at %zu", what, i);
-        }
+        PV_TRY(pv__args_offsets(offsets, i, what, err));
         *out_len = (size_t)(offsets[i + 1] - offsets[i]);
         *out = *out_len ? data + offsets[i] : NULL;
     }
@@ -187,6 +185,11 @@ int pv_upsert_batch(pv_db *db, pv_txn *txn, const char *collection, const pv_bat
     return write_batch(db, txn, collection, batch, opts, PV__WRITE_UPSERT, err);
 }
 
+int pv_update_batch(pv_db *db, pv_txn *txn, const char *collection, const pv_batch *batch,
+                    const pv_write_opts *opts, pv_error *err) {
+    return write_batch(db, txn, collection, batch, opts, PV__WRITE_UPDATE, err);
+}
+
 /* ---- delete ------------------------------------------------------------------------------ */
 
 static int write_delete(pv_db *db, pv_txn *txn, const char *collection, const pv__key_list *list,
@@ -203,26 +206,20 @@ static int write_delete(pv_db *db, pv_txn *txn, const char *collection, const pv
 }
 
 int pv_delete(pv_db *db, pv_txn *txn, const char *collection, const char *id, pv_error *err) {
-    const pv__key_list list = {1, NULL, &id, NULL};
+    const pv__key_list list = {.count = 1, .ids = &id};
     return id ? write_delete(db, txn, collection, &list, true, NULL, err)
               : pv__args_null("id", err);
 }
 
 int pv_delete_u64(pv_db *db, pv_txn *txn, const char *collection, uint64_t id, pv_error *err) {
-    const pv__key_list list = {1, &id, NULL, NULL};
+    const pv__key_list list = {.count = 1, .ids_u64 = &id};
     return write_delete(db, txn, collection, &list, true, NULL, err);
 }
 
 int pv_delete_many(pv_db *db, pv_txn *txn, const char *collection, const pv_ids *ids,
                    uint64_t *out_deleted, pv_error *err) {
-    pv_ids i = PV_IDS_INIT;
-    if (!ids) {
-        return pv__args_null("ids", err);
-    }
-    PV_TRY(pv__args_import(&i, sizeof(i), ids, "pv_ids", err));
-    PV_TRY(pv__args_reserved(i.reserved0, "pv_ids", err));
-    PV_TRY(write_count(i.count, "ids", err));
-    const pv__key_list list = {i.count, i.ids_u64, i.ids, i.id_lens};
+    pv__key_list list;
+    PV_TRY(pv__args_ids(ids, &list, err));
     return write_delete(db, txn, collection, &list, false, out_deleted, err);
 }
 

@@ -12,6 +12,7 @@
 #define DB_CLOSING 0x80000000u
 #define DB_BUSY_TIMEOUT_MS 5000u
 #define DB_THREADS_MAX 1024u
+#define DB_INTERRUPT_ROWS 256u /* rows between two looks at the interrupt callback */
 
 /* ---- env --------------------------------------------------------------------------------- */
 
@@ -88,6 +89,10 @@ int pv__db_interrupted(pv_db *db, pv_error *err) {
         return pv__err(err, PV_ERR_CANCELLED, "cancelled by the interrupt callback");
     }
     return 0;
+}
+
+int pv__db_interrupted_at(pv_db *db, size_t i, pv_error *err) {
+    return i % DB_INTERRUPT_ROWS == DB_INTERRUPT_ROWS - 1 ? pv__db_interrupted(db, err) : 0;
 }
 
 /* ---- walkers ----------------------------------------------------------------------------- */
@@ -169,6 +174,8 @@ static int db_open_store(pv_db *db, const char *path, const pv_open_opts *o, pv_
                            : o->busy_timeout_ms      ? o->busy_timeout_ms
                                                      : DB_BUSY_TIMEOUT_MS,
         .no_threads = o->threads == 1,
+        .interrupt = o->interrupt,
+        .interrupt_ctx = o->interrupt_ctx,
         .codec = o->compression,
     };
     return pv__store_open(&so, &db->store, err);
@@ -306,7 +313,9 @@ int pv__db_close(pv_db *db, pv_error *err) {
     }
     if (pv__db_forked(db)) {
         /* Other threads do not exist and no lock can be trusted; the store only drops memory. */
-        atomic_fetch_or_explicit(&db->calls, DB_CLOSING, memory_order_relaxed);
+        if (atomic_fetch_or_explicit(&db->calls, DB_CLOSING, memory_order_relaxed) & DB_CLOSING) {
+            return pv__err(err, PV_ERR_CLOSED, "the database was closed");
+        }
         db_end_txns(db);
         return pv__db_unref(db, true, err);
     }
@@ -332,3 +341,4 @@ int pv__db_close(pv_db *db, pv_error *err) {
 #undef DB_CLOSING
 #undef DB_BUSY_TIMEOUT_MS
 #undef DB_THREADS_MAX
+#undef DB_INTERRUPT_ROWS

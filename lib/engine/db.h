@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* db.h - the life of a database handle and of its transactions, and the frame around every call.
  *
- *      pv_db --refs--> 1 for pv_close, 1 for every pv_txn, 1 for every pv_iter
+ *      pv_db --refs--> 1 for pv_close, 1 for every pv_txn, pv_iter and pv_db_ref
  *        |---pins----> 1 for pv_close, 1 for every pv_iter that has a snapshot of its own
  *        '-- calls --> calls that are inside right now, and the closing bit
  *
@@ -88,6 +88,8 @@ PV_PRIVATE int pv__db_walker_take(pv_db *db, struct pv__walker **out, pv_error *
 PV_PRIVATE void pv__db_walker_give(pv_db *db, struct pv__walker *w); /* NULL is fine */
 /* 0 or PV_ERR_CANCELLED, from the caller's interrupt callback. */
 PV_PRIVATE int pv__db_interrupted(pv_db *db, pv_error *err);
+/* The same for loops over rows: asks at every 256th row i. */
+PV_PRIVATE int pv__db_interrupted_at(pv_db *db, size_t i, pv_error *err);
 
 PV_PRIVATE int pv__txn_open(pv_db *db, uint32_t flags, pv_txn **out_txn, pv_error *err);
 PV_PRIVATE int pv__txn_close(pv_txn *txn, bool commit, uint64_t *out_lsn, pv_error *err);

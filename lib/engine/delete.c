@@ -21,13 +21,14 @@ static int delete_record(pv_db *db, pv__parts *p, pv__index_work *work, pv__byte
     return pv__txn_pause(p->txn, err);
 }
 
-static int delete_check_keys(pv__parts *p, const pv__key_list *list, bool must_exist,
+static int delete_check_keys(pv_db *db, pv__parts *p, const pv__key_list *list, bool must_exist,
                              uint64_t *out_there, pv_error *err) {
     for (size_t i = 0; i < list->count; i++) {
         uint8_t number[8];
         pv__bytes key;
         uint32_t slot = 0;
         bool found = false;
+        PV_TRY(pv__db_interrupted_at(db, i, err));
         PV_TRY(pv__key_list_find(list, p, i, must_exist, number, &key, &slot, &found, err));
         *out_there += found ? 1u : 0u;
         PV_TRY(pv__txn_pause(p->txn, err));
@@ -49,6 +50,7 @@ static int delete_listed(pv_db *db, pv__parts *p, pv__index_work *work, const pv
         pv__bytes key;
         uint32_t slot = 0;
         bool found = false;
+        PV_TRY(pv__db_interrupted_at(db, i, err));
         PV_TRY(pv__key_list_find(list, p, i, false, number, &key, &slot, &found, err));
         if (found) {
             PV_TRY(delete_record(db, p, work, key, slot, err));
@@ -65,7 +67,7 @@ int pv__delete_keys(pv__call *call, const char *collection, const pv__key_list *
     pv__parts parts;
     int rc = pv__parts_open(&parts, call->txn, collection, err);
     if (rc == 0) {
-        rc = delete_check_keys(&parts, list, must_exist, &there, err);
+        rc = delete_check_keys(call->db, &parts, list, must_exist, &there, err);
     }
     if (rc == 0 && there > 0) {
         call->changing = true;
@@ -103,7 +105,10 @@ static int delete_collected(pv_db *db, pv__parts *p, const delete_slots *d, pv_e
     pv__buf_init(&buf, d->mem);
     for (size_t i = 0; i < d->count && rc == 0; i++) {
         pv__row row;
-        rc = pv__row_get(p, d->slots[i], &buf, &row, err);
+        rc = pv__db_interrupted_at(db, i, err);
+        if (rc == 0) {
+            rc = pv__row_get(p, d->slots[i], &buf, &row, err);
+        }
         if (rc == 0) {
             rc = delete_record(db, p, &work, (pv__bytes){row.key, row.key_len}, d->slots[i], err);
         }

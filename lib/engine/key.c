@@ -55,6 +55,10 @@ static int key_list_get(const pv__key_list *list, const pv__parts *p, size_t i, 
     const char *id = list->ids ? list->ids[i] : NULL;
     uint64_t id_u64 = list->ids_u64 ? list->ids_u64[i] : PV_ID_NONE;
     size_t len = id ? (list->id_lens && list->id_lens[i] ? list->id_lens[i] : strlen(id)) : 0;
+    if (list->id_data) {
+        len = (size_t)(list->id_offsets[i + 1] - list->id_offsets[i]);
+        id = len > 0 ? list->id_data + list->id_offsets[i] : NULL;
+    }
     int rc = pv__key_check(p, id, len, id_u64, buf, out, err);
     if (rc == 0 && out->size == 0) {
         rc = pv__err(err, PV_ERR_MISUSE, "the id is missing");

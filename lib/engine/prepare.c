@@ -156,6 +156,12 @@ static int prepare_row(prepare_part *p, size_t i, pv_error *err) {
 static void prepare_part_run(void *ctx) {
     prepare_part *p = ctx;
     for (size_t i = p->from; i < p->to && p->rc == 0; i++) {
+        if (p->part == 0) { /* the caller's thread, which the callback belongs to */
+            p->rc = pv__db_interrupted_at(p->ch->db, i, &p->err);
+            if (p->rc != 0) {
+                break;
+            }
+        }
         p->rc = prepare_row(p, i, &p->err);
         if (p->rc != 0) {
             prepare_fail(p->ch, i, p->rc, &p->err);
@@ -331,6 +337,7 @@ static int prepare_lookups(pv__changes *ch, pv_error *err) {
     ch->near.depth = 0;
     ch->parts->ids.near = ch->count > 1 ? &ch->near : NULL;
     for (size_t i = 0; i < ch->count; i++) {
+        PV_TRY(pv__db_interrupted_at(ch->db, i, err));
         if (!ch->rows[i].superseded || ch->mode == PV__WRITE_UPDATE) {
             int rc = prepare_lookup(ch, i, err);
             if (rc != 0) {
@@ -398,7 +405,8 @@ static int prepare_update(pv__changes *ch, pv_error *err) {
     for (size_t i = 0; i < ch->count && rc == 0; i++) {
         pv__change *row = &ch->rows[i];
         const pv__change *twin = row->twin ? &ch->rows[row->twin - 1] : NULL;
-        if (row->doc_at != PV__NO_DOC && (ch->flags & PV_WRITE_MERGE)) {
+        rc = pv__db_interrupted_at(ch->db, i, err);
+        if (rc == 0 && row->doc_at != PV__NO_DOC && (ch->flags & PV_WRITE_MERGE)) {
             rc = prepare_merge(ch, i, &stored, &merged, err);
             rc = rc == 0 ? pv__txn_pause(ch->parts->txn, err) : prepare_fail(ch, i, rc, err);
         }

@@ -34,7 +34,10 @@ int pv__read_many(pv__call *call, const char *collection, const pv__key_list *li
                              err);
     }
     for (size_t i = 0; i < list->count && rc == 0; i++) {
-        rc = read_one(r, i, &parts, list, must_exist, &buf, err);
+        rc = pv__db_interrupted_at(call->db, i, err);
+        if (rc == 0) {
+            rc = read_one(r, i, &parts, list, must_exist, &buf, err);
+        }
     }
     pv__buf_done(&buf);
     pv__parts_done(&parts);

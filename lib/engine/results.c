@@ -52,10 +52,11 @@ int pv__results_new(pv__env *env, const pv__collection *c, size_t count, uint32_
     r->count = count;
     r->key = c->key;
     r->metric = c->field.metric;
+    pv__buf_init(&r->id_text, mem);
     pv__buf_init(&r->text, mem);
     void *p = NULL;
     int rc = r->key == PV_KEY_U64 ? results_array(mem, &p, count, sizeof(uint64_t), err)
-                                  : results_array(mem, &p, count, sizeof(size_t), err);
+                                  : results_array(mem, &p, count + 1, sizeof(uint64_t), err);
     if (r->key == PV_KEY_U64) {
         r->ids_u64 = p;
     } else {
@@ -63,8 +64,9 @@ int pv__results_new(pv__env *env, const pv__collection *c, size_t count, uint32_
     }
     if (rc == 0 && (include & PV__RESULTS_DISTANCES)) {
         p = NULL;
-        rc = results_array(mem, &p, count, sizeof(float), err);
+        rc = results_array(mem, &p, count, 2 * sizeof(float), err);
         r->distances = p;
+        r->scores = r->distances ? r->distances + count : NULL;
     }
     if (rc == 0 && (include & PV__RESULTS_FOUND)) {
         p = NULL;
@@ -94,11 +96,12 @@ void pv__results_free(pv_results *r) {
     pv__env *env = r->env;
     pv__mem *mem = &env->mem;
     results_array_free(mem, r->ids_u64, r->count, sizeof(uint64_t));
-    results_array_free(mem, r->ids, r->count, sizeof(size_t));
-    results_array_free(mem, r->distances, r->count, sizeof(float));
+    results_array_free(mem, r->ids, r->count + 1, sizeof(uint64_t));
+    results_array_free(mem, r->distances, r->count, 2 * sizeof(float));
     results_array_free(mem, r->found, r->count, 1);
     results_array_free(mem, r->metadata, r->count, sizeof(pv__span));
     pv__alloc_free_aligned(mem, r->vectors, results_vector_bytes(r), RESULTS_ALIGN);
+    pv__buf_done(&r->id_text);
     pv__buf_done(&r->text);
     pv__alloc_free(mem, r, sizeof(*r));
     pv__env_unref(env);
@@ -109,10 +112,17 @@ int pv__results_set_id(pv_results *r, size_t i, pv__bytes key, pv_error *err) {
         r->ids_u64[i] = pv__get64be(key.data);
         return 0;
     }
-    r->ids[i] = r->text.len;
-    pv__buf_add(&r->text, key.data, key.size);
-    pv__buf_add_u8(&r->text, 0);
-    return pv__buf_check(&r->text, err);
+    r->ids[i] = r->id_text.len;
+    pv__buf_add(&r->id_text, key.data, key.size);
+    pv__buf_add_u8(&r->id_text, 0);
+    r->ids[i + 1] = r->id_text.len;
+    return pv__buf_check(&r->id_text, err);
+}
+
+void pv__results_set_distance(pv_results *r, size_t i, float distance) {
+    r->distances[i] = distance + 0.0f; /* no -0 */
+    /* 0 - d and not -d: a score is never -0. */
+    r->scores[i] = r->metric == PV_METRIC_COSINE ? 1.0f - distance : 0.0f - distance;
 }
 
 static int results_metadata(pv_results *r, size_t i, const pv__row *row, pv_error *err) {

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* results.h - rows handed to the caller: copies, bound to nothing but their allocator.
  *
- *      ids        numbers: u64[count]          strings: text + at[count]
+ *      ids        numbers: u64[count]          strings: id_text + at[count + 1]
  *      distances  f32[count]                   when the rows come from a search
+ *      scores     f32[count]                   beside them, in the same memory
  *      found      u8[count]                    when rows can be missing
  *      metadata   text + {at, len}[count]      PV_INCLUDE_METADATA
  *      vectors    row_bytes * count, 64-byte aligned   PV_INCLUDE_VECTOR
  *
  * Built row by row by one thread, then never changed. All arrays have `count` places from the
- * start; offsets into `text` and not pointers, since it grows while rows are added. */
+ * start; offsets into the texts and not pointers, since they grow while rows are added. Ids are set
+ * in the order of rows, so that id i ends where id i + 1 begins. */
 #ifndef PV_ENGINE_RESULTS_H
 #define PV_ENGINE_RESULTS_H
 
@@ -27,12 +29,14 @@ struct pv_results {
     uint32_t type, dims; /* of the vectors; 0 without them */
     uint32_t row_bytes;
     uint64_t *ids_u64;
-    size_t *ids;
+    uint64_t *ids;
     float *distances;
+    float *scores; /* = distances + count */
     uint8_t *found;
     pv__span *metadata;
     uint8_t *vectors;
-    pv__buf text; /* ids and metadata, each with a NUL */
+    pv__buf id_text; /* ids, each with a NUL */
+    pv__buf text;    /* metadata, each with a NUL */
 };
 
 struct pv_names {
@@ -49,6 +53,8 @@ PV_PRIVATE int pv__results_new(pv__env *env, const pv__collection *c, size_t cou
                                uint32_t include, pv_results **out, pv_error *err);
 PV_PRIVATE void pv__results_free(pv_results *r); /* NULL is fine */
 PV_PRIVATE int pv__results_set_id(pv_results *r, size_t i, pv__bytes key, pv_error *err);
+/* Distance and score of row i. */
+PV_PRIVATE void pv__results_set_distance(pv_results *r, size_t i, float distance);
 /* Id and metadata of a live slot, and the vector: whatever r carries. buf is scratch. */
 PV_PRIVATE int pv__results_fill(pv_results *r, size_t i, pv__parts *p, uint32_t slot, pv__buf *buf,
                                 pv_error *err);

@@ -184,7 +184,7 @@ static int search_rows(search_job *j, size_t i, pv_results **out, pv_error *err)
     PV_TRY(pv__results_new(j->db->env, &j->parts.c, rows, j->query->include | PV__RESULTS_DISTANCES,
                            &r, err));
     for (size_t h = 0; h < rows; h++) {
-        r->distances[h] = top->hits[h].distance + 0.0f; /* no -0 */
+        pv__results_set_distance(r, h, top->hits[h].distance);
         int rc = pv__results_fill(r, h, &j->parts, top->hits[h].slot, &j->buf, err);
         if (rc == 0) {
             rc = pv__txn_pause(j->parts.txn, err);

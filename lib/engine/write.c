@@ -56,6 +56,7 @@ static int write_apply_vectors(pv__changes *ch, pv__index_work *work, pv_error *
     uint32_t ordinal = 0, last = 0; /* row of that page */
     for (size_t i = 0; i < ch->count; i++) {
         const pv__change *row = &ch->rows[i];
+        PV_TRY(pv__db_interrupted_at(ch->db, i, err));
         if (row->superseded || !row->vector) {
             continue;
         }
@@ -121,6 +122,7 @@ static int write_put_docs(pv__changes *ch, pv__buf *scratch, pv_error *err) {
     run.count = run.bytes = 0;
     for (size_t i = 0; i < ch->count; i++) {
         const pv__change *row = &ch->rows[i];
+        PV_TRY(pv__db_interrupted_at(ch->db, i, err));
         if (row->superseded || row->doc_at == PV__NO_DOC) {
             continue;
         }

@@ -104,6 +104,8 @@ typedef struct pv__key_list {
     const uint64_t *ids_u64;
     const char *const *ids;
     const size_t *id_lens;
+    const char *id_data; /* instead of ids; offsets checked */
+    const uint64_t *id_offsets;
 } pv__key_list;
 /* Key i, checked, and where its record is. With must_exist a missing one is PV_ERR_NOTFOUND. On
  * failure record_index is set. *out_key points into the list or into buf. */

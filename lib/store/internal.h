@@ -276,6 +276,8 @@ struct pv__store {
     uint64_t first_lsn; /* where the log of every database begins */
     bool memory, readonly, no_threads, replaying;
     uint32_t busy_timeout_ms, codec;
+    pv_interrupt_fn interrupt; /* of waits for another writer */
+    void *interrupt_ctx;
     uint64_t cache_limit, checkpoint_bytes;
 
     pv__super super;               /* what the newest superblock says */
@@ -608,6 +610,8 @@ PV_PRIVATE void pv__checkpoint_stop(pv__store *s); /* ends the background thread
 /* Make `v` the newest committed version of its page. Under ver_mutex; lists reserved before. */
 PV_PRIVATE void pv__publish(pv__store *s, pv__xent *x, pv__ver *v);
 PV_PRIVATE int pv__store_refuse(pv__store *s, pv_error *err); /* error when writes are refused */
+/* 0 or PV_ERR_CANCELLED, from the caller's interrupt callback; no lock may be held. */
+PV_PRIVATE int pv__store_interrupted(pv__store *s, pv_error *err);
 PV_PRIVATE void pv__store_fail(pv__store *s, int code);
 
 #endif

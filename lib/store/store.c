@@ -111,6 +111,8 @@ static int store_new(const pv__store_opts *o, pv__store **out, pv_error *err) {
     s->no_threads = o->no_threads;
     s->codec = o->codec;
     s->busy_timeout_ms = o->busy_timeout_ms;
+    s->interrupt = o->interrupt;
+    s->interrupt_ctx = o->interrupt_ctx;
     s->cache_limit = o->cache_bytes;
     if (s->cache_limit == 0) {
         uint64_t share = pv__sys_ram_bytes() / 4;
@@ -176,6 +178,7 @@ static int store_wait_lock(pv__store *s, pv_error *err) {
     int rc;
     while ((rc = s->vfs->lock(s->vfs, s->file, STORE_LOCK_PRESENCE, mode, err)) == PV_ERR_BUSY &&
            pv__sys_mono_us(s->clock) - began < s->busy_timeout_ms * (uint64_t)1000) {
+        PV_TRY(pv__store_interrupted(s, err));
         pv__sys_sleep_ms(5);
     }
     return rc;

@@ -55,8 +55,10 @@ typedef struct pv__store_opts {
     uint64_t cache_bytes;      /* 0: default */
     uint64_t checkpoint_bytes; /* log bytes that start a checkpoint; 0: default */
     uint32_t busy_timeout_ms;
-    bool no_threads;            /* checkpoints run inside commits */
-    uint32_t codec;             /* for pages that shrink: 0 none, 1 zstd (when built in) */
+    bool no_threads;           /* checkpoints run inside commits */
+    uint32_t codec;            /* for pages that shrink: 0 none, 1 zstd (when built in) */
+    pv_interrupt_fn interrupt; /* asked while waiting for another writer; NULL: never */
+    void *interrupt_ctx;
     uint64_t log_segment_bytes; /* first log segment, the next ones double; 0: default (tests) */
     uint64_t slab_bytes;        /* memory for pages; 0: as frames.c says (tests) */
 } pv__store_opts;

@@ -11,6 +11,7 @@
 #include "store/internal.h"
 
 #define TXN_SNAP_WRITER (UINT64_MAX / 2) /* the writer reads the newest of everything */
+#define TXN_WAIT_SLICE_MS 50u /* between two looks at the interrupt while waiting for a writer */
 
 PV_PRIVATE void pv__store_fail(pv__store *s, int code) {
     int none = 0;
@@ -28,6 +29,13 @@ PV_PRIVATE int pv__store_refuse(pv__store *s, pv_error *err) {
 
 /* ---- begin, end ---------------------------------------------------------------------------- */
 
+PV_PRIVATE int pv__store_interrupted(pv__store *s, pv_error *err) {
+    if (s->interrupt && s->interrupt(s->interrupt_ctx) != 0) {
+        return pv__err(err, PV_ERR_CANCELLED, "cancelled by the interrupt callback");
+    }
+    return PV_OK;
+}
+
 static int txn_lock_writer(pv__store *s, uint32_t flags, pv_error *err) {
     uint64_t began = pv__sys_mono_us(s->clock);
     int rc = PV_OK;
@@ -38,8 +46,12 @@ static int txn_lock_writer(pv__store *s, uint32_t flags, pv_error *err) {
             rc = pv__err(err, PV_ERR_BUSY, "another write transaction is open (waited %llu ms)",
                          (unsigned long long)spent_ms);
         } else {
+            const uint32_t left_ms = (uint32_t)(s->busy_timeout_ms - spent_ms);
             pv__cond_wait_for(&s->writer_cond, &s->writer_mutex,
-                              (uint32_t)(s->busy_timeout_ms - spent_ms));
+                              s->interrupt ? PV_MIN(left_ms, TXN_WAIT_SLICE_MS) : left_ms);
+            pv__mutex_unlock(&s->writer_mutex); /* no callback under a lock */
+            rc = pv__store_interrupted(s, err);
+            pv__mutex_lock(&s->writer_mutex);
         }
     }
     if (!rc) {
@@ -335,3 +347,4 @@ PV_PRIVATE int pv__txn_commit(pv__txn *t, uint64_t *out_lsn, pv_error *err) {
 }
 
 #undef TXN_SNAP_WRITER
+#undef TXN_WAIT_SLICE_MS

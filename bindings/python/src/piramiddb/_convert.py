@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From what Python gives to what C takes, a bounded piece at a time.
+
+A float32 array whose rows lie gapless in memory is passed as it is. Everything else is copied,
+once, piece by piece, so that the copies of a large batch never exist together.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ._native import ffi, lib
+from .errors import DimsError
+
+Array = npt.NDArray[Any]
+F32 = np.dtype(np.float32)
+U64 = np.dtype(np.uint64)
+ID_NONE: int = lib.PV_ID_NONE
+
+PIECE_BYTES = 4 << 20  # of vectors in one call of the library
+PIECE_ROWS = 16384
+
+
+# ---- metadata and filters --------------------------------------------------------------------
+
+
+def _plain(value: object) -> object:
+    """Values of numpy inside metadata and filters."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is no value of JSON")
+
+
+_dump = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"),
+                         default=_plain).encode
+
+
+def metadata_text(value: object, at: int | None = None) -> str:
+    """JSON text of one record's metadata; "" when it is left out."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        if not value.strip():
+            raise ValueError("metadata is an empty text, not a JSON object")
+        return value
+    if isinstance(value, Mapping):
+        return _dump(value if isinstance(value, dict) else dict(value))
+    where = "metadata" if at is None else f"metadata[{at}]"
+    raise TypeError(f"{where} is {type(value).__name__}, wanted a dict, JSON text or None")
+
+
+def filter_text(value: object) -> bytes:
+    """JSON text of a filter, without NUL."""
+    if isinstance(value, dict):
+        return _dump(value).encode()
+    if isinstance(value, Mapping):
+        return _dump(dict(value)).encode()
+    if isinstance(value, str):
+        text = value.encode()
+        if b"\0" in text:
+            raise ValueError("the filter has a NUL inside")
+        return text
+    raise TypeError(f"filter is {type(value).__name__}, wanted a dict, JSON text or None")
+
+
+def name_text(name: str) -> bytes:
+    """A collection's name, without NUL."""
+    if not isinstance(name, str):
+        raise TypeError(f"a collection's name is str, not {type(name).__name__}")
+    text = name.encode()
+    if b"\0" in text:
+        raise ValueError("the name has a NUL inside")
+    return text
+
+
+# ---- vectors ---------------------------------------------------------------------------------
+
+
+def as_array(value: object, what: str) -> Array:
+    """An array of real numbers, of any type and shape: a view where that is possible."""
+    if not isinstance(value, np.ndarray):
+        if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+            value = np.from_dlpack(value)
+        else:
+            value = np.asarray(value)
+    if value.dtype.kind not in "fiu":
+        raise TypeError(f"{what}: elements are {value.dtype}, wanted real numbers")
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise TypeError(f"{what}: masked values are no numbers")
+    return value
+
+
+def as_f32(array: Array) -> Array:
+    """A C-contiguous float32 array: itself when it is one, else a copy."""
+    with np.errstate(over="ignore"):  # infinities are the library's to refuse, by position
+        return np.ascontiguousarray(array, dtype=F32)
+
+
+def one_vector(value: object, what: str = "the vector") -> Array:
+    """A vector as C wants it, of any length."""
+    array = as_array(value, what)
+    if array.ndim != 1:
+        raise DimsError(f"{what} has the shape {array.shape}, wanted one dimension")
+    return as_f32(array)
+
+
+class Rows(NamedTuple):
+    """Vectors for C: where they lie, and what must live as long."""
+
+    pointer: Any
+    stride: int
+    length: int
+    dims: int
+    keep: object
+
+
+def rows(value: object, what: str = "vectors") -> Rows:
+    """A matrix for C, without a copy where each row lies gapless in float32."""
+    array = as_array(value, what)
+    if array.ndim != 2:
+        raise DimsError(f"{what}: the shape is {array.shape}, wanted (count, dims)")
+    count, dims = array.shape
+    wide = array.strides[0] >= dims * 4 or count < 2
+    if array.dtype == F32 and array.dtype.isnative and array.strides[1] == 4 and wide:
+        if array.flags.c_contiguous:
+            return Rows(ffi.from_buffer(array), dims * 4, count, dims, array)
+        return Rows(ffi.cast("void *", array.ctypes.data), array.strides[0], count, dims, array)
+    array = as_f32(array)
+    return Rows(ffi.from_buffer(array), dims * 4, count, dims, array)
+
+
+# ---- ids -------------------------------------------------------------------------------------
+
+
+def is_one_id(ids: object) -> bool:
+    """Is it a single id, and not a sequence of them?"""
+    return isinstance(ids, (str, int, np.integer))
+
+
+def id_text(value: object) -> bytes:
+    """A single string id."""
+    if not isinstance(value, str):
+        raise TypeError(f"the id is {type(value).__name__}, the collection has str keys")
+    text = value.encode()
+    if not text or b"\0" in text:
+        raise ValueError("the id is empty" if not text else "the id has a NUL inside")
+    return text
+
+
+def id_number(value: object) -> int:
+    """A single number id."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"the id is {type(value).__name__}, the collection has int keys")
+    if not 0 <= value < ID_NONE:
+        raise ValueError(f"the id {value} is not from 0 to 2**64 - 2")
+    return int(value)
+
+
+class Texts(NamedTuple):
+    """Strings for C: one buffer and count + 1 offsets into it."""
+
+    data: bytes
+    offsets: Array
+
+
+def texts(pieces: Sequence[str]) -> Texts:
+    """Strings in one buffer."""
+    joined = "".join(pieces)
+    data = joined.encode()
+    offsets = np.zeros(len(pieces) + 1, U64)
+    if len(data) == len(joined):
+        lengths = list(map(len, pieces))
+    else:
+        lengths = [len(piece.encode()) for piece in pieces]
+    np.cumsum(lengths, dtype=U64, out=offsets[1:])
+    return Texts(data, offsets)
+
+
+def id_texts(ids: Sequence[Any], first: int, may_miss: bool) -> Texts:
+    """String ids for C. None stands for one that the library shall make."""
+    listed: list[Any] = ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
+    for at, value in enumerate(listed):
+        if type(value) is str and value:
+            continue
+        if value is None and may_miss:
+            listed[at] = ""
+        elif not isinstance(value, str):
+            raise TypeError(f"ids[{first + at}] is {type(value).__name__}, "
+                            "the collection has str keys")
+        elif not value:
+            raise ValueError(f"ids[{first + at}] is empty")
+    return texts(listed)
+
+
+def id_numbers(ids: Sequence[Any], first: int, may_miss: bool) -> Array:
+    """Number ids for C. None stands for one that the library shall make."""
+    if isinstance(ids, np.ndarray) and ids.dtype.kind in "iu":
+        if ids.dtype.kind == "i" and len(ids) and ids.min() < 0:
+            at = int(np.argmax(ids < 0))
+            raise ValueError(f"ids[{first + at}] is {ids[at]}, wanted 0 to 2**64 - 2")
+        numbers = np.ascontiguousarray(ids, dtype=U64)
+        if len(numbers) and numbers.max() == ID_NONE:
+            raise ValueError(f"ids[{first + int(np.argmax(numbers))}] is 2**64 - 1, wanted less")
+        return numbers
+    listed: list[Any] = ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
+    if not listed or set(map(type, listed)) != {int}:
+        for at, value in enumerate(listed):
+            if value is None and may_miss:
+                listed[at] = ID_NONE
+            elif isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+                raise TypeError(f"ids[{first + at}] is {type(value).__name__}, "
+                                "the collection has int keys")
+            elif value == ID_NONE:
+                raise ValueError(f"ids[{first + at}] is 2**64 - 1, wanted less")
+    elif max(listed) == ID_NONE:
+        raise ValueError(f"ids[{first + listed.index(ID_NONE)}] is 2**64 - 1, wanted less")
+    if listed and not (min(listed) >= 0 and max(listed) <= ID_NONE):
+        at = next(i for i, value in enumerate(listed) if not 0 <= value <= ID_NONE)
+        raise ValueError(f"ids[{first + at}] is {listed[at]}, wanted 0 to 2**64 - 2")
+    return np.array(listed, dtype=U64)
+
+
+# ---- batches ---------------------------------------------------------------------------------
+
+
+class Piece(NamedTuple):
+    """A part of a batch, small enough for one call."""
+
+    first: int
+    length: int
+    ids: Sequence[Any] | None
+    vectors: Any
+    metadata: Sequence[Any] | None
+
+
+def _sequence(value: Any, what: str) -> Any:
+    """Something that has a length and can be sliced: itself when it can, else a list."""
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return value
+    if isinstance(value, (str, bytes, Mapping)):
+        raise TypeError(f"{what} is {type(value).__name__}, wanted one entry for each record")
+    try:
+        return list(value)
+    except TypeError:
+        raise TypeError(f"{what} is {type(value).__name__}, wanted a sequence") from None
+
+
+def columns(ids: Any, vectors: Any, metadata: Any) -> tuple[int, Any, Any, Any]:
+    """Number of records and the three columns, checked for their lengths."""
+    if ids is not None:
+        ids = _sequence(ids, "ids")
+    if vectors is not None and not isinstance(vectors, (list, tuple)):
+        vectors = as_array(vectors, "vectors")
+        if vectors.ndim != 2:
+            raise DimsError(f"vectors: the shape is {vectors.shape}, wanted (count, dims)")
+    if metadata is not None:
+        metadata = _sequence(metadata, "metadata")
+    given = {what: len(column) for what, column in
+             (("ids", ids), ("vectors", vectors), ("metadata", metadata)) if column is not None}
+    if not given:
+        raise TypeError("neither ids nor vectors are given")
+    if len(set(given.values())) > 1:
+        shown = ", ".join(f"{count} {what}" for what, count in given.items())
+        raise ValueError(f"the columns differ in length: {shown}")
+    return next(iter(given.values())), ids, vectors, metadata
+
+
+RECORD_KEYS = {"id", "vector", "metadata"}
+
+
+def record_columns(records: Sequence[Any]) -> tuple[int, Any, Any, Any]:
+    """The same for records as dicts."""
+    for at, record in enumerate(records):
+        if not isinstance(record, Mapping):
+            raise TypeError(f"records[{at}] is {type(record).__name__}, wanted a dict")
+        if unknown := set(record) - RECORD_KEYS:
+            raise ValueError(f"records[{at}] has {sorted(map(str, unknown))}, "
+                             "wanted id, vector and metadata")
+    ids = [record.get("id") for record in records]
+    vectors = [record.get("vector") for record in records]
+    metadata = [record.get("metadata") for record in records]
+    missing = sum(vector is None for vector in vectors)
+    if missing and missing < len(vectors):
+        at = next(i for i, vector in enumerate(vectors) if vector is None)
+        raise ValueError(f"records[{at}] has no vector and others have")
+    return len(records), ids, None if missing else vectors, metadata
+
+
+def pieces(count: int, ids: Any, vectors: Any, metadata: Any, dims: int) -> Iterator[Piece]:
+    """A batch in parts. Nothing is converted here, so that no part but the current one exists."""
+    step = max(1, min(PIECE_ROWS, PIECE_BYTES // (4 * max(dims, 1))))
+    for first in range(0, count, step):
+        end = min(count, first + step)
+        yield Piece(first, end - first,
+                    None if ids is None else ids[first:end],
+                    None if vectors is None else vectors[first:end],
+                    None if metadata is None else metadata[first:end])
+
+
+def piece_rows(piece: Piece) -> Rows:
+    """The vectors of a part."""
+    vectors = piece.vectors
+    if isinstance(vectors, (list, tuple)):
+        try:
+            vectors = np.asarray(vectors)
+        except ValueError as problem:  # rows of different lengths
+            for at, vector in enumerate(vectors):
+                if np.shape(vector) != np.shape(vectors[0]):
+                    raise DimsError(f"vectors[{piece.first + at}] has the shape "
+                                    f"{np.shape(vector)}, others {np.shape(vectors[0])}") \
+                        from problem
+            raise
+    return rows(vectors)

@@ -1,0 +1,367 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What searches and reads give back: light sequences over rows that C owns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import repeat
+from typing import Any, Generic, NoReturn, TypeVar, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from ._native import ffi, lib
+from .errors import MisuseError
+
+__all__ = ["BatchResults", "Hit", "Record", "Records", "Results"]
+
+K = TypeVar("K", bound="str | int")
+
+_F32 = np.dtype(np.float32)
+_U64 = np.dtype(np.uint64)
+_OBJECT = np.dtype(object)
+_array = np.array
+_frombuffer = np.frombuffer
+_buffer = ffi.buffer
+_NULL = ffi.NULL
+_POINTER = {"f": "float[]", "u": "uint64_t[]"}
+
+
+def _left_out(what: str) -> NoReturn:
+    raise MisuseError(f"the rows carry no {what}: ask for it with {what}=True")
+
+
+# Below, `rows` is a pvpy_rows, which frees itself.
+
+
+def own(results: Any) -> Any:
+    """Rows of a pv_results, which they take over."""
+    rows = lib.pvpy_rows_new(results)
+    if not rows:
+        raise MemoryError
+    return ffi.gc(rows, lib.pvpy_drop_rows)
+
+
+def _keys(rows: Any) -> list[Any]:
+    """Ids of all rows as a list."""
+    size = rows.ids_size
+    if size:
+        text: bytes = _buffer(rows.ids_text, size)[:]
+        return text.decode().split("\0")
+    if not rows.ids_u64:
+        return []
+    listed: list[Any] = ffi.unpack(rows.ids_u64, rows.count)
+    return listed
+
+
+def key_array(rows: Any) -> npt.NDArray[Any]:
+    """Ids of all rows as an array: uint64, or objects of type str."""
+    size = rows.ids_size
+    if size:
+        return _array(_buffer(rows.ids_text, size)[:].decode().split("\0"), _OBJECT)
+    numbers = rows.ids_u64
+    if numbers:
+        return _frombuffer(_buffer(numbers, 8 * rows.count)[:], _U64)
+    return np.empty(0, _OBJECT)
+
+
+def _nothing(keep: object, pointer: object) -> None:
+    """Destructor that does nothing but keep its owner until then."""
+
+
+def _vectors(rows: Any, keep: object) -> npt.NDArray[np.float32]:
+    """All vectors as C has them; the array keeps the rows alive."""
+    pointer = lib.pv_results_vectors(rows.results)
+    if not pointer:
+        _left_out("vectors")
+    dims = lib.pv_results_dims(rows.results)
+    count = rows.count
+    owner = ffi.gc(pointer, partial(_nothing, (rows, keep)))
+    array: npt.NDArray[np.float32]
+    array = _frombuffer(_buffer(owner, count * dims * 4), _F32).reshape(count, dims)
+    array.flags.writeable = False
+    return array
+
+
+def _metadata(rows: Any, row: int) -> dict[str, Any]:
+    text = lib.pv_results_metadata(rows.results, row, _NULL)
+    if not text:
+        _left_out("metadata")
+    value: dict[str, Any] = json.loads(ffi.string(text).decode())
+    return value
+
+
+class Hit(Generic[K]):
+    """One record found by a search.
+
+    Attributes:
+        id: its id, str or int.
+        score: larger is nearer (see `Results.scores`).
+        distance: smaller is nearer, by the collection's metric.
+    """
+
+    __slots__ = ("_results", "_row", "distance", "id", "score")
+
+    id: K
+    score: float
+    distance: float
+
+    def __init__(self, id: K, score: float, distance: float, results: Results[K],
+                 row: int) -> None:
+        self.id = id
+        self.score = score
+        self.distance = distance
+        self._results = results
+        self._row = row
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Its metadata, a new dict each time."""
+        return _metadata(self._results._rows, self._row)
+
+    @property
+    def vector(self) -> npt.NDArray[np.float32]:
+        """Its vector of shape ``(dims,)``, read-only."""
+        vector: npt.NDArray[np.float32] = self._results.vectors[self._row]
+        return vector
+
+    def __repr__(self) -> str:
+        return f"Hit(id={self.id!r}, score={self.score:.6g})"
+
+
+class Results(Sequence[Hit[K]]):
+    """The rows of one search, nearest first: a sequence of `Hit` and whole columns as arrays.
+
+    Everything stays as it is, whatever is written, rolled back or closed later.
+    """
+
+    __slots__ = ("_keep", "_keys", "_rows", "_vectors")
+
+    def __init__(self, rows: Any, keep: object = None) -> None:
+        self._rows = rows
+        self._keep = keep  # what owns the rows, when they do not own themselves
+        self._keys: list[K] | None = None
+        self._vectors: npt.NDArray[np.float32] | None = None
+
+    @property
+    def ids(self) -> npt.NDArray[Any]:
+        """Ids: uint64, or objects of type str. Shape ``(rows,)``."""
+        return key_array(self._rows)
+
+    @property
+    def scores(self) -> npt.NDArray[np.float32]:
+        """Scores, falling: cos, dot, or minus the l2 distance. Shape ``(rows,)``."""
+        rows = self._rows
+        return _frombuffer(_buffer(rows.scores, 4 * rows.count)[:], _F32)
+
+    @property
+    def distances(self) -> npt.NDArray[np.float32]:
+        """Distances, rising: 1 - cos, minus dot, or l2. Shape ``(rows,)``."""
+        rows = self._rows
+        return _frombuffer(_buffer(rows.distances, 4 * rows.count)[:], _F32)
+
+    @property
+    def vectors(self) -> npt.NDArray[np.float32]:
+        """Stored vectors, read-only, without a copy. Shape ``(rows, dims)``."""
+        if self._vectors is None:
+            self._vectors = _vectors(self._rows, self._keep)
+        return self._vectors
+
+    @property
+    def metadata(self) -> list[dict[str, Any]]:
+        """Metadata of all rows."""
+        return [_metadata(self._rows, row) for row in range(len(self))]
+
+    def _id_list(self) -> list[K]:
+        if self._keys is None:
+            self._keys = _keys(self._rows)
+        return self._keys
+
+    def __len__(self) -> int:
+        count: int = self._rows.count
+        return count
+
+    def __iter__(self) -> Iterator[Hit[K]]:
+        return map(Hit, self._id_list(), self.scores.tolist(), self.distances.tolist(),
+                   repeat(self), range(len(self)))
+
+    @overload
+    def __getitem__(self, at: int) -> Hit[K]: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Hit[K]]: ...
+    def __getitem__(self, at: int | slice) -> Hit[K] | list[Hit[K]]:
+        if isinstance(at, slice):
+            return list(self)[at]
+        row = range(len(self))[at]
+        return Hit(self._id_list()[row], float(self.scores[row]), float(self.distances[row]),
+                   self, row)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(map(repr, self[:3]))
+        return f"<{len(self)} hits: {shown}{', ...' if len(self) > 3 else ''}>"
+
+
+class BatchResults(Sequence[Results[K]]):
+    """The answers of `Collection.search_many`: one `Results` a vector, and all columns at once.
+
+    The arrays have one row a vector. Answers are equally long but with ``max_distance``; shorter
+    ones are then filled up with NaN in `scores` and `distances`, and with None or 2**64 - 1 in
+    `ids`; `counts` has their lengths.
+    """
+
+    __slots__ = ("_batch",)
+
+    def __init__(self, batch: Any) -> None:
+        self._batch = batch  # a pvpy_batch, which frees itself
+
+    @property
+    def counts(self) -> npt.NDArray[np.intp]:
+        """Rows of each answer. Shape ``(vectors,)``."""
+        batch = self._batch
+        count = lib.pv_results_count
+        return np.fromiter((count(batch.results[i]) for i in range(batch.count)), np.intp,
+                           batch.count)
+
+    def _table(self, dtype: Any, fill: object, column: Any) -> npt.NDArray[Any]:
+        table = np.full((self._batch.count, self._batch.width), fill, dtype)
+        if table.size:
+            column(self._batch, ffi.from_buffer(_POINTER[table.dtype.kind], table))
+        return table
+
+    @property
+    def ids(self) -> npt.NDArray[Any]:
+        """Ids. Shape ``(vectors, k)``."""
+        batch = self._batch
+        if not batch.ids_size:
+            numbers = batch.count and lib.pv_results_ids_u64(batch.results[0])
+            if numbers:
+                return self._table(_U64, lib.PV_ID_NONE, lib.pvpy_batch_numbers)
+            return np.full((batch.count, batch.width), None, _OBJECT)
+        texts = ffi.new("char[]", batch.ids_size)
+        lib.pvpy_batch_texts(batch, texts)
+        keys = ffi.buffer(texts, batch.ids_size - 1)[:].decode().split("\0")
+        if len(keys) == batch.count * batch.width:
+            return np.array(keys, _OBJECT).reshape(batch.count, batch.width)
+        table = np.full((batch.count, batch.width), None, _OBJECT)
+        table[np.arange(batch.width) < self.counts[:, None]] = keys
+        return table
+
+    @property
+    def scores(self) -> npt.NDArray[np.float32]:
+        """Scores. Shape ``(vectors, k)``."""
+        return self._table(_F32, np.nan, lib.pvpy_batch_scores)
+
+    @property
+    def distances(self) -> npt.NDArray[np.float32]:
+        """Distances. Shape ``(vectors, k)``."""
+        return self._table(_F32, np.nan, lib.pvpy_batch_distances)
+
+    def __len__(self) -> int:
+        count: int = self._batch.count
+        return count
+
+    @overload
+    def __getitem__(self, at: int) -> Results[K]: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Results[K]]: ...
+    def __getitem__(self, at: int | slice) -> Results[K] | list[Results[K]]:
+        rows = range(self._batch.count)[at]
+        if isinstance(rows, range):
+            return [self[row] for row in rows]
+        view = lib.pvpy_batch_rows(self._batch, rows)
+        if not view:
+            raise MemoryError
+        return Results(ffi.gc(view, lib.pvpy_drop_view), self._batch)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} answers>"
+
+
+class Record(Generic[K]):
+    """A stored record.
+
+    Attributes:
+        id: its id, str or int.
+    """
+
+    __slots__ = ("_text", "_vector", "id")
+
+    id: K
+
+    def __init__(self, id: K, text: bytes | None, vector: npt.NDArray[np.float32] | None) -> None:
+        self.id = id
+        self._text = text
+        self._vector = vector
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Its metadata, a new dict each time."""
+        if self._text is None:
+            _left_out("metadata")
+        value: dict[str, Any] = json.loads(self._text.decode())
+        return value
+
+    @property
+    def vector(self) -> npt.NDArray[np.float32]:
+        """Its vector, bit for bit as it was written. Shape ``(dims,)``, read-only."""
+        if self._vector is None:
+            _left_out("vectors")
+        return self._vector
+
+    def __repr__(self) -> str:
+        return f"Record(id={self.id!r})"
+
+
+class Records(Sequence["Record[K] | None"]):
+    """Records by id, in the order asked: a sequence of `Record`, with None where there is none."""
+
+    __slots__ = ("_count", "_keys", "_rows", "_vectors")
+
+    def __init__(self, rows: Any) -> None:
+        self._rows = rows
+        self._count: int = rows.count
+        self._keys: list[K] | None = None
+        self._vectors: npt.NDArray[np.float32] | None = None
+
+    @property
+    def ids(self) -> npt.NDArray[Any]:
+        """The ids that were asked for. Shape ``(rows,)``."""
+        return key_array(self._rows)
+
+    @property
+    def found(self) -> npt.NDArray[np.bool_]:
+        """Which of them exist. Shape ``(rows,)``."""
+        has = lib.pv_results_found
+        return np.fromiter((has(self._rows.results, row) for row in range(self._count)), np.bool_,
+                           self._count)
+
+    @property
+    def vectors(self) -> npt.NDArray[np.float32]:
+        """Their vectors, zero where there is no record. Shape ``(rows, dims)``, read-only."""
+        if self._vectors is None:
+            self._vectors = _vectors(self._rows, None)
+        return self._vectors
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, at: int) -> Record[K] | None: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Record[K] | None]: ...
+    def __getitem__(self, at: int | slice) -> Record[K] | list[Record[K] | None] | None:
+        if isinstance(at, slice):
+            return [self[row] for row in range(self._count)[at]]
+        row = range(self._count)[at]
+        if not lib.pv_results_found(self._rows.results, row):
+            return None
+        if self._keys is None:
+            self._keys = _keys(self._rows)
+        text = lib.pv_results_metadata(self._rows.results, row, _NULL)
+        vector = self.vectors[row] if lib.pv_results_dims(self._rows.results) else None
+        return Record(self._keys[row], ffi.string(text) if text else None, vector)
+
+    def __repr__(self) -> str:
+        return f"<{int(self.found.sum())} of {self._count} records>"

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Search against numpy, and the shapes of answers."""
+
+import numpy as np
+import pytest
+
+import piramiddb
+
+DIMS, ROWS = 24, 3000
+
+
+def distances(metric, vectors, query):
+    v, q = vectors.astype(np.float64), query.astype(np.float64)
+    if metric == "l2":
+        return np.linalg.norm(v - q, axis=1)
+    if metric == "dot":
+        return -(v @ q)
+    return 1 - (v @ q) / np.linalg.norm(v, axis=1) / np.linalg.norm(q)
+
+
+@pytest.fixture(params=["l2", "dot", "cosine"])
+def loaded(request, db, rng):
+    vectors = rng.standard_normal((ROWS, DIMS), np.float32)
+    docs = db.collection("c", dims=DIMS, metric=request.param, key="int")
+    docs.insert(np.arange(ROWS), vectors, [{"n": i % 10} for i in range(ROWS)])
+    return docs, vectors
+
+
+def test_search_agrees_with_numpy(loaded, rng):
+    docs, vectors = loaded
+    for query in rng.standard_normal((20, DIMS), np.float32):
+        wanted = distances(docs.metric, vectors, query)
+        results = docs.search(query, k=15)
+        assert np.allclose(results.distances, np.sort(wanted)[:15], atol=1e-5)
+        assert np.allclose(wanted[results.ids.astype(int)], results.distances, atol=1e-5)
+        sign = results.scores if docs.metric == "cosine" else -results.distances
+        assert np.array_equal(results.scores, sign)
+        assert np.all(np.diff(results.distances) >= 0)
+        few = docs.search(query, k=5, filter={"n": 3})
+        rest = wanted[3::10]
+        assert np.allclose(few.distances, np.sort(rest)[:5], atol=1e-5)
+        assert set((few.ids % 10).tolist()) == {3}
+
+
+def test_many_searches_equal_single_ones(loaded, rng):
+    docs, _ = loaded
+    queries = rng.standard_normal((50, DIMS), np.float32)
+    batch = docs.search_many(queries, k=7, with_vectors=True)
+    assert len(batch) == 50
+    assert batch.ids.shape == batch.scores.shape == batch.distances.shape == (50, 7)
+    for row, query in enumerate(queries):
+        single = docs.search(query, k=7)
+        assert np.array_equal(batch.ids[row], single.ids)
+        assert np.array_equal(batch.scores[row], single.scores)
+        assert np.array_equal(batch[row].distances, single.distances)
+        assert batch[row][0].metadata == single[0].metadata
+        assert batch[row][0].vector.shape == (DIMS,)
+    assert [len(r) for r in batch] == [7] * 50
+    assert len(batch[10:13]) == 3
+    last = batch[-1]
+    ids = last.ids
+    vectors = last.vectors
+    del batch  # one answer keeps what it is part of
+    assert np.array_equal(last.ids, ids)
+    del last
+    assert vectors.shape == (7, DIMS)
+    assert np.isfinite(vectors).all()
+
+
+def test_answers_of_different_lengths(docs):
+    docs.insert(["near", "far"], [[0, 0, 0, 0], [10, 0, 0, 0]])
+    batch = docs.search_many([[0, 0, 0, 0], [99, 0, 0, 0], [5, 0, 0, 0]], k=3, max_distance=6)
+    assert batch.counts.tolist() == [1, 0, 2]
+    assert batch.ids.tolist() == [["near", None], [None, None], ["far", "near"]]
+    assert np.isnan(batch.scores[1]).all()
+    assert batch.distances[2].tolist() == [5, 5]
+    nothing = docs.search_many([[99, 0, 0, 0]], max_distance=1)
+    assert nothing.ids.shape == (1, 0)
+    assert docs.search_many(np.zeros((0, 4))).ids.shape == (0, 0)
+
+
+def test_numbers_of_different_lengths(numbers):
+    numbers.insert([1, 2], [[0, 0, 0, 0], [10, 0, 0, 0]])
+    batch = numbers.search_many([[0, 0, 0, 0], [5, 0, 0, 0]], max_distance=6)
+    assert batch.ids.tolist() == [[1, 2**64 - 1], [1, 2]]
+    assert batch.ids.dtype == np.uint64
+
+
+def test_a_sequence_of_hits(docs):
+    docs.insert(["a", "b", "c"], np.eye(3, 4), [{"n": i} for i in range(3)])
+    results = docs.search([1, 0, 0, 0], k=3)
+    assert len(results) == 3
+    assert [hit.id for hit in results] == results.ids.tolist()
+    assert results[0].id == results[-3].id == "a"
+    assert [hit.id for hit in results[1:]] == results.ids[1:].tolist()
+    with pytest.raises(IndexError):
+        results[3]
+    assert results.metadata[0] == {"n": 0}
+    assert "a" in repr(results)
+    assert [h.id for h in reversed(results)] == results.ids.tolist()[::-1]
+    assert results.ids.dtype == object
+    assert results.scores.dtype == results.distances.dtype == np.float32
+    bare = docs.search([1, 0, 0, 0], metadata=False)
+    with pytest.raises(piramiddb.MisuseError, match="metadata=True"):
+        bare[0].metadata
+    with pytest.raises(piramiddb.MisuseError, match="vectors=True"):
+        bare[0].vector
+    with pytest.raises(piramiddb.MisuseError):
+        bare.vectors
+    empty = docs.search([1, 0, 0, 0], filter={"n": 99})
+    assert (len(empty), list(empty), empty.ids.tolist(), empty.scores.tolist()) == (0, [], [], [])
+    assert empty.metadata == []
+
+
+def test_ids_of_every_script(docs):
+    ids = ["ö", "字", "\U0001f600", "a b", "x" * 512, " ", "\\", "\n"]
+    docs.insert(ids, np.arange(32).reshape(8, 4))
+    assert sorted(docs.search([0, 0, 0, 0]).ids) == sorted(ids)
+    assert sorted(docs.search_many([[0, 0, 0, 0]]).ids[0]) == sorted(ids)
+    assert {record.id for record in docs} == set(ids)
+
+
+def test_k_and_thresholds(docs):
+    docs.insert([str(i) for i in range(30)], np.arange(120).reshape(30, 4))
+    query = [0, 0, 0, 0]
+    assert len(docs.search(query)) == 10
+    assert len(docs.search(query, k=16384)) == 30
+    for k in (0, -1):
+        with pytest.raises(ValueError):
+            docs.search(query, k=k)
+        with pytest.raises(ValueError):
+            docs.search_many([query], k=k)
+    with pytest.raises(piramiddb.LimitError):
+        docs.search(query, k=16385)
+    with pytest.raises(TypeError):
+        docs.search(query, k="3")
+    with pytest.raises(ValueError):
+        docs.search(query, max_distance=float("nan"))
+    with pytest.raises(piramiddb.LimitError):
+        docs.search_many(np.zeros((65_537, 4), np.float32), k=1)
+    assert len(docs.search(query, max_distance=float("inf"))) == 10
+    assert docs.search(query, max_distance=4).ids.tolist() == ["0"]
+    assert docs.search(query, k=3, exact=True).ids.tolist() == \
+        docs.search(query, k=np.int64(3)).ids.tolist()
+
+
+@pytest.mark.parametrize(("filter", "error"), [
+    ({"n": {"$regexx": 1}}, piramiddb.UnsupportedError), ("[]", piramiddb.FormatError),
+    ("{", piramiddb.FormatError), ("", piramiddb.FormatError), (7, TypeError), ([], TypeError),
+    ({"n": {1, 2}}, TypeError), ({"n": float("inf")}, ValueError), ("{}\0", ValueError),
+    ({"$and": [{"n": 1}] * 5000}, piramiddb.LimitError),
+])
+def test_wrong_filters(docs, filter, error):
+    docs.insert("a", [1, 2, 3, 4])
+    for call in (lambda: docs.search([1, 2, 3, 4], filter=filter),
+                 lambda: docs.search_many([[1, 2, 3, 4]], filter=filter),
+                 lambda: docs.count(filter), lambda: docs.iterate(filter=filter),
+                 lambda: docs.delete(where=filter)):
+        with pytest.raises(error):
+            call()
+    assert docs.count() == 1
+
+
+def test_filters(docs):
+    docs.insert(["a", "b", "c"], np.eye(3, 4),
+                [{"n": 1, "t": ["x"]}, {"n": 2, "s": {"u": "v"}}, {}])
+    for filter, wanted in [
+        ({}, "abc"), ({"n": 1}, "a"), ({"n": {"$gte": 1, "$lt": 2}}, "a"), ({"s.u": "v"}, "b"),
+        ({"$or": [{"n": 2}, {"n": {"$exists": False}}]}, "bc"), ({"$not": {"n": 1}}, "bc"),
+        ({"n": {"$in": [1, 2]}}, "ab"), ({"n": {"$nin": [1]}}, "bc"), ('{"n": 2}', "b"),
+        ({"n": None}, "c"),
+    ]:
+        found = docs.search([0, 0, 0, 0], filter=filter).ids
+        assert "".join(sorted(found)) == wanted, filter
+        assert docs.count(filter) == len(wanted)
