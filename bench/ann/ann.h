@@ -12,7 +12,8 @@
  *      build (base in memory) --> FILE + FILE.build --exec--> fresh process: load, search, judge
  *
  * build_s        seconds from floats in memory to an index that can be searched (ours: committed,
- *                closed, so that another process can open it; peers: without writing their file)
+ *                closed, so that another process can open it; peers: without writing their file);
+ *                with clock=cpu those that all threads together had a processor
  * mem_mb         anonymous memory that loading and searching added, and the pages of the file that
  *                the kernel had to keep for it: the file is dropped from the page cache after
  *                warming, and what a further pass brings back is counted
@@ -76,7 +77,8 @@ const char *ann_param(const ann_job *job, const char *key, const char *otherwise
 unsigned long ann_number(const ann_job *job, const char *key, unsigned long otherwise);
 ANN_NORETURN void ann_die(const char *format, ...) __attribute__((format(printf, 1, 2)));
 double ann_wall(void);
-double ann_cpu(void); /* of the calling thread */
+double ann_cpu(void);                   /* of the calling thread */
+double ann_seconds(const ann_job *job);   /* seconds for build: wall, or of all threads */
 
 /* ---- files and judging (ann_judge.c) --------------------------------------------------------- */
 

@@ -24,6 +24,11 @@ void ann_die(const char *format, ...) {
     exit(1);
 }
 
+static int main_uses_cpu(const ann_job *job) {
+    char buffer[ANN_PARAM_BYTES];
+    return strcmp(ann_param(job, "clock", "wall", buffer), "cpu") == 0;
+}
+
 static double main_clock(clockid_t id) {
     struct timespec t;
     clock_gettime(id, &t);
@@ -32,6 +37,10 @@ static double main_clock(clockid_t id) {
 
 double ann_wall(void) { return main_clock(CLOCK_MONOTONIC); }
 double ann_cpu(void) { return main_clock(CLOCK_THREAD_CPUTIME_ID); }
+
+double ann_seconds(const ann_job *job) {
+    return main_clock(main_uses_cpu(job) ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC);
+}
 
 /* ---- parameters ------------------------------------------------------------------------------ */
 
@@ -238,14 +247,14 @@ static size_t main_efs(const ann_job *job, unsigned *efs, size_t max) {
 }
 
 static void main_search(const ann_job *job, const ann_adapter *adapter) {
-    char note[4096], buffer[ANN_PARAM_BYTES];
+    char note[4096];
     unsigned efs[32], build_threads = job->threads;
     double build_s = -1;
     ann_vecs query = ann_vecs_open(job->query);
     float *queries = ann_vecs_copy(&query);
     pass_share share = {.adapter = adapter, .queries = queries, .end = query.rows,
                         .dims = query.dims};
-    share.cpu = strcmp(ann_param(job, "clock", "wall", buffer), "cpu") == 0;
+    share.cpu = main_uses_cpu(job);
     ann_vecs_close(&query);
     snprintf(note, sizeof note, "%s.build", job->path);
     FILE *f = fopen(note, "r");

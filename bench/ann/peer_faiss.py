@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """faiss. code=f32|sq8|f16: HNSW; code=pqfs|rabitq: IVF with `lists` lists (ef is then nprobe) over
-4-bit PQ in blocks of 32 or 1-bit RaBitQ codes. rf=N re-ranks N*10 rows in full precision; 0: none.
+4-bit PQ in blocks of 32 or 1-bit RaBitQ codes. rf=N re-ranks N*10 rows in full precision, which are
+read again when loading; 0: none.
 """
 import faiss
 import numpy as np
@@ -26,7 +27,7 @@ class Faiss:
             index = faiss.IndexHNSWSQ(dims, kind[code], m, metric)
         if hasattr(index, "hnsw"):
             index.hnsw.efConstruction = job.number("efc", 200)
-        return faiss.IndexRefineFlat(index) if job.number("rf", 0) else index
+        return index
 
     def build(self, job, base, path):
         faiss.omp_set_num_threads(job.threads)
@@ -38,13 +39,11 @@ class Faiss:
 
     def load(self, job, path):
         faiss.omp_set_num_threads(1)
-        self.index = faiss.read_index(path)
+        self.whole = faiss.read_index(path)  # owns what is below
+        self.index = self.inner = faiss.downcast_index(self.whole)
         if job.number("rf", 0):
-            self.index = faiss.downcast_index(self.index)
+            self.index = faiss.IndexRefineFlat(self.inner, faiss.swig_ptr(job.base()))
             self.index.k_factor = job.number("rf", 0)
-            self.inner = faiss.downcast_index(self.index.base_index)
-        else:
-            self.inner = faiss.downcast_index(self.index)
 
     def ef(self, n):
         if hasattr(self.inner, "hnsw"):

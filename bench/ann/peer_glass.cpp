@@ -44,12 +44,12 @@ std::vector<float> prepared(const ann_job *job, const float *base) {
 double build(const ann_job *job, const float *base) {
     const std::vector<float> v = prepared(job, base);
     omp_set_num_threads(static_cast<int>(job->threads));
-    const double start = ann_wall();
+    const double start = ann_seconds(job);
     auto builder = glass::create_hnsw(metric_of(job), text(job, "build", "SQ8U"),
                                       static_cast<int>(2 * ann_number(job, "m", 16)),
                                       static_cast<int>(ann_number(job, "efc", 200)));
     auto graph = builder->Build(v.data(), static_cast<int>(job->rows), static_cast<int>(job->dims));
-    const double seconds = ann_wall() - start;
+    const double seconds = ann_seconds(job) - start;
     graph.save(job->path);
     return seconds;
 }

@@ -30,7 +30,7 @@ const char *version() {
 }
 
 double build(const ann_job *job, const float *base) {
-    const double start = ann_wall();
+    const double start = ann_seconds(job);
     hnswlib::HierarchicalNSW<float> graph(make_space(job), job->rows, ann_number(job, "m", 16),
                                           ann_number(job, "efc", 200), 100);
     auto add = [&](size_t first, size_t step) {
@@ -51,7 +51,7 @@ double build(const ann_job *job, const float *base) {
     for (auto &t : threads) {
         t.join();
     }
-    const double seconds = ann_wall() - start;
+    const double seconds = ann_seconds(job) - start;
     graph.saveIndex(job->path);
     return seconds;
 }

@@ -12,6 +12,7 @@ import peers
 
 class Lance:
     name, modules, looped = "lancedb", ["lancedb"], True
+    queries = 500
 
     def build(self, job, base, path):
         self.metric = {"l2": "l2", "ip": "dot", "cos": "cosine"}[job.metric]

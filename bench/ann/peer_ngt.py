@@ -27,6 +27,9 @@ class Ngt:
         if onng:
             better = ngtpy.Optimizer(num_of_outgoings=job.number("out", 10),
                                      num_of_incomings=job.number("in", 100), log_disabled=True)
+            better.set_processing_modes(search_parameter_optimization=False,
+                                        prefetch_parameter_optimization=False,
+                                        accuracy_table_generation=False)
             better.execute(anng, path)
             peers.remove(anng)
 

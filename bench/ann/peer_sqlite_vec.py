@@ -11,6 +11,7 @@ import peers
 
 class SqliteVec:
     name, modules, looped = "sqlite-vec", ["sqlite-vec"], True
+    queries = 40  # it is slow and always right
 
     def connect(self, path):
         db = sqlite3.connect(path)
@@ -44,7 +45,6 @@ class SqliteVec:
             "select rowid from base where v match ? and k = 10", [query])]
 
     def many(self, queries):
-        """Of the first 20 alone: the others are counted as if they took as long."""
         return np.array([self.one(q) for q in queries])
 
 

@@ -8,6 +8,7 @@ import os
 import numpy as np
 import svs
 
+import data
 import peers
 
 
@@ -19,8 +20,8 @@ class Svs:
 
     def build(self, job, base, path):
         os.makedirs(path)
-        plain = os.path.join(path, "plain")
-        svs.np_to_svs(base, plain)
+        plain = os.path.join(path, "plain.fvecs")
+        data.write_vecs(plain, base)
         job.begun = job.now()
         loader = svs.VectorDataLoader(plain, svs.DataType.float32, dims=job.dims)
         code = job.text("code", "lvq4x8")
@@ -35,8 +36,7 @@ class Svs:
             window_size=job.number("efc", 200))
         index = svs.Vamana.build(how, loader, self.distance(job), num_threads=job.threads)
         job.built()
-        for p in os.listdir(plain) if os.path.isdir(plain) else []:
-            os.unlink(os.path.join(plain, p))
+        os.unlink(plain)
         index.save(*(os.path.join(path, part) for part in ("config", "graph", "vectors")))
 
     def load(self, job, path):

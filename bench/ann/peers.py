@@ -13,11 +13,11 @@ An adapter is a class with
 
 qps is that of many(): where the peer has a call for many queries it runs on one thread, so that
 Python's own time does not count against it. Where it has none (`looped` is true) many() is a loop,
-and its time has Python's in it. p50 and p99 are those of one().
+and its time has Python's in it. p50 and p99 are those of one(). `queries`, where an adapter has it,
+is how many are asked of a slow peer.
 """
 import argparse
 import importlib.metadata
-import json
 import os
 import pathlib
 import shutil
@@ -161,7 +161,7 @@ def build(adapter, job, path):
 
 def search(adapter, job, args):
     path = args.load
-    query = data.read_vecs(args.query)
+    query = data.read_vecs(args.query)[:getattr(adapter, "queries", None)]
     asked = unit(query) if job.metric == "cos" else query
     efs = [int(x) for x in job.text("ef", "10:20:40:80:160").split(":")]
     truth = data.read_vecs(args.gt, np.int32)
@@ -227,7 +227,3 @@ def main(adapter):
     search(adapter, job, args)
     if once:
         remove(once)
-
-
-def save_json(path, words):
-    pathlib.Path(path).write_text(json.dumps(words))
