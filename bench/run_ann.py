@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recall against queries per second: ours beside the peers, on every data set of bench/ann/data.py.
 
-Every configuration is built once and its index kept in the cache under a key of what made it
-(program, version, parameters of building), so that a later run only searches. Then rounds: in each,
-every configuration in turn loads its index in a fresh process pinned to one core and passes over
-the queries. What is printed are medians over the rounds; qps at a recall is interpolated on the
-configuration's own curve, and a peer counts with the best of its configurations.
+Every configuration is built once and its index kept in the cache under a key of what made it (the
+peer, the parameters of building, for ours the program's bytes too), so that a later run only
+searches. Then rounds: in each, every configuration in turn loads its index in a fresh process
+pinned to one core and passes over the queries. What is printed are medians over the rounds; qps at
+a recall is interpolated on the configuration's own curve, and a peer counts with the best of its
+configurations.
 
     run_ann.py [--sets mix768,text] [--peers piramid,hnswlib] [--quick 100000] [--grid full]
 
@@ -50,12 +51,10 @@ class Program:
         self.command, self.stamp = None, ""
         if native.exists():
             self.command = [str(native)]
-            self.stamp = hashlib.sha256(native.read_bytes()).hexdigest()
+            if peer == OURS:  # built anew with every change
+                self.stamp = hashlib.sha256(native.read_bytes()).hexdigest()
         elif script.exists() and python.exists():
             self.command = [str(python), str(script)]
-            done = subprocess.run([str(python), "-m", "pip", "freeze"], capture_output=True,
-                                  text=True)
-            self.stamp = done.stdout + script.read_text()
 
 
 class Config:
@@ -64,8 +63,7 @@ class Config:
     def __init__(self, args, program, folder, about, plan):
         self.program, self.folder, self.about = program, folder, about
         self.build, self.search, self.efs = plan["build"], plan.get("search", ""), plan["ef"]
-        stamp = program.stamp if program.peer == OURS else ""
-        text = f"{program.peer} {self.build} {args.threads} {stamp} {args.clock}"
+        text = f"{program.peer} {self.build} {args.threads} {program.stamp} {args.clock}"
         self.key = f"{program.peer}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
         self.index = folder / "index" / self.key
         self.note = folder / "index" / f"{self.key}.version"
@@ -78,8 +76,10 @@ class Config:
     def command(self, args, action, rep, efs):
         folder = self.folder
         params = ",".join(x for x in (self.build, self.search, f"ef={efs}", f"rep={rep}",
-                                      f"st={args.search_threads}", f"clock={args.clock}") if x)
-        return ["taskset", "-c", args.core, *self.program.command,
+                                      f"st={args.search_threads}", f"clock={args.clock}",
+                                      "until=0.9985") if x)
+        pin = ["taskset", "-c", args.core] if action == "--load" else []
+        return [*pin, *self.program.command,
                 "--base", str(folder / "base.fvecs"), "--query", str(folder / "query.fvecs"),
                 "--gt", str(folder / "gt.ivecs"), "--metric", self.about["metric"],
                 "--threads", str(args.threads), action, str(self.index), "--params", params]

@@ -19,9 +19,11 @@
  *                warming, and what a further pass brings back is counted
  * recall10       share of the 10 answers whose true distance is at most 1.00001 times that of the
  *                10th true neighbour; an answer given twice counts once. idrecall10: by ids
- * qps            queries per second, median of `rep` passes over all queries, one query a call, `st`
- *                threads. With clock=cpu, seconds are those the searching threads had a processor
+ * qps            queries per second, median of `rep` passes over all queries, one query a call, by
+ *                `st` threads. With clock=cpu, seconds are those the searching threads had a processor
  * p50, p99       of single calls, wall time, over all passes
+ *
+ * until=R ends the list of ef with the first that reaches that recall.
  *
  * Every parameter that the driver does not know is the adapter's. A program that cannot go on says
  * why on stderr and exits with 1; one that cannot do what is asked (a metric) exits with 3. */
@@ -78,7 +80,7 @@ unsigned long ann_number(const ann_job *job, const char *key, unsigned long othe
 ANN_NORETURN void ann_die(const char *format, ...) __attribute__((format(printf, 1, 2)));
 double ann_wall(void);
 double ann_cpu(void);                   /* of the calling thread */
-double ann_seconds(const ann_job *job);   /* seconds for build: wall, or of all threads */
+double ann_seconds(const ann_job *job); /* seconds for build: wall, or of all threads */
 
 /* ---- files and judging (ann_judge.c) --------------------------------------------------------- */
 
@@ -101,11 +103,11 @@ void ann_normalise(float *v, size_t dims);
 
 /* ---- the machine (ann_judge.c) --------------------------------------------------------------- */
 
-uint64_t ann_anonymous(void);                   /* bytes of anonymous memory of this process */
-uint64_t ann_peak(void);                        /* highest resident bytes so far */
-uint64_t ann_file_bytes(const char *path);      /* of a file and of `path-wal`, if there is one */
-uint64_t ann_file_resident(const char *path);   /* bytes of them in the page cache */
-void ann_file_forget(const char *path);         /* drop them from it, where nothing maps them */
+uint64_t ann_anonymous(void);                 /* bytes of anonymous memory of this process */
+uint64_t ann_peak(void);                      /* highest resident bytes so far */
+uint64_t ann_file_bytes(const char *path);    /* of a file and of `path-wal`, if there is one */
+uint64_t ann_file_resident(const char *path); /* bytes of them in the page cache */
+void ann_file_forget(const char *path);       /* drop them from it, where nothing maps them */
 void ann_file_remove(const char *path);
 
 #ifdef __cplusplus

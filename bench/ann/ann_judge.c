@@ -125,8 +125,8 @@ ann_recall ann_judge(const ann_job *job, const uint32_t *answers) {
                 continue;
             }
             same += (size_t)judge_has(truth, ANN_K, found[i]);
-            near += judge_distance(job->metric, v, ann_vecs_row(&base, found[i]), base.dims) <=
-                    limit;
+            near +=
+                judge_distance(job->metric, v, ann_vecs_row(&base, found[i]), base.dims) <= limit;
         }
     }
     const double all = (double)(query.rows * ANN_K);

@@ -76,9 +76,9 @@ unsigned long ann_number(const ann_job *job, const char *key, unsigned long othe
     return n;
 }
 
-/* The parameters without ef, st, rep and clock, commas turned into blanks: one field of the row. */
+/* The parameters without those of the driver, commas turned into blanks: one field of the row. */
 static void main_print_params(const char *params) {
-    static const char *const own[] = {"ef=", "st=", "rep=", "clock="};
+    static const char *const own[] = {"ef=", "st=", "rep=", "clock=", "until="};
     const char *p = params, *gap = "";
     while (*p) {
         const size_t item = strcspn(p, ",");
@@ -247,13 +247,13 @@ static size_t main_efs(const ann_job *job, unsigned *efs, size_t max) {
 }
 
 static void main_search(const ann_job *job, const ann_adapter *adapter) {
-    char note[4096];
+    char note[4096], buffer[ANN_PARAM_BYTES];
     unsigned efs[32], build_threads = job->threads;
     double build_s = -1;
     ann_vecs query = ann_vecs_open(job->query);
     float *queries = ann_vecs_copy(&query);
-    pass_share share = {.adapter = adapter, .queries = queries, .end = query.rows,
-                        .dims = query.dims};
+    pass_share share = {
+        .adapter = adapter, .queries = queries, .end = query.rows, .dims = query.dims};
     share.cpu = main_uses_cpu(job);
     ann_vecs_close(&query);
     snprintf(note, sizeof note, "%s.build", job->path);
@@ -264,12 +264,13 @@ static void main_search(const ann_job *job, const ann_adapter *adapter) {
         }
         fclose(f);
     }
+    const double until = strtod(ann_param(job, "until", "2", buffer), NULL);
     const size_t n = main_efs(job, efs, sizeof efs / sizeof *efs);
     const uint64_t before = ann_anonymous();
     const int out = main_hush();
     share.index = adapter->load(job);
     main_speak(out);
-    adapter->set_ef(share.index, efs[n - 1]);
+    adapter->set_ef(share.index, efs[n / 2]);
     pass_all(&share, 1);
     ann_file_forget(job->path);
     pass_all(&share, 1);
@@ -284,6 +285,9 @@ static void main_search(const ann_job *job, const ann_adapter *adapter) {
                memory * 1e-6, file * 1e-6, r.ef, r.recall.by_distance, r.qps, r.p50, r.p99,
                r.recall.by_id);
         fflush(stdout);
+        if (r.recall.by_distance >= until) {
+            break;
+        }
     }
     adapter->close(share.index);
     free(queries);
@@ -291,15 +295,26 @@ static void main_search(const ann_job *job, const ann_adapter *adapter) {
 
 /* ---- main ------------------------------------------------------------------------------------ */
 
-/* Start again in a fresh process that only loads; `keep` says whether the index stays afterwards. */
+/* Start again in a fresh process that only loads; `keep`: the index stays afterwards. */
 ANN_NORETURN static void main_again(const ann_job *job, char **argv, int keep) {
     static const char *const metrics[] = {"l2", "ip", "cos"};
     char threads[16];
     snprintf(threads, sizeof threads, "%u", job->threads);
-    const char *again[] = {argv[0],    "--base",   job->base,  "--query",
-                           job->query, "--gt",     job->gt,    "--metric",
-                           metrics[job->metric],   "--threads", threads,
-                           "--params", job->params, keep ? "--load" : "--load-once", job->path,
+    const char *again[] = {argv[0],
+                           "--base",
+                           job->base,
+                           "--query",
+                           job->query,
+                           "--gt",
+                           job->gt,
+                           "--metric",
+                           metrics[job->metric],
+                           "--threads",
+                           threads,
+                           "--params",
+                           job->params,
+                           keep ? "--load" : "--load-once",
+                           job->path,
                            NULL};
     fflush(stdout);
     execv("/proc/self/exe", (char *const *)(uintptr_t)again);
@@ -320,8 +335,10 @@ int ann_main(int argc, char **argv, const ann_adapter *adapter) {
         } else if (strcmp(key, "--gt") == 0) {
             job.gt = value;
         } else if (strcmp(key, "--metric") == 0) {
-            job.metric = strcmp(value, "l2") == 0 ? ANN_L2 : strcmp(value, "ip") == 0 ? ANN_IP
-                         : strcmp(value, "cos") == 0 ? ANN_COS : -1;
+            job.metric = strcmp(value, "l2") == 0    ? ANN_L2
+                         : strcmp(value, "ip") == 0  ? ANN_IP
+                         : strcmp(value, "cos") == 0 ? ANN_COS
+                                                     : -1;
         } else if (strcmp(key, "--threads") == 0) {
             job.threads = (unsigned)strtoul(value, NULL, 10);
         } else if (strcmp(key, "--save") == 0) {
@@ -337,7 +354,8 @@ int ann_main(int argc, char **argv, const ann_adapter *adapter) {
     }
     if (!job.base || !job.query || !job.gt || job.metric < 0 || job.threads < 1 || argc % 2 == 0 ||
         (load && save)) {
-        ann_die("--base --query --gt --metric l2|ip|cos --threads N [--save F | --load F] --params");
+        ann_die(
+            "--base --query --gt --metric l2|ip|cos --threads N [--save F | --load F] --params");
     }
     ann_vecs base = ann_vecs_open(job.base);
     job.rows = base.rows;

@@ -61,8 +61,10 @@ static void own_collection(const ann_job *job, pv_collection_opts *c) {
                                         : PV_METRIC_COSINE;
 #ifdef PV_INDEX_HNSW
     c->index = index == 1 ? PV_INDEX_FLAT : index == 2 ? PV_INDEX_HNSW : PV_INDEX_AUTO;
-    c->code = code == 1 ? PV_CODE_F32 : code == 2 ? PV_CODE_SQ8 : code == 3 ? PV_CODE_Q4
-                                                                             : PV_CODE_AUTO;
+    c->code = code == 1   ? PV_CODE_F32
+              : code == 2 ? PV_CODE_SQ8
+              : code == 3 ? PV_CODE_Q4
+                          : PV_CODE_AUTO;
     c->ef_construction = (uint32_t)ann_number(job, "efc", 0);
 #else
     (void)code;

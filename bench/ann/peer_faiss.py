@@ -42,7 +42,8 @@ class Faiss:
         self.whole = faiss.read_index(path)  # owns what is below
         self.index = self.inner = faiss.downcast_index(self.whole)
         if job.number("rf", 0):
-            self.index = faiss.IndexRefineFlat(self.inner, faiss.swig_ptr(job.base()))
+            base = job.base()
+            self.index = faiss.IndexRefineFlat(self.inner, faiss.swig_ptr(base))
             self.index.k_factor = job.number("rf", 0)
 
     def ef(self, n):

@@ -20,18 +20,14 @@ struct Index {
     bool unit;
 };
 
-const char *version() {
-    return PEER_VERSION;
-}
+const char *version() { return PEER_VERSION; }
 
 std::string text(const ann_job *job, const char *key, const char *otherwise) {
     char buffer[ANN_PARAM_BYTES];
     return ann_param(job, key, otherwise, buffer);
 }
 
-std::string metric_of(const ann_job *job) {
-    return job->metric == ANN_L2 ? "L2" : "IP";
-}
+std::string metric_of(const ann_job *job) { return job->metric == ANN_L2 ? "L2" : "IP"; }
 
 std::vector<float> prepared(const ann_job *job, const float *base) {
     std::vector<float> v(base, base + job->rows * job->dims);
@@ -61,10 +57,10 @@ void *load(const ann_job *job) {
     ann_vecs file = ann_vecs_open(job->base);
     float *base = ann_vecs_copy(&file);
     ann_vecs_close(&file);
-    auto *x = new Index{glass::create_searcher(std::move(graph), metric_of(job),
-                                               text(job, "code", "SQ8U"),
-                                               refine == "none" ? "" : refine),
-                        job->dims, job->metric == ANN_COS};
+    auto *x =
+        new Index{glass::create_searcher(std::move(graph), metric_of(job),
+                                         text(job, "code", "SQ8U"), refine == "none" ? "" : refine),
+                  job->dims, job->metric == ANN_COS};
     {
         const std::vector<float> v = prepared(job, base);
         std::free(base);

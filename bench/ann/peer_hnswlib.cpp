@@ -25,9 +25,7 @@ hnswlib::SpaceInterface<float> *make_space(const ann_job *job) {
     return new hnswlib::InnerProductSpace(job->dims);
 }
 
-const char *version() {
-    return PEER_VERSION;
-}
+const char *version() { return PEER_VERSION; }
 
 double build(const ann_job *job, const float *base) {
     const double start = ann_seconds(job);
@@ -62,9 +60,7 @@ void *load(const ann_job *job) {
     return x;
 }
 
-void set_ef(void *index, unsigned ef) {
-    static_cast<Index *>(index)->graph->setEf(ef);
-}
+void set_ef(void *index, unsigned ef) { static_cast<Index *>(index)->graph->setEf(ef); }
 
 void search(void *index, const float *query, uint32_t *out) {
     auto *x = static_cast<Index *>(index);

@@ -1,7 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""sqlite-vec, which compares with every row (its index kinds are not in the released build)."""
-import sqlite3
+"""sqlite-vec, which compares with every row (its index kinds are not in the released build). SQLite
+comes from pysqlite3 where Python's own was built without extensions.
+"""
+try:
+    import pysqlite3.dbapi2 as sqlite3
+except ImportError:
+    import sqlite3
 
 import numpy as np
 import sqlite_vec

@@ -18,9 +18,7 @@ struct Index {
     bool unit;
 };
 
-const char *version() {
-    return PEER_VERSION;
-}
+const char *version() { return PEER_VERSION; }
 
 size_t degree(const ann_job *job) {
     const size_t r = 2 * ann_number(job, "m", 16);
@@ -53,9 +51,7 @@ void *load(const ann_job *job) {
     return x;
 }
 
-void set_ef(void *index, unsigned ef) {
-    static_cast<Index *>(index)->graph.set_ef(ef);
-}
+void set_ef(void *index, unsigned ef) { static_cast<Index *>(index)->graph.set_ef(ef); }
 
 void search(void *index, const float *query, uint32_t *out) {
     auto *x = static_cast<Index *>(index);

@@ -34,7 +34,7 @@ import data  # noqa: E402
 K = 10
 HEADING = ("name,params,build_s,build_threads,mem_mb,file_mb,ef,recall10,qps,p50_us,p99_us,"
            "idrecall10")
-OWN = ("ef", "st", "rep", "clock")
+OWN = ("ef", "st", "rep", "clock", "until")
 
 
 def refuse(why):
@@ -168,7 +168,7 @@ def search(adapter, job, args):
     seconds, threads = pathlib.Path(path + ".build").read_text().split()[:2]
     before = anonymous()
     adapter.load(job, path)
-    adapter.ef(efs[-1])
+    adapter.ef(efs[len(efs) // 2])
     adapter.many(asked)
     forget(path)
     adapter.many(asked)
@@ -193,6 +193,8 @@ def search(adapter, job, args):
               f"{size / 1e6:.1f},{ef},{recall:.5f},{statistics.median(rates):.1f},"
               f"{np.percentile(walls, 50):.1f},{np.percentile(walls, 99):.1f},{by_id:.5f}",
               file=args.out, flush=True)
+        if recall >= float(job.text("until", "2")):
+            break
 
 
 def main(adapter):

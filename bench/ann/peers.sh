@@ -3,8 +3,8 @@
 # Install and build the peers of the recall bench: bench/ann/peers.sh [FOLDER], default
 # build/ann-peers. Packages come from PyPI into a virtual environment in it; hnswlib's source
 # package is compiled here. glass and SymphonyQG have no packages: where GLASS and SYMQG name
-# checkouts of zilliztech/pyglass and gouyt13/SymphonyQG they are compiled too. A peer that cannot be
-# had is left out, and the run says so. OBJECTS: the folder of ann_main.o and ann_judge.o.
+# checkouts of zilliztech/pyglass and gouyt13/SymphonyQG they are compiled too. A peer that cannot
+# be had is left out, and the run says so. OBJECTS: the folder of ann_main.o and ann_judge.o.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -17,7 +17,8 @@ folder=$(cd "$folder" && pwd)
 [ -x "$folder/venv/bin/python" ] || python3 -m venv "$folder/venv" || exit 1
 python=$folder/venv/bin/python
 $python -m pip -q install numpy
-for package in faiss-cpu usearch voyager rabitqlib scalable-vs zvec ngt lancedb sqlite-vec; do
+for package in faiss-cpu usearch voyager rabitqlib scalable-vs zvec ngt lancedb sqlite-vec \
+        pysqlite3-binary; do
     $python -m pip -q install --only-binary :all: "$package" || echo "no $package"
 done
 
@@ -26,7 +27,8 @@ done
 compile() {
     name=$1 standard=$2 version=$3
     shift 3
-    "$cxx" "-std=$standard" -O3 -march=native -w -DNDEBUG "-DPEER_VERSION=\"$version\"" "-I$here" "$@" \
+    "$cxx" "-std=$standard" -O3 -march=native -w -DNDEBUG "-DPEER_VERSION=\"$version\"" \
+        "-I$here" "$@" \
         "$here/peer_$name.cpp" "$objects/ann_main.o" "$objects/ann_judge.o" -pthread \
         -o "$folder/ann-$name" && echo "$name $version: $cxx -std=$standard -O3 -march=native $*"
 }
