@@ -148,13 +148,15 @@ def environment():
     return env | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
-def measure(args, configs):
+def measure(args, name, about, configs):
+    """Build, then round after round; what there is so far is written after each."""
     ready = [c for c in configs if c.ensure(args)]
     for i in range(args.rounds):
         print(f"  round {i + 1}: {len(ready)} configurations", flush=True)
         for c in ready:
             c.rows += c.run(args, "--load", args.reps, c.efs) or []
-    return [c for c in ready if c.rows]
+        if any(c.rows for c in ready):
+            report(args, name, about, [c for c in ready if c.rows], i + 1)
 
 
 # ---- reports -------------------------------------------------------------------------------------
@@ -183,7 +185,7 @@ def envelope(configs):
     return lines
 
 
-def table(args, name, about, configs):
+def table(args, name, about, configs, rounds):
     out = io.StringIO()
     best = [best_of(configs, goal) for goal in GOALS]
     lid = f"{about['lid']:.1f}" if about["lid"] else "not defined"
@@ -192,7 +194,7 @@ def table(args, name, about, configs):
           f"{about['queries']:,} queries, local intrinsic dimension {lid}. "
           f"{datetime.date.today():%d %B %Y}, {machine()}; built with {args.threads} thread, "
           f"searched with {args.search_threads}, seconds {seconds[args.clock]}, medians of "
-          f"{args.rounds} rounds in turn, each of {args.reps} passes.\n", file=out)
+          f"{rounds} rounds in turn, each of {args.reps} passes.\n", file=out)
     print("Best configuration of each at recall@10 0.95 and 0.99 (by distance); `x` is the speed "
           "to hnswlib's best.\n", file=out)
     print("| | " + " | ".join(f"qps at {g} | x | parameters" for g in GOALS)
@@ -227,7 +229,7 @@ def machine():
     return f"{model}, {os.cpu_count()} cores, Linux {platform.release().split('-')[0]}"
 
 
-def report(args, name, about, configs):
+def report(args, name, about, configs, rounds):
     out = pathlib.Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     with open(out / f"{name}.csv", "w", newline="", encoding="utf-8") as f:
@@ -241,12 +243,13 @@ def report(args, name, about, configs):
                                  f"{r['recall10']:.5f}", f"{r['qps']:.1f}", f"{r['p50_us']:.1f}",
                                  f"{r['p99_us']:.1f}", f"{r['idrecall10']:.5f}", r["rounds"],
                                  f"{r['low']:.1f}", f"{r['high']:.1f}"])
-    text = table(args, name, about, configs)
+    text = table(args, name, about, configs, rounds)
     (out / f"{name}.md").write_text(text, encoding="utf-8")
     (out / f"{name}.svg").write_text(svg.plot(
         f"{name}: {about['rows']:,} x {about['dims']}, {about['metric']}", envelope(configs)),
         encoding="utf-8")
-    print(text, flush=True)
+    if rounds == args.rounds:
+        print(text, flush=True)
 
 
 def main():
@@ -278,9 +281,7 @@ def main():
         print(f"==== {folder.name}", flush=True)
         configs = [Config(args, p, folder, about, plan) for p in programs if p.command
                    for plan in plans.of(p.peer, args.grid, about)]
-        done = measure(args, configs)
-        if done:
-            report(args, folder.name, about, done)
+        measure(args, folder.name, about, configs)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@
  * recall10       share of the 10 answers whose true distance is at most 1.00001 times that of the
  *                10th true neighbour; an answer given twice counts once. idrecall10: by ids
  * qps            queries per second, median of `rep` passes over all queries, one query a call, by
- *                `st` threads. With clock=cpu, seconds are those the searching threads had a processor
+ *                `st` threads. With clock=cpu, seconds are those that the searching threads had a
+ *                processor
  * p50, p99       of single calls, wall time, over all passes
  *
  * until=R ends the list of ef with the first that reaches that recall.
