@@ -96,6 +96,7 @@ FUZZ_HELP := fuzz/image.c fuzz/use.c fuzz/clock.c
 IMPORT_SRC := $(wildcard examples/cli/read*.c examples/common/*.c) examples/cli/args.c
 BENCH := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/bench_*.c))
 BENCH_HELP := $(filter-out bench/bench_%,$(wildcard bench/*.c))
+ANN_OBJ := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard bench/ann/*.c))
 
 AMALGAMATION := $(BUILD)/amalgamation/pv.c
 PV_UNIT := $(patsubst tests/unit/%.c,$(BUILD)/pv-tests/%,$(filter %.c,$(UNIT_SRC)))
@@ -104,7 +105,7 @@ JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 RUN_TESTS = $(PYTHON) tools/run_tests.py --jobs $(JOBS)
 
 .PHONY: all lib cli examples test tests suites threads scripts test-pv quick check soak fuzz corpora \
-	seeds bench benches amalgamation lint asan tsan fake sched install demo clean help
+	seeds bench benches bench-ann ann-peers amalgamation lint asan tsan fake sched install demo clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -265,10 +266,21 @@ $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(BENCH_HELP:%.c=$(BUILD)/obj/%.o) $(LI
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $^ $(PV_LIBS)
 
+$(BUILD)/bench/ann: $(ANN_OBJ) $(LIB_A)
+	@mkdir -p $(@D)
+	$(LINK) -o $@ $^ $(PV_LIBS)
+
 # Short by default; BENCH_LONG=1 for figures to be quoted, BENCH_ARGS for the options of bench/run.py.
 benches: $(BENCH)
 bench: benches
 	$(PYTHON) bench/run.py --build $(BUILD) $(BENCH_ARGS)
+
+# Recall against queries per second, beside the peers that ann-peers could install or build.
+ann-peers: $(ANN_OBJ)
+	OBJECTS=$(abspath $(BUILD))/obj/bench/ann bench/ann/peers.sh $(BUILD)/ann-peers
+bench-ann: $(BUILD)/bench/ann
+	$(or $(wildcard $(BUILD)/ann-peers/venv/bin/python),$(PYTHON)) bench/run_ann.py \
+		--build $(BUILD) $(BENCH_ARGS)
 
 # ---- the whole ---------------------------------------------------------------------------------
 
@@ -323,6 +335,7 @@ help:
 	@echo 'make amalgamation build/amalgamation/pv.c + pv.h;  test-pv: the unit tests on pv.c'
 	@echo 'make corpora      replay the fuzz corpora;  fuzz FUZZ_SECONDS=30: AFL++ on each target, CPU time'
 	@echo 'make bench        ratios against peers, short; BENCH_LONG=1 for figures to quote'
+	@echo 'make bench-ann    recall against speed beside the peers that make ann-peers installs'
 	@echo 'make soak         the larger suites and the fuzzers for hours'
 	@echo 'make lint benches seeds install PREFIX= DESTDIR= clean'
 	@echo 'Variables: BUILD CC CFLAGS WERROR ZSTD DEBUG SAN LAYERS; see the top of the Makefile'

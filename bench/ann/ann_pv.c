@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ann_pv.c - Piramid under the protocol of ann.h, through pv.h alone: a file with the default sync
+ * level, string ids, closed after building and opened again for the searches.
+ *
+ * Parameters beside those of ann.h: index=auto|flat|hnsw, code=auto|f32|sq8|q4, efc, batch (rows in
+ * one call, each call a transaction; default all that a call takes), cache (MB; default the
+ * library's choice), tr (per cent of recall asked for where ef is 0; default the library's),
+ * writer=1 (another thread commits single rows to a copy of the file all the while).
+ *
+ * A library without an index gets index=flat and no ef. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ann.h"
+#include "pv.h"
+
+#define OWN_ID "doc-%09u"
+#define OWN_ID_BYTES 13u
+#define OWN_NAME "base"
+
+typedef struct own_index {
+    pv_db *db;
+    pv_query query;
+    pthread_t writer;
+    atomic_int stop; /* relaxed: only a wish */
+    uint64_t written;
+    const ann_job *job;
+    char copy[4096]; /* the writer's file; empty without one */
+} own_index;
+
+static void own_check(int rc, const pv_error *err, const char *what) {
+    if (rc < 0) {
+        ann_die("%s: %s (%s)", what, err->message, pv_error_text(rc));
+    }
+}
+
+static const char *own_version(void) { return pv_version_string(); }
+
+/* The value of a parameter that is one of a few words, as its place in them. */
+static uint32_t own_word(const ann_job *job, const char *key, const char *const *words) {
+    char buffer[ANN_PARAM_BYTES];
+    const char *text = ann_param(job, key, words[0], buffer);
+    for (uint32_t i = 0; words[i]; i++) {
+        if (strcmp(text, words[i]) == 0) {
+            return i;
+        }
+    }
+    ann_die("%s=%s is not known", key, text);
+}
+
+static void own_collection(const ann_job *job, pv_collection_opts *c) {
+    static const char *const indexes[] = {"auto", "flat", "hnsw", NULL};
+    static const char *const codes[] = {"auto", "f32", "sq8", "q4", NULL};
+    const uint32_t index = own_word(job, "index", indexes), code = own_word(job, "code", codes);
+    c->dims = (uint32_t)job->dims;
+    c->metric = job->metric == ANN_L2   ? PV_METRIC_L2
+                : job->metric == ANN_IP ? PV_METRIC_DOT
+                                        : PV_METRIC_COSINE;
+#ifdef PV_INDEX_HNSW
+    c->index = index == 1 ? PV_INDEX_FLAT : index == 2 ? PV_INDEX_HNSW : PV_INDEX_AUTO;
+    c->code = code == 1   ? PV_CODE_F32
+              : code == 2 ? PV_CODE_SQ8
+              : code == 3 ? PV_CODE_Q4
+                          : PV_CODE_AUTO;
+    c->ef_construction = (uint32_t)ann_number(job, "efc", 0);
+#else
+    (void)code;
+    if (index == 2) {
+        ann_die("this library has no index");
+    }
+#endif
+}
+
+static pv_db *own_open(const ann_job *job, const char *path, unsigned threads) {
+    pv_error err = PV_ERROR_INIT;
+    pv_open_opts o = PV_OPEN_OPTS_INIT;
+    pv_db *db = NULL;
+    o.threads = threads;
+    o.cache_bytes = (uint64_t)ann_number(job, "cache", 0) * 1000000u;
+    own_check(pv_open(path, &o, &db, &err), &err, "open");
+    return db;
+}
+
+/* ---- building -------------------------------------------------------------------------------- */
+
+static double own_build(const ann_job *job, const float *base) {
+    const size_t all = job->rows < PV_LIMIT_BATCH_RECORDS ? job->rows : PV_LIMIT_BATCH_RECORDS;
+    const size_t most = ann_number(job, "batch", all);
+    pv_error err = PV_ERROR_INIT;
+    pv_collection_opts c = PV_COLLECTION_OPTS_INIT;
+    char *ids = malloc(most * OWN_ID_BYTES + 1);
+    uint64_t *offsets = malloc((most + 1) * sizeof *offsets);
+    if (!ids || !offsets || most < 1) {
+        ann_die("batch=%zu is not possible", most);
+    }
+    own_collection(job, &c);
+    const double start = ann_seconds(job);
+    pv_db *db = own_open(job, job->path, job->threads);
+    own_check(pv_collection_create(db, NULL, OWN_NAME, &c, &err), &err, "create");
+    for (size_t at = 0; at < job->rows; at += most) {
+        pv_batch b = PV_BATCH_INIT;
+        b.count = job->rows - at < most ? job->rows - at : most;
+        for (size_t i = 0; i <= b.count; i++) {
+            offsets[i] = i * OWN_ID_BYTES;
+            if (i < b.count) {
+                snprintf(ids + offsets[i], OWN_ID_BYTES + 1, OWN_ID,
+                         (unsigned)(at + i) % 1000000000u);
+            }
+        }
+        b.vectors = base + at * job->dims;
+        b.dims = (uint32_t)job->dims;
+        b.id_data = ids;
+        b.id_offsets = offsets;
+        own_check(pv_insert_batch(db, NULL, OWN_NAME, &b, NULL, &err), &err, "insert");
+    }
+    own_check(pv_close(db, &err), &err, "close");
+    const double seconds = ann_seconds(job) - start;
+    free(ids);
+    free(offsets);
+    return seconds;
+}
+
+/* ---- a writer beside ------------------------------------------------------------------------- */
+
+static void own_copy(const char *from, const char *to) {
+    char block[65536];
+    size_t n;
+    FILE *in = fopen(from, "rb"), *out = fopen(to, "wb");
+    while (in && out && (n = fread(block, 1, sizeof block, in)) > 0) {
+        if (fwrite(block, 1, n, out) != n) {
+            ann_die("%s cannot be written", to);
+        }
+    }
+    if (!in || !out || fclose(out) != 0) {
+        ann_die("%s cannot be copied to %s", from, to);
+    }
+    fclose(in);
+}
+
+/* Rows get the vector that they have: the graph changes, the true neighbours do not. */
+static void *own_write(void *ctx) {
+    own_index *x = ctx;
+    pv_error err = PV_ERROR_INIT;
+    ann_vecs base = ann_vecs_open(x->job->base);
+    uint64_t next = 1;
+    while (!atomic_load_explicit(&x->stop, memory_order_relaxed)) {
+        char id[32];
+        pv_record r = PV_RECORD_INIT;
+        next = next * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        const size_t row = (size_t)((next >> 33) % base.rows);
+        snprintf(id, sizeof id, OWN_ID, (unsigned)row);
+        r.id = id;
+        r.vector = ann_vecs_row(&base, row);
+        r.dims = (uint32_t)base.dims;
+        own_check(pv_upsert(x->db, NULL, OWN_NAME, &r, 1, NULL, &err), &err, "upsert");
+        x->written++;
+    }
+    ann_vecs_close(&base);
+    return NULL;
+}
+
+/* ---- searching ------------------------------------------------------------------------------- */
+
+static void *own_load(const ann_job *job) {
+    own_index *x = calloc(1, sizeof *x);
+    if (!x) {
+        ann_die("out of memory");
+    }
+    x->job = job;
+    x->query = (pv_query)PV_QUERY_INIT;
+    x->query.dims = (uint32_t)job->dims;
+    x->query.k = ANN_K;
+#ifdef PV_INDEX_HNSW
+    x->query.target_recall = (float)ann_number(job, "tr", 0) / 100.0f;
+#endif
+    const int writer = ann_number(job, "writer", 0) != 0;
+    if (writer) {
+        snprintf(x->copy, sizeof x->copy, "%s.writer", job->path);
+        own_copy(job->path, x->copy);
+    }
+    /* One thread: what the library does for a search it does on the caller's. */
+    x->db = own_open(job, writer ? x->copy : job->path, 1);
+    if (writer && pthread_create(&x->writer, NULL, own_write, x) != 0) {
+        ann_die("no thread");
+    }
+    return x;
+}
+
+static void own_set_ef(void *index, unsigned ef) {
+#ifdef PV_INDEX_HNSW
+    ((own_index *)index)->query.ef = ef;
+#else
+    (void)index;
+    (void)ef;
+#endif
+}
+
+static void own_search(void *index, const float *query, uint32_t *out) {
+    own_index *x = index;
+    pv_error err = PV_ERROR_INIT;
+    pv_results *found = NULL;
+    pv_query q = x->query;
+    q.vector = query;
+    own_check(pv_search(x->db, NULL, OWN_NAME, &q, &found, &err), &err, "search");
+    const size_t n = pv_results_count(found);
+    for (size_t i = 0; i < n && i < ANN_K; i++) {
+        const char *id = pv_results_id(found, i);
+        if (!id || id[0] != 'd') {
+            ann_die("an answer has no id");
+        }
+        if (out) {
+            out[i] = (uint32_t)strtoul(id + 4, NULL, 10);
+        }
+    }
+    pv_results_free(found);
+}
+
+static void own_close(void *index) {
+    own_index *x = index;
+    pv_error err = PV_ERROR_INIT;
+    if (x->copy[0]) {
+        atomic_store_explicit(&x->stop, 1, memory_order_relaxed);
+        pthread_join(x->writer, NULL);
+        fprintf(stderr, "%llu commits beside the searches\n", (unsigned long long)x->written);
+    }
+    own_check(pv_close(x->db, &err), &err, "close");
+    if (x->copy[0]) {
+        ann_file_remove(x->copy);
+    }
+    free(x);
+}
+
+int main(int argc, char **argv) {
+    const ann_adapter adapter = {"piramid",  own_version, own_build, own_load,
+                                 own_set_ef, own_search,  own_close};
+    return ann_main(argc, argv, &adapter);
+}
