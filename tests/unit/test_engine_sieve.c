@@ -25,7 +25,12 @@ static void t_fill(t_api *t, test_rng *rng, int kind, uint32_t metric) {
     static uint64_t ids[T_ROWS], offsets[T_ROWS + 1];
     static char meta[T_ROWS * 16];
     size_t at = 0;
-    t_api_create(t, "docs", T_DIMS, metric, PV_KEY_U64);
+    pv_collection_opts c = PV_COLLECTION_OPTS_INIT;
+    c.dims = T_DIMS;
+    c.metric = metric;
+    c.key = PV_KEY_U64;
+    c.index = PV_INDEX_FLAT;
+    test_assert_ok(pv_collection_create(t->db, NULL, "docs", &c, &t->err), &t->err);
     for (size_t i = 0; i < T_ROWS; i++) {
         t_make(rng, kind, t_vectors[i]);
         ids[i] = (i * 7919) % T_ROWS; /* not in the order of slots */
@@ -149,6 +154,7 @@ static void test_sieve__interrupts_and_failed_allocations(void **state) {
     t_api t;
     t_stop stop = {0, 0};
     pv_open_opts o = PV_OPEN_OPTS_INIT;
+    o.threads = 1; /* nobody else asks for memory meanwhile */
     pv_results *want[T_QUERIES], *many[T_QUERIES];
     pv_query q = PV_QUERY_INIT;
     pv_query_vectors v = PV_QUERY_VECTORS_INIT;

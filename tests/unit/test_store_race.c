@@ -28,7 +28,7 @@ static void *t_realloc(void *ctx, void *p, size_t old_size, size_t new_size) {
     return realloc(p, new_size);
 }
 
-static void t_evict_all(void) { pv__ver_evict(t_store, (uint64_t)1 << 40); }
+static void t_evict_all(void) { pv__ver_evict(t_store, 1, (uint64_t)1 << 40); }
 
 static uint64_t t_new_page(uint64_t seed) {
     pv_error err = PV_ERROR_INIT;
