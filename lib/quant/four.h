@@ -13,13 +13,12 @@
 #include <emmintrin.h>
 
 typedef __m128 pv__four;
+typedef __m128i pv__four_int;
 
 PV__KERNEL_INLINE pv__four pv__four_set(float v) { return _mm_set1_ps(v); }
 PV__KERNEL_INLINE pv__four pv__four_load(const float *p) { return _mm_loadu_ps(p); }
 PV__KERNEL_INLINE void pv__four_store(float *p, pv__four v) { _mm_storeu_ps(p, v); }
-PV__KERNEL_INLINE pv__four pv__four_from_int(const int32_t *p) {
-    return _mm_cvtepi32_ps(_mm_loadu_si128((const void *)p));
-}
+PV__KERNEL_INLINE pv__four pv__four_from(pv__four_int v) { return _mm_cvtepi32_ps(v); }
 PV__KERNEL_INLINE pv__four pv__four_add(pv__four a, pv__four b) { return _mm_add_ps(a, b); }
 PV__KERNEL_INLINE pv__four pv__four_sub(pv__four a, pv__four b) { return _mm_sub_ps(a, b); }
 PV__KERNEL_INLINE pv__four pv__four_mul(pv__four a, pv__four b) {
@@ -34,6 +33,11 @@ PV__KERNEL_INLINE pv__four pv__four_positive(pv__four v) {
     return _mm_andnot_ps(_mm_cmple_ps(v, _mm_setzero_ps()), v);
 }
 PV__KERNEL_INLINE pv__four pv__four_root(pv__four v) { return _mm_sqrt_ps(v); }
+/* All of them. */
+PV__KERNEL_INLINE bool pv__four_finite(pv__four v) {
+    const pv__four size = _mm_andnot_ps(_mm_set1_ps(-0.0f), v);
+    return _mm_movemask_ps(_mm_cmple_ps(size, _mm_set1_ps(0x1.fffffep127f))) == 15;
+}
 /* Four rows of four words, turned: out[i] holds word i of each row. */
 PV__KERNEL_INLINE void pv__four_turn(const uint8_t *const p[4], pv__four out[4]) {
     for (unsigned i = 0; i < 4; i++) {
@@ -41,8 +45,22 @@ PV__KERNEL_INLINE void pv__four_turn(const uint8_t *const p[4], pv__four out[4])
     }
     _MM_TRANSPOSE4_PS(out[0], out[1], out[2], out[3]);
 }
-PV__KERNEL_INLINE void pv__four_words(int32_t *p, pv__four v) {
-    _mm_storeu_si128((void *)p, _mm_castps_si128(v));
+/* The bits of v as integers. */
+PV__KERNEL_INLINE pv__four_int pv__four_bits(pv__four v) { return _mm_castps_si128(v); }
+/* Signed halves of each word: low * a + high * b; a in 16 bits, the sum in 32. */
+PV__KERNEL_INLINE pv__four_int pv__four_halves(pv__four_int v, int32_t a, int32_t b) {
+    const int32_t b_low = b & 0xFFF, b_high = b >> 12;
+    const __m128i ab = _mm_set1_epi32((int32_t)((uint32_t)b_low << 16 | (uint32_t)(uint16_t)a));
+    const __m128i more = _mm_set1_epi32((int32_t)((uint32_t)b_high << 16));
+    return _mm_add_epi32(_mm_madd_epi16(v, ab), _mm_slli_epi32(_mm_madd_epi16(v, more), 12));
+}
+PV__KERNEL_INLINE pv__four_int pv__four_low_half(pv__four_int v) {
+    return _mm_srai_epi32(_mm_slli_epi32(v, 16), 16);
+}
+PV__KERNEL_INLINE pv__four_int pv__four_times64(pv__four_int v) { return _mm_slli_epi32(v, 6); }
+/* *p - v */
+PV__KERNEL_INLINE pv__four_int pv__four_less(const int32_t *p, pv__four_int v) {
+    return _mm_sub_epi32(_mm_loadu_si128((const void *)p), v);
 }
 
 #else
@@ -50,14 +68,17 @@ PV__KERNEL_INLINE void pv__four_words(int32_t *p, pv__four v) {
 typedef struct pv__four {
     float v[4];
 } pv__four;
+typedef struct pv__four_int {
+    int32_t v[4];
+} pv__four_int;
 
 PV__KERNEL_INLINE pv__four pv__four_set(float v) { return (pv__four){{v, v, v, v}}; }
 PV__KERNEL_INLINE pv__four pv__four_load(const float *p) {
     return (pv__four){{p[0], p[1], p[2], p[3]}};
 }
 PV__KERNEL_INLINE void pv__four_store(float *p, pv__four v) { memcpy(p, v.v, sizeof v.v); }
-PV__KERNEL_INLINE pv__four pv__four_from_int(const int32_t *p) {
-    return (pv__four){{(float)p[0], (float)p[1], (float)p[2], (float)p[3]}};
+PV__KERNEL_INLINE pv__four pv__four_from(pv__four_int v) {
+    return (pv__four){{(float)v.v[0], (float)v.v[1], (float)v.v[2], (float)v.v[3]}};
 }
 PV__KERNEL_INLINE pv__four pv__four_add(pv__four a, pv__four b) {
     for (unsigned i = 0; i < 4; i++) {
@@ -95,6 +116,13 @@ PV__KERNEL_INLINE pv__four pv__four_root(pv__four v) {
     }
     return v;
 }
+PV__KERNEL_INLINE bool pv__four_finite(pv__four v) {
+    bool all = true;
+    for (unsigned i = 0; i < 4; i++) {
+        all = all && v.v[i] >= -0x1.fffffep127f && v.v[i] <= 0x1.fffffep127f;
+    }
+    return all;
+}
 PV__KERNEL_INLINE void pv__four_turn(const uint8_t *const p[4], pv__four out[4]) {
     for (unsigned r = 0; r < 4; r++) {
         float word[4];
@@ -104,7 +132,36 @@ PV__KERNEL_INLINE void pv__four_turn(const uint8_t *const p[4], pv__four out[4])
         }
     }
 }
-PV__KERNEL_INLINE void pv__four_words(int32_t *p, pv__four v) { memcpy(p, v.v, sizeof v.v); }
+PV__KERNEL_INLINE pv__four_int pv__four_bits(pv__four v) {
+    pv__four_int out;
+    memcpy(out.v, v.v, sizeof out.v);
+    return out;
+}
+PV__KERNEL_INLINE pv__four_int pv__four_low_half(pv__four_int v) {
+    for (unsigned i = 0; i < 4; i++) {
+        v.v[i] = (int16_t)(uint16_t)v.v[i];
+    }
+    return v;
+}
+PV__KERNEL_INLINE pv__four_int pv__four_halves(pv__four_int v, int32_t a, int32_t b) {
+    for (unsigned i = 0; i < 4; i++) {
+        const int32_t high = (int16_t)(uint16_t)((uint32_t)v.v[i] >> 16);
+        v.v[i] = (int16_t)(uint16_t)v.v[i] * a + high * b;
+    }
+    return v;
+}
+PV__KERNEL_INLINE pv__four_int pv__four_times64(pv__four_int v) {
+    for (unsigned i = 0; i < 4; i++) {
+        v.v[i] *= 64;
+    }
+    return v;
+}
+PV__KERNEL_INLINE pv__four_int pv__four_less(const int32_t *p, pv__four_int v) {
+    for (unsigned i = 0; i < 4; i++) {
+        v.v[i] = p[i] - v.v[i];
+    }
+    return v;
+}
 #endif
 
 #endif

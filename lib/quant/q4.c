@@ -177,10 +177,10 @@ static void q4_query_row(const pv__code *c, const uint8_t *row, void *query) {
 }
 
 /* The expressions of q4_finish in double. */
-static PV_COLD float q4_slow(const pv__code *c, const q4_query *q, int32_t cross,
-                             const uint8_t *row) {
+static float q4_slow(const pv__code *c, const q4_query *q, int32_t sum, const uint8_t *row) {
     q4_factors f;
     memcpy(&f, row + q4_padded(c) / 2, sizeof f);
+    const int32_t cross = sum - 64 * f.sum;
     const double unit = (double)f.unit, q_unit = (double)q->unit;
     const double product = pv__unfused_double(pv__unfused_double(unit * q_unit) * cross);
     if (q->form == PV__CODE_FORM_DOT) {
@@ -199,19 +199,24 @@ static PV_COLD float q4_slow(const pv__code *c, const q4_query *q, int32_t cross
     return pv__code_round(d);
 }
 
-/* Four rows: p are their factors, io_cross the sums of the kernel. */
-PV__KERNEL_INLINE void q4_finish(const pv__code *c, const q4_query *q, unsigned form, bool row,
-                                 const uint8_t *const p[4], int32_t *io_cross, float *out) {
-    pv__four word[4];
-    int32_t sum[4], sum2[4];
-    pv__four_turn(p, word);
-    pv__four_words(sum, word[2]);
-    pv__four_words(sum2, word[3]);
-    for (unsigned i = 0; i < 4; i++) {
-        io_cross[i] -= 64 * sum[i];
+/* io: distances; those that are not finite are computed again. */
+static PV_COLD void q4_redo(const pv__code *c, const q4_query *q, const uint8_t *const *rows,
+                            size_t n, const int32_t *sums, float *io) {
+    for (size_t i = 0; i < n; i++) {
+        if (!(io[i] >= -FLT_MAX && io[i] <= FLT_MAX)) {
+            io[i] = q4_slow(c, q, sums[i], rows[i]);
+        }
     }
+}
+
+/* Four rows: p are their factors, sums those of the kernel. False: not all are finite. */
+PV__KERNEL_INLINE bool q4_finish(const pv__code *c, const q4_query *q, unsigned form, bool row,
+                                 const uint8_t *const p[4], const int32_t *sums, float *out) {
+    pv__four word[4];
+    pv__four_turn(p, word);
     const pv__four unit = word[0], norm2 = word[1];
-    const pv__four cross = pv__four_from_int(io_cross);
+    const pv__four cross =
+        pv__four_from(pv__four_less(sums, pv__four_times64(pv__four_bits(word[2]))));
     pv__four d;
     if (form == PV__CODE_FORM_DOT) {
         d = pv__four_mul(pv__four_mul(pv__four_set(q->unit), unit), cross);
@@ -220,7 +225,7 @@ PV__KERNEL_INLINE void q4_finish(const pv__code *c, const q4_query *q, unsigned 
         pv__four length2 = norm2;
         if (row) {
             const pv__four decoded2 =
-                pv__four_mul(pv__four_mul(unit, unit), pv__four_from_int(sum2));
+                pv__four_mul(pv__four_mul(unit, unit), pv__four_from(pv__four_bits(word[3])));
             length2 = pv__four_max(norm2, decoded2);
         }
         d = pv__four_mul(pv__four_mul(pv__four_set(2 * q->unit), unit), cross);
@@ -233,31 +238,40 @@ PV__KERNEL_INLINE void q4_finish(const pv__code *c, const q4_query *q, unsigned 
         }
     }
     pv__four_store(out, d);
+    return pv__four_finite(d);
 }
 
 PV__KERNEL_INLINE void q4_finish_rows(const pv__code *c, const q4_query *q, unsigned form, bool row,
-                                      const pv__code_rows *rows, const int32_t *sums, float *out) {
+                                      const pv__code_rows *rows, int32_t *sums, float *out) {
     const uint32_t at = q4_padded(c) / 2;
-    for (size_t r = 0; r < rows->n; r += 4) {
+    size_t r = 0;
+    for (; r + 4 <= rows->n; r += 4) {
+        const uint8_t *const *row_at = rows->row + r;
+        const uint8_t *const p[4] = {row_at[0] + at, row_at[1] + at, row_at[2] + at,
+                                     row_at[3] + at};
+        if (PV_UNLIKELY(!q4_finish(c, q, form, row, p, sums + r, out + r))) {
+            q4_redo(c, q, row_at, 4, sums + r, out + r);
+        }
+    }
+    if (r < rows->n) { /* what sticks out repeats the last row */
         const uint8_t *p[4];
-        int32_t cross[4];
         float d[4];
-        for (size_t i = 0; i < 4; i++) { /* what sticks out repeats the last row */
-            p[i] = rows->row[PV_MIN(r + i, rows->n - 1)] + at;
-            cross[i] = sums[PV_MIN(r + i, rows->n - 1)];
+        for (size_t i = 0; i < 4; i++) {
+            const size_t k = PV_MIN(r + i, rows->n - 1);
+            p[i] = rows->row[k] + at;
+            sums[r + i] = sums[k];
         }
-        q4_finish(c, q, form, row, p, cross, d);
-        for (size_t i = 0; i < 4 && r + i < rows->n; i++) {
-            const bool finite = d[i] >= -FLT_MAX && d[i] <= FLT_MAX;
-            out[r + i] = PV_LIKELY(finite) ? d[i] : q4_slow(c, q, cross[i], rows->row[r + i]);
+        if (PV_UNLIKELY(!q4_finish(c, q, form, row, p, sums + r, d))) {
+            q4_redo(c, q, rows->row + r, rows->n - r, sums + r, d);
         }
+        memcpy(out + r, d, (rows->n - r) * sizeof *d);
     }
 }
 
 static void q4_distances(const pv__code *c, const void *query, const pv__code_rows *rows,
                          float *out) {
     const q4_query *q = query;
-    int32_t sums[PV__CODE_BLOCK];
+    int32_t sums[PV__CODE_BLOCK + 4];
     c->kernel->nibble((const uint8_t *)query + sizeof *q, q4_padded(c), rows, sums);
     if (q->form == PV__CODE_FORM_DOT) {
         q4_finish_rows(c, q, PV__CODE_FORM_DOT, false, rows, sums, out);

@@ -183,10 +183,10 @@ static int32_t sq8_cross(const pv__code *c, const sq8_query *q, int32_t sum, con
 }
 
 /* The expressions below in double. */
-static PV_COLD float sq8_slow(const pv__code *c, const sq8_query *q, int32_t cross,
-                              const uint8_t *row) {
+static float sq8_slow(const pv__code *c, const sq8_query *q, int32_t sum, const uint8_t *row) {
     sq8_factors f;
     sq8_get(row + sq8_code_bytes(c), &f);
+    const int32_t cross = sq8_cross(c, q, sum, &f);
     const double step = (double)f.step, q_step = (double)q->f.step, dims = (double)c->dims;
     const double tilt = step * f.sum, q_tilt = q_step * q->f.sum;
     const double mean = (double)f.mean, q_mean = (double)q->f.mean;
@@ -207,24 +207,27 @@ static PV_COLD float sq8_slow(const pv__code *c, const sq8_query *q, int32_t cro
     return d > 0 ? pv__code_round(d) : d <= 0 ? 0.0f : FLT_MAX;
 }
 
-/* Four rows: p are their factors, io_cross the sums of the kernel. */
-PV__KERNEL_INLINE void sq8_finish(const pv__code *c, const sq8_query *q, unsigned form,
-                                  const uint8_t *const p[4], int32_t *io_cross, float *out) {
-    pv__four word[4];
-    int32_t packed[4], sum[4];
-    pv__four_turn(p, word);
-    pv__four_words(packed, word[2]);
-    for (unsigned i = 0; i < 4; i++) {
-        const sq8_factors f = {.sum = (int16_t)(uint16_t)packed[i],
-                               .shift = (int16_t)(uint16_t)((uint32_t)packed[i] >> 16)};
-        io_cross[i] = sq8_cross(c, q, io_cross[i], &f);
-        sum[i] = f.sum;
+/* io: distances; those that are not finite are computed again. */
+static PV_COLD void sq8_redo(const pv__code *c, const sq8_query *q, const uint8_t *const *rows,
+                             size_t n, const int32_t *sums, float *io) {
+    for (size_t i = 0; i < n; i++) {
+        if (!(io[i] >= -FLT_MAX && io[i] <= FLT_MAX)) {
+            io[i] = sq8_slow(c, q, sums[i], rows[i]);
+        }
     }
+}
+
+/* Four rows: p are their factors, sums those of the kernel. False: not all are finite. */
+PV__KERNEL_INLINE bool sq8_finish(const pv__code *c, const sq8_query *q, unsigned form,
+                                  const uint8_t *const p[4], const int32_t *sums, float *out) {
+    pv__four word[4];
+    pv__four_turn(p, word);
     const pv__four mean = word[0], step = word[1];
-    int32_t sum2[4];
-    pv__four_words(sum2, word[3]);
-    const pv__four tilt = pv__four_mul(step, pv__four_from_int(sum));
-    const pv__four cross = pv__four_from_int(io_cross);
+    const pv__four_int halves = pv__four_bits(word[2]); /* sum, shift: see sq8_cross */
+    const pv__four tilt = pv__four_mul(step, pv__four_from(pv__four_low_half(halves)));
+    const int32_t by_shift = q->offset * (int32_t)c->dims + q->f.sum;
+    const pv__four cross =
+        pv__four_from(pv__four_less(sums, pv__four_halves(halves, q->offset, by_shift)));
     const pv__four dims = pv__four_set((float)c->dims);
     pv__four d;
     if (form == PV__CODE_FORM_DOT) {
@@ -235,7 +238,8 @@ PV__KERNEL_INLINE void sq8_finish(const pv__code *c, const sq8_query *q, unsigne
     } else {
         const pv__four dm = pv__four_sub(pv__four_set(q->f.mean), mean);
         const pv__four turn = pv__four_sub(pv__four_set(q->tilt), tilt);
-        const pv__four spread = pv__four_mul(pv__four_mul(step, step), pv__four_from_int(sum2));
+        const pv__four spread =
+            pv__four_mul(pv__four_mul(step, step), pv__four_from(pv__four_bits(word[3])));
         d = pv__four_add(pv__four_mul(dims, dm), pv__four_add(turn, turn));
         d = pv__four_add(pv__four_mul(dm, d), pv__four_add(spread, pv__four_set(q->spread)));
         d = pv__four_sub(d, pv__four_mul(pv__four_mul(pv__four_set(2 * q->f.step), step), cross));
@@ -249,31 +253,40 @@ PV__KERNEL_INLINE void sq8_finish(const pv__code *c, const sq8_query *q, unsigne
         }
     }
     pv__four_store(out, d);
+    return pv__four_finite(d);
 }
 
 PV__KERNEL_INLINE void sq8_finish_rows(const pv__code *c, const sq8_query *q, unsigned form,
-                                       const pv__code_rows *rows, const int32_t *sums, float *out) {
+                                       const pv__code_rows *rows, int32_t *sums, float *out) {
     const uint32_t at = sq8_code_bytes(c);
-    for (size_t r = 0; r < rows->n; r += 4) {
+    size_t r = 0;
+    for (; r + 4 <= rows->n; r += 4) {
+        const uint8_t *const *row_at = rows->row + r;
+        const uint8_t *const p[4] = {row_at[0] + at, row_at[1] + at, row_at[2] + at,
+                                     row_at[3] + at};
+        if (PV_UNLIKELY(!sq8_finish(c, q, form, p, sums + r, out + r))) {
+            sq8_redo(c, q, row_at, 4, sums + r, out + r);
+        }
+    }
+    if (r < rows->n) { /* what sticks out repeats the last row */
         const uint8_t *p[4];
-        int32_t cross[4];
         float d[4];
-        for (size_t i = 0; i < 4; i++) { /* what sticks out repeats the last row */
-            p[i] = rows->row[PV_MIN(r + i, rows->n - 1)] + at;
-            cross[i] = sums[PV_MIN(r + i, rows->n - 1)];
+        for (size_t i = 0; i < 4; i++) {
+            const size_t k = PV_MIN(r + i, rows->n - 1);
+            p[i] = rows->row[k] + at;
+            sums[r + i] = sums[k];
         }
-        sq8_finish(c, q, form, p, cross, d);
-        for (size_t i = 0; i < 4 && r + i < rows->n; i++) {
-            const bool finite = d[i] >= -FLT_MAX && d[i] <= FLT_MAX;
-            out[r + i] = PV_LIKELY(finite) ? d[i] : sq8_slow(c, q, cross[i], rows->row[r + i]);
+        if (PV_UNLIKELY(!sq8_finish(c, q, form, p, sums + r, d))) {
+            sq8_redo(c, q, rows->row + r, rows->n - r, sums + r, d);
         }
+        memcpy(out + r, d, (rows->n - r) * sizeof *d);
     }
 }
 
 static void sq8_distances(const pv__code *c, const void *query, const pv__code_rows *rows,
                           float *out) {
     const sq8_query *q = query;
-    int32_t sums[PV__CODE_BLOCK];
+    int32_t sums[PV__CODE_BLOCK + 4];
     c->kernel->i8((const uint8_t *)query + sizeof *q, c->dims, rows, sums);
     if (q->form == PV__CODE_FORM_L2) {
         sq8_finish_rows(c, q, PV__CODE_FORM_L2, rows, sums, out);
