@@ -25,7 +25,10 @@ import shutil
 import subprocess
 import sys
 
-import numpy as np
+try:
+    import numpy as np
+except ImportError:
+    sys.exit("the recall bench needs numpy: make ann-peers installs it")
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TRUTH = 100
