@@ -40,6 +40,7 @@ SETS = {
     "mix128-sorted": {"dims": 128, "rows": 1000000, "metric": "l2", "rank": 40, "decay": 0.6,
                       "sorted": True},
     "mix768": {"dims": 768, "rows": 300000, "metric": "cos", "rank": 96, "decay": 0.4},
+    "mix768-large": {"dims": 768, "rows": 600000, "metric": "cos", "rank": 96, "decay": 0.4},
     "mix1536": {"dims": 1536, "rows": 100000, "metric": "cos", "rank": 96, "decay": 0.4,
                 "clusters": 250},
     "heavy200": {"dims": 200, "rows": 400000, "metric": "cos", "rank": 100, "decay": 0.3,
