@@ -278,9 +278,10 @@ bench: benches
 # Recall against queries per second, beside the peers that ann-peers could install or build.
 ann-peers: $(ANN_OBJ)
 	OBJECTS=$(abspath $(BUILD))/obj/bench/ann bench/ann/peers.sh $(BUILD)/ann-peers
+ANN_PYTHON = $(or $(wildcard $(BUILD)/ann-peers/venv/bin/python),$(PYTHON))
 bench-ann: $(BUILD)/bench/ann
-	$(or $(wildcard $(BUILD)/ann-peers/venv/bin/python),$(PYTHON)) bench/run_ann.py \
-		--build $(BUILD) $(BENCH_ARGS)
+	$(ANN_PYTHON) bench/ann/selftest.py $<
+	$(ANN_PYTHON) bench/run_ann.py --build $(BUILD) $(BENCH_ARGS)
 
 # ---- the whole ---------------------------------------------------------------------------------
 

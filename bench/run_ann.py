@@ -214,6 +214,12 @@ def table(args, name, about, configs, rounds):
         row = used.curve()[0]
         cells += [f"{row['build_s']:.1f}", f"{row['mem_mb']:.0f}", f"{row['file_mb']:.0f}"]
         print(f"| {peer} | " + " | ".join(cells) + " |", file=out)
+    for c in configs:
+        if c.program.peer == OURS and c.efs == "0":
+            row = c.curve()[0]
+            wish = "99 %" if "tr=99" in c.search else "the default"
+            print(f"\nOurs without an ef, recall asked for: {wish}: got {row['recall10']:.4f} at "
+                  f"{row['qps']:,.0f} queries a second.", file=out)
     print(f"\n![recall against queries a second]({name}.svg)\n\nEvery point: [{name}.csv]"
           f"({name}.csv). Versions: "
           + "; ".join(sorted({c.version() for c in configs})) + ".", file=out)

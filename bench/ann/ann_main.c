@@ -127,6 +127,8 @@ static void main_build(const ann_job *job, const ann_adapter *adapter) {
         ann_die("%s cannot be written", note);
     }
     free(floats);
+    printf("# built in %.2f s, %.1f MB resident at most, the vectors given among them\n", seconds,
+           (double)ann_peak() * 1e-6);
 }
 
 /* ---- passes ---------------------------------------------------------------------------------- */

@@ -3,7 +3,9 @@
 // Parameters: m (degree is twice that), efc, build (codes while building), code (codes walked),
 // refine (codes of the re-rank, "none" for none). Its file has only the graph, so that loading
 // reads the vectors again; its prefetching is tuned at every load, as its authors do.
+#include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <string>
 #include <vector>
@@ -52,6 +54,10 @@ double build(const ann_job *job, const float *base) {
 
 void *load(const ann_job *job) {
     const std::string refine = text(job, "refine", "FP16");
+    if (ann_number(job, "st", 1) != 1) {
+        std::fprintf(stderr, "glass: one searcher is for one thread\n");
+        std::exit(3);
+    }
     glass::Graph<int> graph;
     graph.load(job->path, "glass");
     ann_vecs file = ann_vecs_open(job->base);

@@ -2,6 +2,7 @@
 // peer_symqg.cpp - SymphonyQG (gouyt13/SymphonyQG) in C++: SYMQG names a checkout of its sources.
 // Parameters: m (degree is twice that, a multiple of 32), efc, iter (passes of building). It has
 // the Euclidean distance only; cosine goes over unit vectors, inner products are refused.
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <vector>
@@ -45,6 +46,10 @@ double build(const ann_job *job, const float *base) {
 }
 
 void *load(const ann_job *job) {
+    if (ann_number(job, "st", 1) != 1) {
+        std::fprintf(stderr, "symqg: one graph is for one thread\n");
+        std::exit(3);
+    }
     auto *x = new Index{symqg::QuantizedGraph(job->rows, degree(job), job->dims), job->dims,
                         job->metric == ANN_COS};
     x->graph.load_index(job->path);

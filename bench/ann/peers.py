@@ -27,9 +27,9 @@ import time
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402
-
 import data  # noqa: E402
+
+import numpy as np  # noqa: E402
 
 K = 10
 HEADING = ("name,params,build_s,build_threads,mem_mb,file_mb,ef,recall10,qps,p50_us,p99_us,"

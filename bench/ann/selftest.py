@@ -12,10 +12,10 @@ import subprocess
 import sys
 import tempfile
 
-import numpy as np
-
-import data
+import data  # says what to do where numpy is missing
 import peers
+
+import numpy as np
 
 ROWS, DIMS, QUERIES = 600, 12, 40
 
