@@ -22,6 +22,7 @@
 #define OPEN_KILL_DIMS 8u
 #define OPEN_KILL_META 240u
 #define OPEN_SEARCHES 3
+#define OPEN_ONES 200u /* one-row commits beside a large one */
 
 static void open_path(char *out, size_t size, const char *dir) {
     snprintf(out, size, "%s/bench-open.pv", dir);
@@ -73,6 +74,20 @@ static uint64_t open_step(uint64_t rows) {
     return step;
 }
 
+/* One large commit, some of a row each, some that delete a row: a log as programs leave it. */
+static void open_change(pv_db *db, const pv_record *records, size_t n) {
+    pv_error err = PV_ERROR_INIT;
+    const size_t ones = n < OPEN_ONES ? n : OPEN_ONES;
+    bench_check(pv_upsert(db, NULL, "docs", records + ones, n - ones, NULL, &err), &err, "upsert");
+    for (size_t i = 0; i < ones; i++) {
+        if (i % 4 == 3) {
+            bench_check(pv_delete(db, NULL, "docs", records[i].id, &err), &err, "delete");
+        } else {
+            bench_check(pv_upsert(db, NULL, "docs", records + i, 1, NULL, &err), &err, "upsert");
+        }
+    }
+}
+
 /* Small vectors and long metadata: many pages of documents, which random updates all touch. */
 static int open_run_kill(const char *dir, uint64_t rows, uint64_t log_mib) {
     pv_error err = PV_ERROR_INIT;
@@ -114,11 +129,12 @@ static int open_run_kill(const char *dir, uint64_t rows, uint64_t log_mib) {
             records[i].metadata = m;
             records[i].metadata_len = OPEN_KILL_META;
         }
-        bench_check(pv_update(db, NULL, "docs", records, OPEN_BATCH, NULL, &err), &err, "update");
+        open_change(db, records, OPEN_BATCH);
         updates += OPEN_BATCH;
         now = open_stats(db);
     }
     printf("kill.rows %llu rows\n", (unsigned long long)rows);
+    printf("kill.commits %llu\n", (unsigned long long)(updates / OPEN_BATCH * (OPEN_ONES + 1)));
     printf("kill.updates %llu rows\n", (unsigned long long)updates);
     printf("kill.one_update_in %.1f rows\n",
            (double)rows / (double)(updates < rows ? updates : rows));
@@ -157,14 +173,20 @@ static int open_run_open(const char *dir) {
     const double t0 = bench_now();
     pv_db *db = open_db(path, 0, 0);
     const double t1 = bench_now();
-    bench_check(pv_get(db, NULL, "docs", "doc-000000001", &res, &err), &err, "get");
+    const uint64_t pages_read = open_stats(db).page_misses; /* each once: all fit into the cache */
+    const double t1b = bench_now();
+    const int got = pv_get(db, NULL, "docs", "doc-000000001", &res, &err); /* or deleted */
+    if (got != PV_ERR_NOTFOUND) {
+        bench_check(got, &err, "get");
+    }
     const double t2 = bench_now();
     pv_results_free(res);
     const pv_stats s = open_stats(db);
     printf("open.file %.1f MiB\n", (double)bench_file_bytes(path) / 1048576.0);
     printf("open.log %.1f MiB\n", (double)log_bytes / 1048576.0);
     printf("open.open %.4f s\n", t1 - t0);
-    printf("open.first_get %.4f s\n", t2 - t1);
+    printf("open.pages_read %llu pages\n", (unsigned long long)pages_read);
+    printf("open.first_get %.4f s\n", t2 - t1b);
     printf("open.pages_in_cache_after %.1f MiB\n", (double)s.cache_bytes / 1048576.0);
     printf("open.peak_rss %.1f MiB\n", (double)bench_peak_rss() / 1048576.0);
     uint64_t count = 0;

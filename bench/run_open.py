@@ -5,6 +5,7 @@
 Each step is a process of its own (bench_open.c). The system's page cache is dropped before an open
 where that is permitted, otherwise the files are taken out of it by advice.
 """
+import os
 import signal
 import sys
 
@@ -14,16 +15,22 @@ from common import arguments, folder, program, run, values, verdict
 def main():
     args = arguments(__doc__, {"kill_rows": (400000, 4000000), "log": (128, 1024),
                                "memory_rows": (120000, 640000), "memory_cache": (64, 64),
-                               "gets": (2000, 10000)})
+                               "gets": (2000, 10000), "sparse": (20, 20)})
     tool = program(args, "bench_open")
     with folder(args) as where:
         print("---- open after kill -9")
         run([tool, "kill", where, str(args.kill_rows), str(args.log)], expect=-signal.SIGKILL)
         out = values(run([tool, "open", where]))
+        verdict("pages that the log touched", out["open.pages_read"], 100000 if args.long else 1)
         verdict(f"open with {out['open.log']:.0f} MiB of log", out["open.open"], 10, False, " s")
         print("---- clean open")
         out = values(run([tool, "open", where]))
         verdict(f"clean open of {out['open.file']:.0f} MiB", out["open.open"], 0.1, False, " s")
+        print("---- clean open of a sparse file")
+        os.truncate(os.path.join(where, "bench-open.pv"), args.sparse << 30)
+        out = values(run([tool, "open", where]))
+        verdict(f"clean open of {out['open.file']:.0f} MiB, sparse", out["open.open"], 0.1, False,
+                " s")
         run([tool, "clean", where])
         print(f"---- {args.memory_cache} MiB of cache")
         run([tool, "make", where, str(args.memory_rows), "768"])

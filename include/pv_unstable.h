@@ -34,14 +34,14 @@ typedef struct pv_io {
 #define PV_VFS_LOCK_SHARED 1
 #define PV_VFS_LOCK_EXCLUSIVE 2
 
-struct pv_vfs {           /* its typedef is in pv.h */
+struct pv_vfs { /* its typedef is in pv.h */
     uint32_t struct_size; /* sizeof(pv_vfs) */
     uint32_t flags;       /* 0 */
     void *ctx;
     /* PV_ERR_NOTFOUND when missing without CREATE; PV_ERR_PERM or PV_ERR_READONLY when not
      * allowed; PV_ERR_CANTOPEN else. *out_created (may be NULL): this call made the file. */
-    int (*open)(pv_vfs *vfs, const char *path, uint32_t flags, pv_file **out_file, int *out_created,
-                pv_error *err);
+    int (*open)(pv_vfs *vfs, const char *path, uint32_t flags, pv_file **out_file,
+                int *out_created, pv_error *err);
     int (*close)(pv_vfs *vfs, pv_file *file, pv_error *err); /* drops its locks */
     /* All n requests or an error; short reads only at the end of the file (see pv_io.done). */
     int (*read)(pv_vfs *vfs, pv_file *file, pv_io *reqs, size_t n, pv_error *err);
@@ -81,8 +81,8 @@ struct pv_vfs {           /* its typedef is in pv.h */
 /* Time and randomness. NULL members: the system's. */
 struct pv_clock {
     void *ctx;
-    int64_t (*wall_us)(void *ctx);                 /* microseconds since 1970-01-01 UTC */
-    uint64_t (*mono_us)(void *ctx);                /* never goes back */
+    int64_t (*wall_us)(void *ctx);  /* microseconds since 1970-01-01 UTC */
+    uint64_t (*mono_us)(void *ctx); /* never goes back */
     int (*random)(void *ctx, void *out, size_t n); /* 0, or non-zero when it has none */
 };
 
