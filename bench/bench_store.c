@@ -39,6 +39,7 @@ static pv_db *store_open(const char *path, uint64_t cache_bytes, uint32_t thread
     o.threads = threads;
     c.dims = dims;
     c.metric = PV_METRIC_L2;
+    c.index = PV_INDEX_FLAT; /* the store alone, as the peer has no graph either */
     bench_check(pv_open(path, &o, &db, &err), &err, "open");
     bench_check(pv_collection_create(db, NULL, "docs", &c, &err), &err, "create");
     return db;
