@@ -9,7 +9,7 @@
  * load inserts batches, each its own durable transaction, and counts the bytes written until the
  * file is closed; making the data is not timed. With `step` it waits for its turn before each
  * tenth, so that a driver can let a peer work in between. A plain write of the payload with one
- * fdatasync follows each tenth, and one of all of it the end.
+ * fdatasync follows each tenth; at the end one of all of it, and one that syncs as often as we.
  * commit makes commits of one record, each followed by a plain write and fdatasync, so that both
  * see the same disk; then the same number asynchronously, whose log has no padding to speak of.
  * writers: the same from many threads at once. disk: the plain write and fdatasync alone. */
@@ -39,6 +39,7 @@ static pv_db *store_open(const char *path, uint64_t cache_bytes, uint32_t thread
     o.threads = threads;
     c.dims = dims;
     c.metric = PV_METRIC_L2;
+    c.index = PV_INDEX_FLAT; /* the store alone, as the peer has no graph either */
     bench_check(pv_open(path, &o, &db, &err), &err, "open");
     bench_check(pv_collection_create(db, NULL, "docs", &c, &err), &err, "create");
     return db;
@@ -54,8 +55,9 @@ static pv_stats store_stats(pv_db *db) {
 /* ---- load ------------------------------------------------------------------------------------ */
 
 /* Seconds to write bytes to a new file, in blocks of 1 MiB, with one fdatasync: what
- * dd bs=1M conv=fdatasync does. */
-static double store_plain_write(const char *dir, const bench_batch *b, uint64_t bytes) {
+ * dd bs=1M conv=fdatasync does. `every` not 0: another one after each so many bytes. */
+static double store_plain_write(const char *dir, const bench_batch *b, uint64_t bytes,
+                                uint64_t every) {
     char path[1024];
     snprintf(path, sizeof path, "%s/bench-plain.tmp", dir);
     const size_t have = b->rows * b->dims * sizeof(float);
@@ -66,6 +68,9 @@ static double store_plain_write(const char *dir, const bench_batch *b, uint64_t 
         const char *from = (const char *)b->vectors + at / block * 4096 % (have - block + 1);
         const size_t n = bytes - at < block ? (size_t)(bytes - at) : block;
         if (write(fd, from, n) != (ssize_t)n) {
+            bench_die("%s: %s", path, strerror(errno));
+        }
+        if (every && (at + n) / every != at / every && fdatasync(fd) != 0) {
             bench_die("%s: %s", path, strerror(errno));
         }
     }
@@ -151,7 +156,7 @@ static int store_run_load(int argc, char **argv) {
         store_count(&l, io);
         printf("slice %llu %.6f\n", (unsigned long long)(done * batch), l.seconds - before);
         bench_turn(stepping);
-        l.plain_seconds += store_plain_write(argv[2], &b, l.payload - payload);
+        l.plain_seconds += store_plain_write(argv[2], &b, l.payload - payload, 0);
     }
     pv_stats s = store_stats(db);
     printf("load.checkpoints %llu checkpoints\n", (unsigned long long)s.checkpoints);
@@ -165,9 +170,12 @@ static int store_run_load(int argc, char **argv) {
     printf("load.close %.3f s\n", l.close_seconds);
     store_load_print(&l, path);
     bench_turn(stepping);
-    const double whole = store_plain_write(argv[2], &b, l.payload);
+    const double whole = store_plain_write(argv[2], &b, l.payload, 0);
+    const double synced = store_plain_write(argv[2], &b, l.payload, bench_batch_payload(&b));
     printf("load.plain_write_whole %.1f MB/s\n", (double)l.payload * 1e-6 / whole);
     printf("load.to_plain_write_whole %.3f ratio\n", whole / l.seconds);
+    printf("load.plain_write_synced %.1f MB/s\n", (double)l.payload * 1e-6 / synced);
+    printf("load.to_plain_write_synced %.3f ratio\n", synced / l.seconds);
     bench_remove_db(path);
     bench_batch_done(&b);
     return 0;

@@ -33,7 +33,7 @@ def slice_rate(lines):
 
 def load(args, where):
     sizes = [str(args.rows), str(args.dims), str(args.batch), str(args.meta), str(args.cache)]
-    own = Turns([program(args, "bench_store"), "load", where, *sizes, "1", "step"])
+    own = Turns([program(args, "bench_store"), "load", where, *sizes, str(args.threads), "step"])
     path = extension()
     peer = Turns([program(args, "bench_sqlite_vec"), path, where, *sizes, "step"]) if path else None
     own_slices, peer_slices = [], []
@@ -60,6 +60,17 @@ def load(args, where):
             have["load.to_plain_write"], 0.5)
     verdict("load: speed to a plain write of all with one fdatasync",
             have["load.to_plain_write_whole"], 0.5)
+    print(f"load: speed to a plain write with an fdatasync for each batch: "
+          f"{have['load.to_plain_write_synced']:.3f}")
+
+
+def load_alone(args, where):
+    """The same with no thread but the caller's."""
+    sizes = [str(args.rows), str(args.dims), str(args.batch), str(args.meta), str(args.cache)]
+    alone = values(run([program(args, "bench_store"), "load", where, *sizes, "1"], show=False))
+    for name in ("rate", "speed", "to_plain_write", "to_plain_write_whole",
+                 "to_plain_write_synced"):
+        print(f"alone.{name} {alone['load.' + name]:.3f}")
 
 
 def strace_syncs(command):
@@ -107,10 +118,11 @@ def commits(args, where):
 def main():
     args = arguments(__doc__, {"rows": (200000, 1000000), "dims": (128, 128),
                                "batch": (10000, 10000), "meta": (100, 100), "cache": (256, 256),
-                               "commits": (500, 2000), "rounds": (3, 5)})
+                               "threads": (2, 2), "commits": (500, 2000), "rounds": (3, 5)})
     with folder(args) as where:
         run([program(args, "bench_store"), "disk", where, "1000"])
         load(args, where)
+        load_alone(args, where)
         commits(args, where)
         run([program(args, "bench_store"), "disk", where, "1000"])
 

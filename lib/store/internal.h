@@ -189,6 +189,7 @@ typedef struct pv__wal {
     _Atomic uint64_t visible;
     uint64_t published; /* entries hold all commits up to here; set by the writer */
     uint64_t next_cap;  /* size of the next segment */
+    uint64_t ahead;     /* zeros were written up to this offset of the file; the flusher's */
     uint64_t first_unsynced_us;
     uint64_t syncs;
     uint32_t epoch; /* of the records written now */

@@ -16,6 +16,8 @@
 #define LOG_ASYNC_BYTES ((uint64_t)1 << 20) /* at most this and ... */
 #define LOG_ASYNC_US 50000u                 /* ... this long is lost by asynchronous commits */
 #define LOG_IO_MAX 512u
+#define LOG_AHEAD ((uint64_t)1 << 20)  /* of the segment that is written ahead of small batches */
+#define LOG_SMALL ((uint64_t)64 << 10) /* bytes of a batch for which that pays */
 
 PV_PRIVATE int pv__log_init(pv__store *s, pv_error *err) {
     PV_TRY(pv__mutex_init(&s->log.mutex, err));
@@ -163,6 +165,7 @@ static int log_next_segment(pv__store *s, uint64_t start, uint64_t need, pv_erro
         s->vfs->close(s->vfs, l->file, &ignored);
     }
     l->file = file;
+    l->ahead = 0;
     l->next_cap = PV_MIN(2 * seg.cap, LOG_SEGMENT_MAX);
     return rc; /* with no room for the word that it is required it stays, in case that is there */
 }
@@ -257,9 +260,33 @@ PV_PRIVATE int pv__log_append(pv__store *s, pv__buf *body, const pv__commit_info
 
 /* ---- flush --------------------------------------------------------------------------------- */
 
-/* `start`: first LSN of the newest segment; the list itself changes under the mutex (trim). */
-static int log_write_batch(pv__store *s, pv__batch *b, uint64_t start, uint64_t durable,
-                           uint64_t *out_chain, pv_error *err) {
+/* Space that is allocated but was never written costs every sync a change of the file's extents,
+ * which a small commit feels. So zeros go where the next ones will be: what is read there stays the
+ * same. A hint: should it fail, the sync tells. */
+static void log_write_ahead(pv__store *s, const pv__batch *b, uint64_t start, uint64_t cap) {
+    static const uint8_t zeros[16384] = {0};
+    pv__wal *l = &s->log;
+    const uint64_t end = PV__SEG_HEAD + PV_ALIGN_UP(b->end - start, (uint64_t)PV__SLOT_SIZE);
+    if (b->end - b->start > LOG_SMALL || end < l->ahead) {
+        return;
+    }
+    pv_io io[LOG_AHEAD / sizeof zeros];
+    pv_error ignored = PV_ERROR_INIT;
+    const uint64_t to = PV_MIN(end + LOG_AHEAD, PV__SEG_HEAD + cap);
+    size_t n = 0;
+    for (uint64_t at = end; at < to; at += sizeof zeros) {
+        io[n].offset = at;
+        io[n].data = (void *)(uintptr_t)zeros; /* only read */
+        io[n].size = (size_t)PV_MIN(to - at, (uint64_t)sizeof zeros);
+        io[n++].done = 0;
+    }
+    (void)s->vfs->write(s->vfs, l->file, io, n, &ignored);
+    l->ahead = to;
+}
+
+/* `start`, `cap`: of the newest segment; the list itself changes under the mutex (trim). */
+static int log_write_batch(pv__store *s, pv__batch *b, uint64_t start, uint64_t cap,
+                           uint64_t durable, uint64_t *out_chain, pv_error *err) {
     pv__wal *l = &s->log;
     pv_io io[2 * LOG_IO_MAX];
     uint64_t chain = l->chain;
@@ -281,6 +308,7 @@ static int log_write_batch(pv__store *s, pv__batch *b, uint64_t start, uint64_t 
         }
         PV_TRY(s->vfs->write(s->vfs, l->file, io, n, err));
     }
+    log_write_ahead(s, b, start, cap);
     *out_chain = chain;
     return s->vfs->sync(s->vfs, l->file, err);
 }
@@ -295,8 +323,9 @@ static int log_flush(pv__store *s, pv_error *err) {
     memset(&l->spare, 0, sizeof l->spare);
     l->flushing = true;
     uint64_t start = l->segs[l->seg_count - 1].start, chain = 0;
+    uint64_t cap = l->segs[l->seg_count - 1].cap;
     pv__mutex_unlock(&l->mutex);
-    int rc = log_write_batch(s, &batch, start, durable, &chain, err);
+    int rc = log_write_batch(s, &batch, start, cap, durable, &chain, err);
     pv__mutex_lock(&l->mutex);
     l->flushing = false;
     if (rc) {
@@ -362,3 +391,5 @@ PV_PRIVATE uint64_t pv__log_async_due(pv__store *s) {
 #undef LOG_ASYNC_BYTES
 #undef LOG_ASYNC_US
 #undef LOG_IO_MAX
+#undef LOG_AHEAD
+#undef LOG_SMALL
