@@ -104,8 +104,9 @@ PV_UNIT := $(patsubst tests/unit/%.c,$(BUILD)/pv-tests/%,$(filter %.c,$(UNIT_SRC
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 RUN_TESTS = $(PYTHON) tools/run_tests.py --jobs $(JOBS)
 
-.PHONY: all lib cli examples test tests suites threads scripts test-pv quick check soak fuzz corpora \
-	seeds bench benches bench-ann ann-peers amalgamation lint asan tsan fake sched install demo clean help
+.PHONY: all lib cli examples test tests suites threads coverage coverage-run scripts test-pv quick \
+	check soak fuzz corpora seeds bench benches bench-ann ann-peers amalgamation lint asan tsan fake \
+	sched install demo clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -178,8 +179,9 @@ test: $(UNIT)
 THREADS := $(filter $(BUILD)/tests/threads/%,$(SUITES))
 threads: $(THREADS)
 	$(RUN_TESTS) --timeout 600 $(THREADS)
+SUITE_SECONDS ?= 900
 suites: $(SUITES)
-	$(RUN_TESTS) --timeout 900 $(SUITES)
+	$(RUN_TESTS) --timeout $(SUITE_SECONDS) $(SUITES)
 scripts: lib cli
 	PIRAMID=$(abspath $(BUILD)/piramid) BUILD=$(abspath $(BUILD)) \
 		$(RUN_TESTS) --timeout 300 $(SCRIPTS)
@@ -196,6 +198,21 @@ fake:
 		LAYERS='base os tree' TESTS='$(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/test_tree*.c))' \
 		test
 
+# Lines of lib/ that unit tests and short runs of the suites reach; at least 95 % of store and tree,
+# or it fails. gcc only, because gcov reads what its compiler wrote.
+COVERAGE_RUNS := PV_CRASH_IMAGES=1500 PV_CRASH_SAMPLE=20 PV_FAULTS=100 PV_DAMAGE=20 \
+	PV_DAMAGE_STEP=8192 PV_KILLS=5 PV_KILL_ROUNDS=5 PV_MODEL_SEEDS=40 PV_HISTORY_SEEDS=8 \
+	PV_THREADS_COMMITS=600 PV_THREADS_ROUNDS=10
+coverage:
+	tools/deps.sh check
+	+$(MAKE) BUILD=$(BUILD)/coverage CC=gcc CXX=g++ SAN= \
+		CFLAGS='-O1 -g --coverage -fprofile-update=atomic' coverage-run
+	$(PYTHON) tools/coverage.py --build $(BUILD)/coverage --missing lib/store --missing lib/tree \
+		--want lib/store=95 --want lib/tree=95
+coverage-run: $(UNIT) $(SUITES)
+	find $(BUILD) -name '*.gcda' -delete
+	$(COVERAGE_RUNS) $(RUN_TESTS) --timeout 900 $(UNIT) $(SUITES)
+
 # The store under a scheduler that follows from a seed: the library is compiled as for the thread
 # sanitizer, and linked with tests/sched instead of it, through which all calls of pthreads go, too.
 SCHED_SRC := $(wildcard tests/sched/*.c)
@@ -204,7 +221,7 @@ SCHED_WRAP := $(addprefix -Wl$(comma)--wrap=,sched_yield $(addprefix pthread_,mu
 sched:
 	+$(MAKE) BUILD=$(BUILD)/sched LAYERS='base os store' LIB_CFLAGS=-fsanitize=thread \
 		$(BUILD)/sched/tests/sched/sched_store
-	$(RUN_TESTS) --timeout 1800 $(BUILD)/sched/tests/sched/sched_store
+	$(RUN_TESTS) --timeout $(SUITE_SECONDS) $(BUILD)/sched/tests/sched/sched_store
 $(BUILD)/tests/sched/sched_store: $(SCHED_SRC:%.c=$(BUILD)/obj/%.o) $(SUPPORT_A) $(LIB_A)
 	@mkdir -p $(@D)
 	$(LINK) $(SCHED_WRAP) -o $@ $^ -lcmocka $(PV_LIBS)
@@ -291,9 +308,13 @@ quick: lint lib cli test
 check:
 	tools/deps.sh check
 	$(PYTHON) tools/check.py --build $(BUILD) $(STEPS)
+# Each run with seeds of its own, printed; PV_SEED=... replays.
+soak: PV_SEED ?= time
 soak:
 	tools/deps.sh soak
-	+$(MAKE) PV_SOAK=1 suites fuzz FUZZ_SECONDS=600
+	+PV_SOAK=1 PV_SEED=$(PV_SEED) $(MAKE) SUITE_SECONDS=36000 suites sched
+	+$(MAKE) fuzz FUZZ_SECONDS=600
+	+$(MAKE) coverage
 	$(PYTHON) tools/mutants.py
 	PV_SOAK=1 sh tests/spin/run.sh
 # Planted bugs, each of which a named test must find.
@@ -331,6 +352,7 @@ help:
 	@echo 'make suites       crash, model and thread suites'
 	@echo 'make scripts      tests of the command line'
 	@echo 'make asan tsan    unit tests under the sanitizers, in a build folder of their own'
+	@echo 'make coverage     lines of lib/ that the tests reach; lib/store and lib/tree: 95 %'
 	@echo 'make sched        the store under a scheduler that follows from a seed'
 	@echo 'make fake         tests of the tree over a store that forgives nothing'
 	@echo 'make amalgamation build/amalgamation/pv.c + pv.h;  test-pv: the unit tests on pv.c'

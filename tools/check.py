@@ -50,6 +50,7 @@ def plan(build):
         ("symbols", 30, True, f"{python} tools/symbols.py {build}/libpiramid.so"),
         ("unit", 300, True, f"{make} test"),
         ("suites", 900, True, f"{make} suites"),
+        ("schedules", 300, True, f"{make} sched"),
         ("scripts", 300, True, f"{make} scripts"),
         ("install", 120, True, f"sh tools/install_check.sh {build}"),
         ("amalgamation", 300, True, f"{make} amalgamation && "

@@ -36,6 +36,7 @@ check|fuzz|soak)
         has afl-fuzz && has afl-clang-fast || { need afl++; need clang; }
     fi
     if [ "$1" != fuzz ]; then
+        has gcov || need gcc
         has g++ || need g++
         has clang || need clang
         has meson || need meson

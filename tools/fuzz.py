@@ -67,7 +67,7 @@ def stats_of(out):
     return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
 
 
-def hunt(build, name, seconds):
+def hunt(build, name, seconds, until):
     """(name, statistics, CPU seconds, log)."""
     out = build / "out" / name
     shutil.rmtree(out, ignore_errors=True)
@@ -88,7 +88,7 @@ def hunt(build, name, seconds):
                                 env={**os.environ, **QUIET}, start_new_session=True)
         while proc.poll() is None:
             used = max(used, cpu_seconds(proc.pid))
-            if used >= seconds:
+            if used >= seconds or time.monotonic() > until:
                 proc.send_signal(signal.SIGINT)
                 try:
                     proc.wait(timeout=60)
@@ -129,18 +129,22 @@ def main():
     parser.add_argument("seconds", type=float, help="of processor time, for each target")
     parser.add_argument("targets", nargs="*")
     parser.add_argument("-j", "--jobs", type=int, default=1, help="targets at the same time")
+    parser.add_argument("--wall", type=float, default=float("inf"),
+                        help="seconds after which all targets end, whatever they have used")
     parser.add_argument("--keep", action="store_true", help="new inputs go to fuzz/corpus")
     args = parser.parse_args()
     subprocess.run([ROOT / "tools/deps.sh", "fuzz"], check=True)
     build = pathlib.Path(os.environ.get("BUILD", "build")).resolve() / "afl"
     names = args.targets or targets_all()
     build_targets(build, names)
+    until = time.monotonic() + args.wall
     passed = failed = 0
     executions = cpu = 0.0
     print(f"{'target':8} {'executions':>11} {'CPU s':>8} {'edges':>15} {'new':>6} {'crashes':>8} "
           f"{'hangs':>6}{'  kept' if args.keep else ''}", flush=True)
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        for name, stats, used, log in pool.map(lambda n: hunt(build, n, args.seconds), names):
+        for name, stats, used, log in pool.map(lambda n: hunt(build, n, args.seconds, until),
+                                                names):
             if not stats:
                 print(log.read_text(encoding="utf-8", errors="replace")[-2000:])
                 print(f"{name}: afl-fuzz did not run", flush=True)

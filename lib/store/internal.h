@@ -549,6 +549,7 @@ PV_PRIVATE void pv__super_skip(pv__store *s);
 #define PV__SUPER_COPIES 4u
 PV_PRIVATE int pv__super_check(pv__store *s, uint64_t out_bad[PV__SUPER_COPIES],
                                unsigned *out_count, pv_error *err);
+PV_PRIVATE int pv__super_mend(pv__store *s, pv_error *err); /* these, from their twins */
 PV_PRIVATE int pv__super_refresh(pv__store *s, pv_error *err); /* the newest one is durable */
 
 /* ---- log.c, logscan.c ---------------------------------------------------------------------- */

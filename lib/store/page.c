@@ -261,9 +261,9 @@ PV_PRIVATE int pv__page_write(pv__txn *t, uint64_t page_id, unsigned kind, uint8
 
 /* ---- ids ----------------------------------------------------------------------------------- */
 
-/* Hang the stub that says freed in the entry. The committed version must be there, as itself or as a
- * stub: from now on the entry is not emptied, and readers of older states find it behind ours. What
- * was evicted since it was found is found again. */
+/* Hang the stub that says freed in the entry. The committed version must be there, as itself or as
+ * a stub: from now on the entry is not emptied, and readers of older states find it behind ours.
+ * What was evicted since it was found is found again. */
 static int page_hang_freed(pv__txn *t, pv__xent *x, pv__ver *mine, pv__ver *stub, pv_error *err) {
     pv__store *s = t->store;
     for (;;) {

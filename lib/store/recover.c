@@ -378,6 +378,8 @@ PV_PRIVATE int pv__recover(pv__store *s, pv_error *err) {
             again.sequence++;
             PV_TRY(pv__super_write(s, &again, err));
             s->super = again;
+        } else {
+            PV_TRY(pv__super_mend(s, err));
         }
     }
     if (!s->log.marked) {

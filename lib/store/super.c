@@ -209,15 +209,11 @@ PV_PRIVATE int pv__super_read(pv__store *s, pv__super *out_new, pv__super *out_o
     return rc;
 }
 
-/* A copy that does not count, or is older than its twin. */
-PV_PRIVATE int pv__super_check(pv__store *s, uint64_t out_bad[PV__SUPER_COPIES],
-                               unsigned *out_count, pv_error *err) {
-    uint8_t *p = NULL;
-    bool valid[PV__SUPER_COPIES];
+/* Which of the four copies in p do not count, or are older than their twins. */
+static void super_compare(const uint8_t *p, bool bad[PV__SUPER_COPIES],
+                          bool valid[PV__SUPER_COPIES]) {
     uint64_t sequence[PV__SUPER_COPIES];
     pv_error ignored = PV_ERROR_INIT;
-    PV_TRY(super_load(s, &p, err));
-    *out_count = 0;
     for (unsigned i = 0; i < PV__SUPER_COPIES; i++) {
         const uint8_t *copy = p + i * (size_t)PV__SLOT_SIZE;
         (void)super_judge(copy, super_places[i], &valid[i], &ignored);
@@ -225,10 +221,45 @@ PV_PRIVATE int pv__super_check(pv__store *s, uint64_t out_bad[PV__SUPER_COPIES],
     }
     for (unsigned i = 0; i < PV__SUPER_COPIES; i++) {
         const unsigned twin = (i + 2) % PV__SUPER_COPIES;
-        if (!valid[i] || (valid[twin] && sequence[i] < sequence[twin])) {
+        bad[i] = !valid[i] || (valid[twin] && sequence[i] < sequence[twin]);
+    }
+}
+
+PV_PRIVATE int pv__super_check(pv__store *s, uint64_t out_bad[PV__SUPER_COPIES],
+                               unsigned *out_count, pv_error *err) {
+    bool bad[PV__SUPER_COPIES], valid[PV__SUPER_COPIES];
+    uint8_t *p = NULL;
+    PV_TRY(super_load(s, &p, err));
+    super_compare(p, bad, valid);
+    *out_count = 0;
+    for (unsigned i = 0; i < PV__SUPER_COPIES; i++) {
+        if (bad[i]) {
             out_bad[(*out_count)++] = super_places[i];
         }
     }
     pv__alloc_free(s->mem, p, PV__SUPER_COPIES * (size_t)PV__SLOT_SIZE);
     return PV_OK;
+}
+
+/* After a power cut: a copy that was being written is torn, and its twin tells what stood there. */
+PV_PRIVATE int pv__super_mend(pv__store *s, pv_error *err) {
+    bool bad[PV__SUPER_COPIES], valid[PV__SUPER_COPIES];
+    uint8_t *p = NULL;
+    int rc = PV_OK;
+    PV_TRY(super_load(s, &p, err));
+    super_compare(p, bad, valid);
+    for (unsigned i = 0; i < PV__SUPER_COPIES && !rc; i++) {
+        const unsigned twin = (i + 2) % PV__SUPER_COPIES;
+        uint8_t *copy = p + i * (size_t)PV__SLOT_SIZE;
+        if (bad[i] && valid[twin]) {
+            memcpy(copy, p + twin * (size_t)PV__SLOT_SIZE, PV__SLOT_SIZE);
+            pv__put64(copy + PV__SUPER_SELF, super_places[i]);
+            pv__put64(copy + PV__SUPER_CHECKSUM, pv__hash64(copy, PV__SUPER_CHECKSUM, 0));
+            rc = pv__vfs_write(s->vfs, s->file, super_places[i] * PV__SLOT_SIZE, copy,
+                               PV__SLOT_SIZE, err);
+            rc = rc ? rc : s->vfs->sync(s->vfs, s->file, err);
+        }
+    }
+    pv__alloc_free(s->mem, p, PV__SUPER_COPIES * (size_t)PV__SLOT_SIZE);
+    return rc;
 }

@@ -623,7 +623,7 @@ bool crash_judge(crash_run *r, sim *image, size_t upto, uint64_t seed, size_t *o
         goto done;
     }
     crash_phase = "work";
-    if (!crash_which(r, next.w.store, upto, out_entry) || !crash_check(r, next.w.store, false)) {
+    if (!crash_which(r, next.w.store, upto, out_entry) || !crash_check(r, next.w.store, true)) {
         goto done;
     }
     next.entries[0] = r->entries[*out_entry];

@@ -7,14 +7,15 @@
  *                                                \__/
  *
  * Points are: every call of pthreads (the program is linked with --wrap, so that locks, conditions
- * and threads of the library are here), and every atomic operation of the library, which is compiled
- * as for the thread sanitizer, but linked with sched_points.c instead of it. So a run is one
- * interleaving, sequentially consistent; the same seed gives the same one. What the processor may
- * reorder is not tried: that is for tests/spin and the sanitizer.
+ * and threads of the library are here), and every atomic operation of the library, which is
+ * compiled as for the thread sanitizer, but linked with sched_points.c instead of it. So a run is
+ * one interleaving, sequentially consistent; the same seed gives the same one. What the processor
+ * may reorder is not tried: that is for tests/spin and the sanitizer.
  *
  * Half of the seeds pass the turn on by chance; half give each thread a priority and change it at a
- * few points only, some early in its life (PCT: Burckhardt et al., "A randomized scheduler with probabilistic guarantees of
- * finding bugs", ASPLOS 2010), which finds bugs that need one thread to stand still for long. */
+ * few points only, some early in its life, which finds bugs that need one thread to stand still for
+ * long (PCT: Burckhardt et al., "A randomized scheduler with probabilistic guarantees of finding
+ * bugs", ASPLOS 2010). */
 #ifndef PV_TEST_SCHED_H
 #define PV_TEST_SCHED_H
 

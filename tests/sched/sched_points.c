@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sched_points.c - what code compiled with -fsanitize=thread calls, without the sanitizer: an atomic
- * operation is a point of the scheduler and then done, anything else is nothing. Names and
+/* sched_points.c - what code compiled with -fsanitize=thread calls, without the sanitizer: an
+ * atomic operation is a point of the scheduler and then done, anything else is nothing. Names and
  * signatures are those of compiler-rt's tsan_interface.h and tsan_interface_atomic.h. */
 #include <stddef.h>
 #include <stdint.h>

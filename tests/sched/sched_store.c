@@ -2,8 +2,8 @@
 /* sched_store.c - threads/history.h under sched.h: commits, readers, checkpoints, eviction and
  * reclaiming in an order that follows from a seed, every read judged by the model at its LSN.
  *
- * PV_SCHED_SEEDS: how many schedules (10,000; with PV_SOAK 200,000). PV_SEED: begin there (a new one
- * each run, printed). PV_SCHED_ONLY: this schedule alone, as a failure has printed it. */
+ * PV_SCHED_SEEDS: how many schedules (10,000; with PV_SOAK 200,000). PV_SEED: begin there (a new
+ * one each run, printed). PV_SCHED_ONLY: this schedule alone, as a failure has printed it. */
 #include <stdio.h>
 #include <stdlib.h>
 

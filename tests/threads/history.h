@@ -3,8 +3,8 @@
  * history that says what each commit holds, written before the commit can be seen.
  *
  *   writer    begin -> commit number n -> states[n + 1] = states[n] + changes -> commit
- *   reader    begin -> commit number n, LSN  ==  states[n], as often as it looks, n >= last acknowledged
- *                                                at its begin, LSN of n always the same
+ *   reader    begin -> commit number n, LSN  ==  states[n], as often as it looks; n >= the last
+ *                                                acknowledged at its begin, one LSN for each n
  *
  * So every read of every thread is judged by the model at its LSN. Afterwards the disk, as a power
  * cut would leave it, and the closed database must show what was acknowledged. */
