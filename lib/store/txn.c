@@ -164,6 +164,7 @@ static int txn_store_version(pv__txn *t, pv__xent *x, pv__ver *v, uint8_t *scrat
     pv__store *s = t->store;
     pv__touched *w = &t->touched[v->list_at - 1];
     pv__pte pte;
+    PV_TRY(pv__store_interrupted(s, err)); /* a large transaction has thousands of them */
     memset(&pte, 0, sizeof pte);
     const uint8_t *bytes = pv__pageio_encode(s, v->page_id, pv__ver_page(v), scratch, &pte);
     if (!w->has_old_sum) {
@@ -393,6 +394,7 @@ static int txn_commit_write(pv__txn *t, uint64_t *out_end, pv_error *err) {
         if (rc) {
             pv__store_fail(s, rc);
         }
+        rc = rc ? rc : pv__store_interrupted(s, err); /* the last moment: nobody has seen it */
     }
     for (size_t i = 0; i < t->touched_count && !rc; i++) {
         txn_encode_one(t, i, &body, &info.entries, &info.db_sum);
