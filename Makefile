@@ -104,7 +104,10 @@ PV_UNIT := $(patsubst tests/unit/%.c,$(BUILD)/pv-tests/%,$(filter %.c,$(UNIT_SRC
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 RUN_TESTS = $(PYTHON) tools/run_tests.py --jobs $(JOBS)
 
-.PHONY: all lib cli examples test tests suites threads coverage coverage-run scripts test-pv quick \
+PYTHON_TESTS = PIRAMID_LIBRARY=$(abspath $(BUILD)/libpiramid.so) $(PYTHON) \
+	bindings/python/run_tests.py --env $(abspath $(BUILD)/python)
+
+.PHONY: all lib cli examples test tests suites threads coverage coverage-run scripts python test-pv quick \
 	check soak fuzz corpora seeds bench benches bench-ann ann-peers amalgamation lint asan tsan fake \
 	sched install demo clean help
 .DELETE_ON_ERROR:
@@ -185,6 +188,10 @@ suites: $(SUITES)
 scripts: lib cli
 	PIRAMID=$(abspath $(BUILD)/piramid) BUILD=$(abspath $(BUILD)) \
 		$(RUN_TESTS) --timeout 300 $(SCRIPTS)
+
+# The Python package, installed into an environment of its own.
+python: lib
+	$(PYTHON_TESTS)
 
 asan:
 	+$(MAKE) BUILD=$(BUILD)/asan SAN=address,undefined DEBUG=1 CFLAGS='-O1 -g' test
@@ -316,6 +323,7 @@ soak:
 	+$(MAKE) fuzz FUZZ_SECONDS=600
 	+$(MAKE) coverage
 	$(PYTHON) tools/mutants.py
+	+PIRAMIDDB_RUNS=2000 $(MAKE) python
 	PV_SOAK=1 sh tests/spin/run.sh
 # Planted bugs, each of which a named test must find.
 mutants:
@@ -351,6 +359,7 @@ help:
 	@echo 'make test         unit tests; TESTS="alloc map" picks some'
 	@echo 'make suites       crash, model and thread suites'
 	@echo 'make scripts      tests of the command line'
+	@echo 'make python       the Python package: install it into an environment and test it there'
 	@echo 'make asan tsan    unit tests under the sanitizers, in a build folder of their own'
 	@echo 'make coverage     lines of lib/ that the tests reach; lib/store and lib/tree: 95 %'
 	@echo 'make sched        the store under a scheduler that follows from a seed'

@@ -173,7 +173,8 @@ typedef void (*pv_log_fn)(void *ctx, int level, const char *category, const char
 
 /* Asked now and then in long scans, writes, deletes and checks, and while a call waits for another
  * writer; a non-zero answer ends the call with PV_ERR_CANCELLED. A write with txn NULL is then
- * undone; one that had begun to change a given transaction dooms it. A commit runs to its end.
+ * undone; one that had begun to change a given transaction dooms it. A commit can be cancelled
+ * while it writes the pages of a large transaction; from its record on it runs to its end.
  * Called on the thread of the call; it must not call the library. */
 typedef int (*pv_interrupt_fn)(void *ctx);
 
@@ -407,7 +408,7 @@ PV_EXTERN int pv_txn_begin(pv_db *db, uint32_t flags, pv_txn **out_txn, pv_error
  * out_lsn: position of the commit in the log, or NULL; of a transaction that changed nothing, the
  * state it saw.
  * Threads: the transaction's.
- * Errors: PV_ERR_IO; PV_ERR_FULL; the code that doomed the transaction.
+ * Errors: PV_ERR_IO; PV_ERR_FULL; PV_ERR_CANCELLED; the code that doomed the transaction.
  * Since: 0.1 */
 PV_EXTERN int pv_txn_commit(pv_txn *txn, uint64_t *out_lsn, pv_error *err);
 

@@ -57,6 +57,8 @@ def plan(build):
                                     f"{python} tools/amalgamation_check.py {build}/amalgamation"),
         ("readme", 120, True, f"{python} tools/readme_check.py {build}"),
         ("unit-on-pv.c", 600, True, f"{make} CFLAGS=-O0 BUILD={build}/pv test-pv"),
+        ("python", 600, True, f"PIRAMID_LIBRARY={build}/libpiramid.so {python} "
+                              f"bindings/python/run_tests.py --env {build}/python"),
         ("asan", 600, True, f"{asan} test"),
         ("asan-suites", 900, True, f"{asan} suites"),
         ("corpora", 300, True, f"{asan} corpora"),

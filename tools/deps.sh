@@ -41,6 +41,11 @@ check|fuzz|soak)
         has clang || need clang
         has meson || need meson
         has ninja || need ninja-build
+        # For bindings/python: Python's headers, and environments with pip.
+        python3 -c 'import sysconfig, os
+raise SystemExit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' 2>/dev/null ||
+            need python3-dev
+        python3 -c 'import venv, ensurepip' 2>/dev/null || need python3-venv
     fi
     ;;
 *)

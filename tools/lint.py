@@ -14,6 +14,9 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SKIP_DIRS = {".git", "__pycache__", "corpus", "data", "golden", "baselines", "node_modules"}
 CODE = (".c", ".h", ".py", ".sh", ".cpp")
+# What building leaves among the sources, by its path from the root; git ignores it too.
+BUILT = re.compile(r"build(-|$)|bindings/python/(build$|dist$|csrc/pv(_unstable)?\.[ch]$)|"
+                   r".*(\.egg-info|/\.\w+_cache|/\.hypothesis|\.so)$")
 LINE_MAX, FILE_MAX, FILE_WARN, FUNCTION_MAX = 100, 1000, 700, 70
 
 # (names, path prefixes under lib/ where they are allowed, what to use instead)
@@ -81,9 +84,11 @@ class Tree:
         for folder, dirs, names in os.walk(root):
             rel = os.path.relpath(folder, root)
             dirs[:] = sorted(d for d in dirs if d not in SKIP_DIRS
-                             and not (rel == "." and re.match(r"build(-|$)", d)))
+                             and not BUILT.match(os.path.normpath(os.path.join(rel, d))))
             for name in sorted(names):
                 path = os.path.normpath(os.path.join(rel, name))
+                if BUILT.match(path):
+                    continue
                 data = pathlib.Path(folder, name).read_bytes()
                 if b"\0" not in data[:4096] and not name.endswith((".o", ".jsonl", ".pyc")):
                     files[path] = data.decode("utf-8", "replace")

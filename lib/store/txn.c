@@ -292,6 +292,7 @@ static int txn_commit_write(pv__txn *t, uint64_t *out_end, pv_error *err) {
         if (rc) {
             pv__store_fail(s, rc);
         }
+        rc = rc ? rc : pv__store_interrupted(s, err); /* the last moment: nobody has seen it */
     }
     for (size_t i = 0; i < t->touched_count && !rc; i++) {
         txn_encode_one(t, i, &body, &info.entries, &info.db_sum);

@@ -359,6 +359,38 @@ static void test_api_binding__cancelled_before_a_change_keeps_the_transaction(vo
     t_api_done(&l.t);
 }
 
+/* More than 1 MiB, so that its pages are written before its record. */
+static void test_api_binding__a_large_commit_can_be_cancelled(void **state) {
+    (void)state;
+    enum { DIMS = 1024 };
+    t_load l;
+    int asked = 0, rc = PV_ERR_CANCELLED;
+    float *vectors = calloc((size_t)T_ROWS * DIMS, sizeof(*vectors));
+    assert_non_null(vectors);
+    t_load_init(&l);
+    t_api_create(&l.t, "wide", DIMS, PV_METRIC_L2, PV_KEY_U64);
+    l.batch.vectors = vectors;
+    l.batch.dims = DIMS;
+    const t_mark before = t_mark_of(&l.t);
+    for (; rc == PV_ERR_CANCELLED; asked++) {
+        pv_txn *txn = NULL;
+        test_assert_ok(pv_txn_begin(l.t.db, PV_TXN_WRITE, &txn, &l.t.err), &l.t.err);
+        test_assert_ok(pv_insert_batch(l.t.db, txn, "wide", &l.batch, NULL, &l.t.err), &l.t.err);
+        l.left = asked;
+        rc = pv_txn_commit(txn, NULL, &l.t.err);
+        l.left = 1 << 30;
+        if (rc == PV_ERR_CANCELLED) {
+            t_expect_unchanged(&l.t, before);
+        }
+    }
+    test_assert_ok(rc, &l.t.err);
+    assert_true(asked > 5);
+    assert_int_equal(t_count(&l.t, NULL, "wide", NULL), T_ROWS);
+    t_expect_sound(&l.t);
+    free(vectors);
+    t_api_done(&l.t);
+}
+
 static void *t_begin_and_wait(void *arg) {
     t_load *l = arg;
     pv_txn *txn = NULL;
@@ -398,6 +430,7 @@ int main(void) {
         cmocka_unit_test(test_api_binding__updates_in_columns),
         cmocka_unit_test(test_api_binding__every_long_call_can_be_cancelled),
         cmocka_unit_test(test_api_binding__cancelled_before_a_change_keeps_the_transaction),
+        cmocka_unit_test(test_api_binding__a_large_commit_can_be_cancelled),
         cmocka_unit_test(test_api_binding__waiting_for_a_writer_can_be_cancelled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

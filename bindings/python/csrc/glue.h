@@ -64,8 +64,8 @@ void pvpy_sweep(void);
 /* Is this thread inside a callback of the library, where no call may be made? */
 int pvpy_inside(void);
 
-/* For pv_open_opts and pv_check. The interrupt asks Python for signals at most every 50 ms, and only
- * on the thread that handles them, whose number is told here (0: nobody's). */
+/* For pv_open_opts and pv_check. The interrupt asks Python for signals at most every 50 ms, and
+ * only on the thread that handles them, whose number is told here (0: nobody's). */
 void pvpy_set_main(unsigned long thread);
 int pvpy_interrupt(void *ctx);
 void pvpy_log(void *ctx, int level, const char *category, const char *message);
