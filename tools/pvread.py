@@ -33,7 +33,7 @@ RECORD_MAGIC = 0x31525650
 SUPER_SLOTS = (0, 16, 1, 17)
 PAGE_MAX, PAGE_ID_MAX = 64, 1 << 29
 KINDS = {1: "page 1", 2: "free list", 3: "table", 4: "tree", 5: "overflow", 6: "collection",
-         7: "column directory", 8: "column"}
+         7: "column directory", 8: "column", 9: "graph"}
 ENTRY_NAMES = {1: "DELTA", 2: "FULL", 3: "REF", 4: "FREE"}
 
 Pte = collections.namedtuple("Pte", "checksum birth slot slots codec raw_slots")

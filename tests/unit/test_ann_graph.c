@@ -113,7 +113,7 @@ static void t_expect_recall(t_api *t, t_points *p, uint32_t ef, double want) {
 static void test_ann_graph__finds_what_a_scan_finds(void **state) {
     (void)state;
     for (uint32_t metric = PV_METRIC_L2; metric <= PV_METRIC_DOT; metric++) {
-        for (uint32_t code = PV_CODE_F32; code <= PV_CODE_SQ8; code++) {
+        for (uint32_t code = PV_CODE_F32; code <= PV_CODE_Q4; code++) {
             t_api t;
             t_points p;
             t_api_open(&t, NULL);
