@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """zvec. Parameters: m, efc, code=f32|f16|int8|int4|uint8|uint7|uint4, refine=0|1, contiguous=0|1.
-Ids that it returns are its own numbers, which follow the order of inserting; it has no call for
+Cosine goes over unit vectors (its uniform codes know l2 alone). Ids that it returns are its own numbers, which follow the order of inserting; it has no call for
 many queries.
 """
 import numpy as np
@@ -21,7 +21,7 @@ class Zvec:
 
     def build(self, job, base, path):
         self.start(job)
-        metric = {"l2": "L2", "ip": "IP", "cos": "COSINE"}[job.metric]
+        metric = "IP" if job.metric == "ip" else "L2"
         how = zvec.HnswIndexParam(metric_type=getattr(zvec.MetricType, metric),
                                   m=2 * job.number("m", 16), ef_construction=job.number("efc", 200),
                                   quantize_type=getattr(zvec.QuantizeType,
