@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """zvec. Parameters: m, efc, code=f32|f16|int8|int4|uint8|uint7|uint4, refine=0|1, contiguous=0|1.
-Cosine goes over unit vectors (its uniform codes know l2 alone). Ids that it returns are its own numbers, which follow the order of inserting; it has no call for
-many queries.
+Cosine goes over unit vectors (its uniform codes know l2 alone). Ids that it returns are its own
+numbers, which follow the order of inserting; it has no call for many queries.
 """
 import numpy as np
 import zvec
