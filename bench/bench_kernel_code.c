@@ -3,9 +3,10 @@
  * set and size, with rows in the cache and far beyond it.
  *
  * A call is what a graph walk does: one prepared query against 32 rows of a shuffled list. "in" is
- * always the same 32 rows, "out" up to 262144 rows, other ones in each round, of a set of 1.2 GiB by
- * default. GB/s count the bytes of rows. Then what it takes to encode a vector and to prepare a query. Smallest of several rounds,
- * processor time, one thread. Usage: bench_kernel_code [MiB of the large set] */
+ * always the same 32 rows, "out" up to 262144 rows, other ones in each round, of a set of 1.2 GiB
+ * by default. GB/s count the bytes of rows. Then what it takes to encode a vector and to prepare a
+ * query. Smallest of several rounds, processor time, one thread.
+ * Usage: bench_kernel_code [MiB of the large set] */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
