@@ -86,6 +86,7 @@ typedef struct pv__graph {
     bool changed;     /* meta is to be saved */
     unsigned threads; /* for building; 0: one. Set after open */
     const pv__column *vectors;
+    uint32_t slots; /* slots of `vectors` are below; set after open */
     pv__graph_meta meta;
     pv__code code;
     pv__column links, codes, slot_of, node_of, upper[PV__GRAPH_LEVELS];
@@ -126,6 +127,10 @@ typedef struct pv__allowed {
 PV_PRIVATE int pv__graph_search(pv__graph *g, pv__walker *w, const float *vector, uint32_t ef,
                                 uint32_t want, const pv__allowed *allowed, pv__hit *hits,
                                 uint32_t *out_count, bool *out_complete, pv_error *err);
+
+/* The vector of a slot that pv__graph_search has just found with w. */
+PV_PRIVATE int pv__graph_vector(pv__graph *g, pv__walker *w, uint32_t slot, const uint8_t **out,
+                                pv_error *err);
 
 /* insert.c: give nodes to `count` slots whose vectors are in the column. Slots have none yet and
  * are different. Pauses. interrupt (may be NULL): asked between batches; non-zero ends the call

@@ -118,15 +118,13 @@ struct pv__walker {
     uint8_t *pair; /* a second one, for pruning */
     const uint8_t **groups;
     size_t group_cap;
-    pv__colview links, codes;
+    pv__colview links, codes, slot_of, vectors;
     const uint8_t *rows[PV__WALK_ROWS];
     uint32_t ids[PV__WALK_ROWS];
     float distances[PV__WALK_ROWS];
     /* upper levels: what has been seen, in the order seen */
     uint32_t *seen_ranks;
     size_t seen_cap;
-    const uint8_t **keep_groups; /* of the view of slot_of */
-    size_t keep_cap;
     struct pv__walker *helpers[PV__GRAPH_THREADS - 1]; /* of the threads that build with it */
 };
 
@@ -182,11 +180,9 @@ PV_PRIVATE int pv__walk_level0(pv__graph *g, pv__walker *w, size_t ef, size_t *i
 /* The same where not every node counts (tombstones, filters): the pool has only those of `keep`. */
 typedef struct pv__walk_keep {
     const pv__allowed *allowed; /* NULL: all */
-    pv__colview slot_of;
     size_t expansions_max;
     bool cut; /* out */
 } pv__walk_keep;
-PV_PRIVATE int pv__walk_keep_begin(pv__graph *g, pv__walker *w, pv__walk_keep *keep, pv_error *err);
 PV_PRIVATE int pv__walk_level0_keep(pv__graph *g, pv__walker *w, size_t ef, pv__walk_keep *keep,
                                     size_t *io_count, pv_error *err);
 /* All but tombstones. */
@@ -215,6 +211,5 @@ PV_PRIVATE size_t pv__prune(const pv__code *code, void *pair, pv__candidate *can
 
 /* upper.c */
 PV_PRIVATE int pv__upper_insert(pv__graph *g, pv__walker *w, uint32_t node, pv_error *err);
-PV_PRIVATE int pv__upper_sweep(pv__graph *g, pv__walker *w, unsigned mark, pv_error *err);
 
 #endif

@@ -34,13 +34,13 @@ static int gsearch_dups(pv__graph *g, pv__hit node, const pv__allowed *allowed, 
     return rc;
 }
 
-static int gsearch_slots(pv__graph *g, const pv__walker *w, size_t count,
-                         const pv__allowed *allowed, uint32_t want, pv__hit *hits,
-                         uint32_t *out_count, pv_error *err) {
+static int gsearch_slots(pv__graph *g, pv__walker *w, size_t count, const pv__allowed *allowed,
+                         uint32_t want, pv__hit *hits, uint32_t *out_count, pv_error *err) {
     uint32_t n = 0;
     for (size_t i = 0; i < count && n < want; i++) {
-        uint32_t word = 0;
-        PV_TRY(pv__graph_word_get(&g->slot_of, w->pool[i].slot, &word, err));
+        const uint8_t *row;
+        PV_TRY(pv__colview_row(&w->slot_of, w->pool[i].slot, &row, err));
+        const uint32_t word = pv__get32(row);
         if (word == PV__SLOT_NONE) {
             continue;
         }
@@ -58,7 +58,6 @@ static int gsearch_slots(pv__graph *g, const pv__walker *w, size_t count,
 
 int pv__walk_level0_live(pv__graph *g, pv__walker *w, size_t ef, size_t *io_count, pv_error *err) {
     pv__walk_keep keep = {.expansions_max = SEARCH_EXPANSIONS * ef + 1024};
-    PV_TRY(pv__walk_keep_begin(g, w, &keep, err));
     return pv__walk_level0_keep(g, w, ef, &keep, io_count, err);
 }
 
@@ -80,11 +79,18 @@ int pv__graph_search(pv__graph *g, pv__walker *w, const float *vector, uint32_t 
     } else {
         pv__walk_keep keep = {.allowed = allowed,
                               .expansions_max = (size_t)SEARCH_EXPANSIONS * ef + 1024};
-        PV_TRY(pv__walk_keep_begin(g, w, &keep, err));
         PV_TRY(pv__walk_level0_keep(g, w, ef, &keep, &count, err));
         *out_complete = !keep.cut;
     }
     return gsearch_slots(g, w, count, allowed, want, hits, out_count, err);
+}
+
+int pv__graph_vector(pv__graph *g, pv__walker *w, uint32_t slot, const uint8_t **out,
+                     pv_error *err) {
+    if (slot >= g->slots) {
+        return pv__graph_corrupt(g, slot, "a node leads to a slot beyond the last", err);
+    }
+    return pv__colview_row(&w->vectors, slot, out, err);
 }
 
 #undef SEARCH_EXPANSIONS

@@ -131,18 +131,10 @@ static pv__hit walk_front_pop(pv__walker *w) {
     return top;
 }
 
-int pv__walk_keep_begin(pv__graph *g, pv__walker *w, pv__walk_keep *keep, pv_error *err) {
-    const uint32_t groups = pv__colview_groups(&g->slot_of, g->meta.node_high);
-    PV_TRY(pv__alloc_grow(w->mem, (void **)&w->keep_groups, &w->keep_cap, groups,
-                          sizeof *w->keep_groups, err));
-    pv__colview_init(&keep->slot_of, &g->slot_of, g->meta.node_high, w->keep_groups);
-    return 0;
-}
-
-static int walk_counts(pv__graph *g, pv__walk_keep *keep, uint32_t node, bool *out, pv_error *err) {
+static int walk_counts(pv__walker *w, const pv__walk_keep *keep, uint32_t node, bool *out,
+                       pv_error *err) {
     const uint8_t *row;
-    (void)g;
-    PV_TRY(pv__colview_row(&keep->slot_of, node, &row, err));
+    PV_TRY(pv__colview_row(&w->slot_of, node, &row, err));
     const uint32_t word = pv__get32(row);
     *out = word != PV__SLOT_NONE;
     if (*out && keep->allowed && keep->allowed->words && !(word & PV__SLOT_MORE)) {
@@ -164,7 +156,7 @@ int pv__walk_level0_keep(pv__graph *g, pv__walker *w, size_t ef, pv__walk_keep *
     }
     for (size_t i = 0; i < seeds; i++) { /* in place: count <= i */
         const pv__hit seed = pool[i];
-        PV_TRY(walk_counts(g, keep, seed.slot, &counts, err));
+        PV_TRY(walk_counts(w, keep, seed.slot, &counts, err));
         if (counts) {
             pool[count++] = seed;
         }
@@ -185,7 +177,7 @@ int pv__walk_level0_keep(pv__graph *g, pv__walker *w, size_t ef, pv__walk_keep *
                 continue;
             }
             PV_TRY(walk_front_push(w, w->distances[i], w->ids[i], err));
-            PV_TRY(walk_counts(g, keep, w->ids[i], &counts, err));
+            PV_TRY(walk_counts(w, keep, w->ids[i], &counts, err));
             if (counts) {
                 (void)pv__pool_insert(pool, &count, ef, w->distances[i], w->ids[i]);
             }

@@ -30,7 +30,6 @@ void pv__walker_free(pv__walker *w) {
     for (size_t i = 0; i < PV_COUNTOF(w->helpers); i++) {
         pv__walker_free(w->helpers[i]);
     }
-    pv__alloc_free(mem, w->keep_groups, w->keep_cap * sizeof *w->keep_groups);
     pv__alloc_free(mem, w->visited, w->visited_words * sizeof *w->visited);
     pv__alloc_free(mem, w->marks, w->mark_cap * sizeof *w->marks);
     pv__alloc_free(mem, w->pool, w->pool_cap * sizeof *w->pool);
@@ -107,8 +106,11 @@ static int walker_query(pv__walker *w, size_t bytes, pv_error *err) {
 
 int pv__walker_begin(pv__walker *w, const pv__graph *g, size_t ef, pv_error *err) {
     const uint32_t nodes = PV_MAX(g->meta.node_high, 1u);
+    const uint32_t slots = PV_MAX(g->slots, 1u);
     const uint32_t link_groups = pv__colview_groups(&g->links, nodes);
     const uint32_t code_groups = pv__colview_groups(&g->codes, nodes);
+    const uint32_t slot_groups = pv__colview_groups(&g->slot_of, nodes);
+    const uint32_t vector_groups = pv__colview_groups(g->vectors, slots);
     pv__walker_clear(w);
     PV_TRY(walker_visited(w, nodes, err));
     PV_TRY(walker_query(w, g->code.query_bytes, err));
@@ -116,9 +118,13 @@ int pv__walker_begin(pv__walker *w, const pv__graph *g, size_t ef, pv_error *err
     PV_TRY(pv__alloc_grow(w->mem, (void **)&w->seen_ranks, &w->seen_cap, ef + 1,
                           sizeof *w->seen_ranks, err));
     PV_TRY(pv__alloc_grow(w->mem, (void **)&w->groups, &w->group_cap,
-                          (size_t)link_groups + code_groups, sizeof *w->groups, err));
+                          (size_t)link_groups + code_groups + slot_groups + vector_groups,
+                          sizeof *w->groups, err));
     pv__colview_init(&w->links, &g->links, nodes, w->groups);
     pv__colview_init(&w->codes, &g->codes, nodes, w->groups + link_groups);
+    pv__colview_init(&w->slot_of, &g->slot_of, nodes, w->groups + link_groups + code_groups);
+    pv__colview_init(&w->vectors, g->vectors, slots,
+                     w->groups + link_groups + code_groups + slot_groups);
     return 0;
 }
 

@@ -17,14 +17,14 @@
 #define APPROX_TARGET_RECALL 0.95f
 
 /* Rank candidates by their vectors, a block at a time so that the rows are fetched together. */
-static int approx_rank(pv__parts *p, const pv__scan *s, size_t q, const pv__hit *hits, uint32_t n,
-                       pv_error *err) {
+static int approx_rank(pv__parts *p, pv__walker *w, const pv__scan *s, size_t q,
+                       const pv__hit *hits, uint32_t n, pv_error *err) {
     for (uint32_t i = 0; i < n; i += APPROX_BLOCK) {
         const uint8_t *rows[APPROX_BLOCK];
         float distances[APPROX_BLOCK];
         const uint32_t count = PV_MIN(n - i, APPROX_BLOCK);
         for (uint32_t r = 0; r < count; r++) {
-            PV_TRY(pv__column_read(&p->column, hits[i + r].slot, &rows[r], err));
+            PV_TRY(pv__graph_vector(&p->graph, w, hits[i + r].slot, &rows[r], err));
         }
         pv__kernel_gather(s->kernel, &s->queries[q], rows, count, distances);
         for (uint32_t r = 0; r < count; r++) {
@@ -41,7 +41,7 @@ static int approx_query(pv__parts *p, pv__walker *w, const pv__scan *s, size_t q
     uint32_t n = 0;
     PV_TRY(pv__graph_search(&p->graph, w, s->queries[q].vector, ef, want, NULL, hits, &n,
                             out_complete, err));
-    return *out_complete ? approx_rank(p, s, q, hits, n, err) : 0;
+    return *out_complete ? approx_rank(p, w, s, q, hits, n, err) : 0;
 }
 
 static int approx_queries(pv_db *db, pv__parts *p, pv__walker *w, const pv__scan *s, uint32_t ef,

@@ -68,6 +68,7 @@ int pv__parts_graph(pv__parts *p, uint32_t cpu, unsigned threads, pv_error *err)
         p->graph.threads = threads;
         p->graph_open = true;
     }
+    p->graph.slots = p->slots.meta.high_water;
     return 0;
 }
 

@@ -63,33 +63,35 @@ static inline uint32_t pv__page_ordinal(const uint8_t *page) {
 
 /* ---- superblock (4 KiB, at slots 0, 1 and mirrored at 16, 17) ------------------------------- */
 
-#define PV__SUPER_MAGIC "\x89" "Piramid\r\n\x1a\n\0\0\0" /* 16 bytes with the final NUL */
+#define PV__SUPER_MAGIC                                                                            \
+    "\x89"                                                                                         \
+    "Piramid\r\n\x1a\n\0\0\0" /* 16 bytes with the final NUL */
 #define PV__SUPER_SLOT_A 0u
 #define PV__SUPER_SLOT_B 1u
-#define PV__SUPER_MIRROR 16u      /* added to the slot of a superblock */
-#define PV__SUPER_MAJOR 16        /* u32 */
-#define PV__SUPER_MINOR 20        /* u32 */
-#define PV__SUPER_COMPAT 24       /* u64 */
-#define PV__SUPER_RO_COMPAT 32    /* u64 */
-#define PV__SUPER_INCOMPAT 40     /* u64 */
-#define PV__SUPER_UUID 48         /* 16 bytes */
-#define PV__SUPER_SEQUENCE 64     /* u64, grows with every superblock written */
-#define PV__SUPER_LSN 72          /* u64, the root holds the database as of this LSN */
-#define PV__SUPER_DB_SUM 80       /* u64, S13 at that LSN */
-#define PV__SUPER_FILE_SLOTS 88   /* u64, slots that the root may refer to */
-#define PV__SUPER_ROOT 96         /* table entry, 24 bytes */
-#define PV__SUPER_HEIGHT 120      /* u32, levels of the page table, 0: no page yet */
-#define PV__SUPER_FLAGS 124       /* u32 */
-#define PV__SUPER_TIMELINE 128    /* u32 */
-#define PV__SUPER_EPOCH 132       /* u32, highest log epoch used */
-#define PV__SUPER_FORK_LSN 136    /* u64, where this timeline began */
-#define PV__SUPER_COMMITS 144     /* u64, commit number of the root */
-#define PV__SUPER_CREATED_US 152  /* i64 */
-#define PV__SUPER_WRITTEN_US 160  /* i64 */
-#define PV__SUPER_SELF 168        /* u64, the slot this copy belongs to */
-#define PV__SUPER_CHAIN 176       /* u64, head hash of the last record before the root's LSN */
-#define PV__SUPER_CHECKSUM 4088   /* u64, XXH3-64 of bytes 0..4087 */
-#define PV__SUPER_FLAG_LOG 0x1u   /* the log from SUPER_LSN is required (S9) */
+#define PV__SUPER_MIRROR 16u     /* added to the slot of a superblock */
+#define PV__SUPER_MAJOR 16       /* u32 */
+#define PV__SUPER_MINOR 20       /* u32 */
+#define PV__SUPER_COMPAT 24      /* u64 */
+#define PV__SUPER_RO_COMPAT 32   /* u64 */
+#define PV__SUPER_INCOMPAT 40    /* u64 */
+#define PV__SUPER_UUID 48        /* 16 bytes */
+#define PV__SUPER_SEQUENCE 64    /* u64, grows with every superblock written */
+#define PV__SUPER_LSN 72         /* u64, the root holds the database as of this LSN */
+#define PV__SUPER_DB_SUM 80      /* u64, S13 at that LSN */
+#define PV__SUPER_FILE_SLOTS 88  /* u64, slots that the root may refer to */
+#define PV__SUPER_ROOT 96        /* table entry, 24 bytes */
+#define PV__SUPER_HEIGHT 120     /* u32, levels of the page table, 0: no page yet */
+#define PV__SUPER_FLAGS 124      /* u32 */
+#define PV__SUPER_TIMELINE 128   /* u32 */
+#define PV__SUPER_EPOCH 132      /* u32, highest log epoch used */
+#define PV__SUPER_FORK_LSN 136   /* u64, where this timeline began */
+#define PV__SUPER_COMMITS 144    /* u64, commit number of the root */
+#define PV__SUPER_CREATED_US 152 /* i64 */
+#define PV__SUPER_WRITTEN_US 160 /* i64 */
+#define PV__SUPER_SELF 168       /* u64, the slot this copy belongs to */
+#define PV__SUPER_CHAIN 176      /* u64, head hash of the last record before the root's LSN */
+#define PV__SUPER_CHECKSUM 4088  /* u64, XXH3-64 of bytes 0..4087 */
+#define PV__SUPER_FLAG_LOG 0x1u  /* the log from SUPER_LSN is required (S9) */
 
 /* ---- page table ----------------------------------------------------------------------------
  * Radix of 4 KiB nodes: page head (kind TABLE, page_id = level << 56 | index, ordinal = level) and
@@ -97,11 +99,11 @@ static inline uint32_t pv__page_ordinal(const uint8_t *page) {
 
 #define PV__PTE_SIZE 24u
 #define PV__PT_FANOUT 168u
-#define PV__PTE_CHECKSUM 0  /* u64, XXH3-64 of the stored bytes, seeded with uuid and page id */
-#define PV__PTE_BIRTH 8     /* u64, LSN of the checkpoint that first referred to it */
-#define PV__PTE_SLOT 16     /* u40 */
-#define PV__PTE_SLOTS 21    /* u8, stored slots; 0: no such page */
-#define PV__PTE_CODEC 22    /* u8, low half: 0 none, 1 zstd; high half: flags, 0 */
+#define PV__PTE_CHECKSUM 0   /* u64, XXH3-64 of the stored bytes, seeded with uuid and page id */
+#define PV__PTE_BIRTH 8      /* u64, LSN of the checkpoint that first referred to it */
+#define PV__PTE_SLOT 16      /* u40 */
+#define PV__PTE_SLOTS 21     /* u8, stored slots; 0: no such page */
+#define PV__PTE_CODEC 22     /* u8, low half: 0 none, 1 zstd; high half: flags, 0 */
 #define PV__PTE_RAW_SLOTS 23 /* u8, slots before compression */
 
 typedef struct pv__pte {
@@ -150,7 +152,9 @@ static inline void pv__pte_put(uint8_t *p, const pv__pte *e) {
  * LSN x of a segment lies at file offset 4096 + (x - first LSN); first LSNs are multiples of
  * 4 KiB. */
 
-#define PV__SEG_MAGIC "\x89" "PiramidLog\r\n\x1a\n" /* 16 bytes with the final NUL */
+#define PV__SEG_MAGIC                                                                              \
+    "\x89"                                                                                         \
+    "PiramidLog\r\n\x1a\n"    /* 16 bytes with the final NUL */
 #define PV__SEG_MAJOR 16      /* u32 */
 #define PV__SEG_MINOR 20      /* u32 */
 #define PV__SEG_UUID 24       /* 16 bytes */
@@ -165,9 +169,9 @@ static inline void pv__pte_put(uint8_t *p, const pv__pte *e) {
 
 /* Record: one commit. 128 bytes of head, the body, zeros up to a multiple of 8. */
 #define PV__REC_MAGIC_VALUE 0x31525650u /* "PVR1" */
-#define PV__REC_MAGIC 0       /* u32 */
-#define PV__REC_EPOCH 4       /* u32 */
-#define PV__REC_LSN 8         /* u64, where this record begins */
+#define PV__REC_MAGIC 0                 /* u32 */
+#define PV__REC_EPOCH 4                 /* u32 */
+#define PV__REC_LSN 8                   /* u64, where this record begins */
 #define PV__REC_STAMP 16      /* u64, where the record before ended: the stamp of its pages */
 #define PV__REC_CHAIN 24      /* u64, head hash of the record before */
 #define PV__REC_DURABLE 32    /* u64, everything before this LSN was durable when it was written */

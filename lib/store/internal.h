@@ -33,7 +33,7 @@
 #include "os/sys.h"
 #include "os/thread.h"
 #include "os/vfs.h"
-#include "store/store.h"
+#include "store/peek.h"
 
 /* ---- versions ------------------------------------------------------------------------------ */
 
@@ -54,7 +54,6 @@ typedef struct pv__ver {
     uint8_t raw_slots;      /* size of the page */
     struct pv__slab *slab;  /* of a resident one: where it lies; NULL: a single request */
 } pv__ver;
-#define PV__VER_HEAD 128u /* bytes from the descriptor to the page: keeps pages 64-byte aligned */
 PV_STATIC_ASSERT(sizeof(pv__ver) <= PV__VER_HEAD, version_descriptor_fits);
 
 static inline uint8_t *pv__ver_page(pv__ver *v) { return (uint8_t *)v + PV__VER_HEAD; }
@@ -106,32 +105,6 @@ typedef struct pv__slab_view {
     uint8_t raw_slots;
     uint32_t ids[PV__SLAB_FRAMES_MAX];
 } pv__slab_view;
-
-/* Translation entry. `frame` is the newest committed version: its address when resident, address
- * + 1 for a stub (not resident, or freed), 0 when only the page table knows. See S10 for the order
- * in which frame and lsn are stored and loaded. */
-typedef struct pv__xent {
-    _Atomic uintptr_t frame;
-    _Atomic uint64_t lsn;
-    _Atomic(struct pv__ver *) mine; /* the write transaction's version, NULL when untouched */
-    uint32_t dirty_seq;             /* checkpoint whose dirty list holds this page; ver_mutex */
-    _Atomic uint32_t used;          /* clock mark for eviction */
-} pv__xent;
-PV_STATIC_ASSERT(sizeof(pv__xent) == 32, translation_entry_is_32_bytes);
-
-#define PV__XLAT_BITS 10u
-#define PV__XLAT_FAN (1u << PV__XLAT_BITS)
-#define PV__XLAT_TOP 512u
-#define PV__XLAT_TOP_OF(id) ((id) >> (2 * PV__XLAT_BITS))
-#define PV__XLAT_MID(id) (((id) >> PV__XLAT_BITS) & (PV__XLAT_FAN - 1))
-#define PV__XLAT_LOW(id) ((id) & (PV__XLAT_FAN - 1))
-typedef struct pv__xlat_middle {
-    _Atomic(void *) low[PV__XLAT_FAN];
-} pv__xlat_middle;
-typedef struct pv__xlat {
-    _Atomic(void *) top[PV__XLAT_TOP]; /* -> arrays of FAN pointers -> arrays of FAN entries */
-    _Atomic uint64_t limit;            /* ids >= limit have no entry */
-} pv__xlat;
 
 /* ---- readers ------------------------------------------------------------------------------- */
 
@@ -393,18 +366,9 @@ PV_PRIVATE int pv__images_store(pv__txn *t, bool *out_sync, pv_error *err);
 PV_PRIVATE int pv__images_spill(pv__txn *t, pv_error *err);
 
 /* ---- xlat.c -------------------------------------------------------------------------------- */
-/* NULL: nothing there. In the header because every read of a page begins with it. */
+/* NULL: nothing there. */
 static inline pv__xent *pv__xlat_find(pv__store *s, uint64_t page_id) {
-    if (PV_UNLIKELY(page_id >= PV__PAGE_ID_MAX)) {
-        return NULL;
-    }
-    pv__xlat_middle *mid =
-        atomic_load_explicit(&s->xlat.top[PV__XLAT_TOP_OF(page_id)], memory_order_acquire);
-    if (PV_UNLIKELY(!mid)) {
-        return NULL;
-    }
-    pv__xent *low = atomic_load_explicit(&mid->low[PV__XLAT_MID(page_id)], memory_order_acquire);
-    return PV_LIKELY(low != NULL) ? &low[PV__XLAT_LOW(page_id)] : NULL;
+    return pv__xlat_entry(&s->xlat, page_id);
 }
 PV_PRIVATE int pv__xlat_make(pv__store *s, uint64_t page_id, pv__xent **out, pv_error *err);
 PV_PRIVATE void pv__xlat_done(pv__store *s); /* frees arrays and every version */
@@ -549,7 +513,7 @@ PV_PRIVATE void pv__super_skip(pv__store *s);
 #define PV__SUPER_COPIES 4u
 PV_PRIVATE int pv__super_check(pv__store *s, uint64_t out_bad[PV__SUPER_COPIES],
                                unsigned *out_count, pv_error *err);
-PV_PRIVATE int pv__super_mend(pv__store *s, pv_error *err); /* these, from their twins */
+PV_PRIVATE int pv__super_mend(pv__store *s, pv_error *err);    /* these, from their twins */
 PV_PRIVATE int pv__super_refresh(pv__store *s, pv_error *err); /* the newest one is durable */
 
 /* ---- log.c, logscan.c ---------------------------------------------------------------------- */

@@ -20,6 +20,7 @@ void pv__colview_init(pv__colview *v, const pv__column *c, uint32_t slots, const
     v->c = *c;
     v->shift = 31 + log2;
     v->magic = ((UINT64_C(1) << v->shift) + c->rows_per_page - 1) / c->rows_per_page;
+    v->peek = pv__peek_of(c->txn);
     v->groups = groups;
     v->ordinals = (uint32_t)(((uint64_t)slots + c->rows_per_page - 1) / c->rows_per_page);
     v->group_count = pv__colview_groups(c, slots);

@@ -14,6 +14,7 @@
 #ifndef PV_VECTOR_COLVIEW_H
 #define PV_VECTOR_COLVIEW_H
 
+#include "store/peek.h"
 #include "vector/coldir.h"
 
 typedef struct pv__colview {
@@ -22,6 +23,7 @@ typedef struct pv__colview {
     uint32_t shift;
     uint32_t ordinals; /* pages of rows that slots < `slots` have */
     uint32_t group_count;
+    pv__peek peek;
     const uint8_t **groups; /* ids of the pages of 504 ordinals each; NULL: not looked up yet */
 } pv__colview;
 
@@ -43,8 +45,10 @@ static inline int pv__colview_row(pv__colview *v, uint32_t slot, const uint8_t *
         PV_TRY(pv__colview_group(v, group, err));
     }
     const uint64_t id = pv__get64(v->groups[group] + 8 * (ordinal % PV__COLDIR_FANOUT));
-    const uint8_t *page;
-    PV_TRY(pv__page_read(v->c.txn, id, PV__PAGE_ANY, &page, err));
+    const uint8_t *page = pv__page_peek(&v->peek, id);
+    if (PV_UNLIKELY(!page)) {
+        PV_TRY(pv__page_read(v->c.txn, id, PV__PAGE_ANY, &page, err));
+    }
     *out_row = page + PV__PAGE_HEAD + (size_t)(slot - ordinal * v->c.rows_per_page) * v->c.row_size;
     return 0;
 }

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* peek.h - reading a page that is in memory, inline: for whoever reads thousands of them in no
+ * order, as a graph walk does. Everybody else calls pv__page_read.
+ *
+ *   page id --> pv__xent {frame, lsn, mine} --> [64 B descriptor .. 128][page bytes]
+ *
+ * What is not there at once (not in memory, a newer version than the snapshot's, the writer's own)
+ * gives NULL, and pv__page_read finds it. Kind and owner are not compared. */
+#ifndef PV_STORE_PEEK_H
+#define PV_STORE_PEEK_H
+
+#include <stdatomic.h>
+
+#include "store/store.h"
+
+#define PV__VER_HEAD 128u /* bytes from the descriptor to the page: keeps pages 64-byte aligned */
+
+/* Translation entry. `frame` is the newest committed version: its address when resident, address
+ * + 1 for a stub (not resident, or freed), 0 when only the page table knows. See S10 for the order
+ * in which frame and lsn are stored and loaded. */
+typedef struct pv__xent {
+    _Atomic uintptr_t frame;
+    _Atomic uint64_t lsn;
+    _Atomic(struct pv__ver *) mine; /* the write transaction's version, NULL when untouched */
+    uint32_t dirty_seq;             /* checkpoint whose dirty list holds this page; ver_mutex */
+    _Atomic uint32_t used;          /* clock mark for eviction */
+} pv__xent;
+PV_STATIC_ASSERT(sizeof(pv__xent) == 32, translation_entry_is_32_bytes);
+
+#define PV__XLAT_BITS 10u
+#define PV__XLAT_FAN (1u << PV__XLAT_BITS)
+#define PV__XLAT_TOP 512u
+#define PV__XLAT_TOP_OF(id) ((id) >> (2 * PV__XLAT_BITS))
+#define PV__XLAT_MID(id) (((id) >> PV__XLAT_BITS) & (PV__XLAT_FAN - 1))
+#define PV__XLAT_LOW(id) ((id) & (PV__XLAT_FAN - 1))
+typedef struct pv__xlat_middle {
+    _Atomic(void *) low[PV__XLAT_FAN];
+} pv__xlat_middle;
+typedef struct pv__xlat {
+    _Atomic(void *) top[PV__XLAT_TOP]; /* -> arrays of FAN pointers -> arrays of FAN entries */
+    _Atomic uint64_t limit;            /* ids >= limit have no entry */
+} pv__xlat;
+
+/* NULL: nothing there. */
+static inline pv__xent *pv__xlat_entry(const pv__xlat *xlat, uint64_t page_id) {
+    if (PV_UNLIKELY(page_id >= PV__PAGE_ID_MAX)) {
+        return NULL;
+    }
+    pv__xlat_middle *mid =
+        atomic_load_explicit(&xlat->top[PV__XLAT_TOP_OF(page_id)], memory_order_acquire);
+    if (PV_UNLIKELY(!mid)) {
+        return NULL;
+    }
+    pv__xent *low = atomic_load_explicit(&mid->low[PV__XLAT_MID(page_id)], memory_order_acquire);
+    return PV_LIKELY(low != NULL) ? &low[PV__XLAT_LOW(page_id)] : NULL;
+}
+
+/* What peeking needs to know of a transaction; good for its life. Pages may be peeked at only while
+ * the transaction holds pointers: after a pv__page_read, until the next pause. */
+typedef struct pv__peek {
+    const pv__xlat *xlat;
+    uint64_t snap;
+} pv__peek;
+PV_PRIVATE pv__peek pv__peek_of(const pv__txn *txn);
+
+/* The page, or NULL. Not counted among the hits. */
+static inline const uint8_t *pv__page_peek(const pv__peek *p, uint64_t page_id) {
+    pv__xent *x = pv__xlat_entry(p->xlat, page_id);
+    if (PV_UNLIKELY(!x || atomic_load_explicit(&x->mine, memory_order_relaxed))) {
+        return NULL; /* readers pass the writer's version by in pv__page_read */
+    }
+    /* S10: frame first (acquire), then its LSN. */
+    const uintptr_t f = atomic_load_explicit(&x->frame, memory_order_acquire);
+    if (PV_UNLIKELY(f == 0 || (f & 1) ||
+                    atomic_load_explicit(&x->lsn, memory_order_relaxed) > p->snap)) {
+        return NULL;
+    }
+    if (PV_UNLIKELY(!atomic_load_explicit(&x->used, memory_order_relaxed))) {
+        atomic_store_explicit(&x->used, 1, memory_order_relaxed);
+    }
+    return (const uint8_t *)f + PV__VER_HEAD;
+}
+
+#endif
