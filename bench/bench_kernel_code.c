@@ -21,7 +21,8 @@
 static const struct {
     unsigned kind;
     const char *name;
-} kinds[] = {{PV__CODE_F32, "f32"}, {PV__CODE_SQ8, "sq8"}, {PV__CODE_Q4, "q4"}};
+} kinds[] = {
+    {PV__CODE_F32, "f32"}, {PV__CODE_SQ8, "sq8"}, {PV__CODE_Q4, "q4"}, {PV__CODE_B1, "b1"}};
 
 static uint64_t random_state = 1;
 static uint32_t random_bits(void) {
