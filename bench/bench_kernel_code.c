@@ -6,7 +6,7 @@
  * always the same 32 rows, "out" up to 262144 rows, other ones in each round, of a set of 1.2 GiB
  * by default. GB/s count the bytes of rows. Then what it takes to encode a vector and to prepare a
  * query. Smallest of several rounds, processor time, one thread.
- * Usage: bench_kernel_code [MiB of the large set] */
+ * Usage: bench_kernel_code [MiB of the large set [code]] */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,11 +17,13 @@
 #include "quant/code.h"
 
 #define CALL 32u
+#define ROWS_MAX (1u << 21)
 
 static const struct {
     unsigned kind;
     const char *name;
-} kinds[] = {{PV__CODE_F32, "f32"}, {PV__CODE_SQ8, "sq8"}, {PV__CODE_Q4, "q4"}};
+} kinds[] = {
+    {PV__CODE_F32, "f32"}, {PV__CODE_SQ8, "sq8"}, {PV__CODE_Q4, "q4"}, {PV__CODE_B1, "b1"}};
 
 static uint64_t random_state = 1;
 static uint32_t random_bits(void) {
@@ -129,7 +131,11 @@ static bool bench(bench_code *b, unsigned kind, uint32_t dims, const char *name)
         b->code.query_bytes > 65536 || b->code.scratch_bytes > 65536) {
         return false;
     }
-    const size_t stride = (b->code.row_size + 15) / 16 * 16, n = b->size / stride;
+    size_t stride = (b->code.row_size + 15) / 16 * 16, n = b->size / stride;
+    if (n > ROWS_MAX) { /* short rows stand apart: as far from each other as long ones */
+        n = ROWS_MAX;
+        stride = b->size / n / 16 * 16;
+    }
     const uint8_t **rows = shuffled_rows(b, n, stride);
     for (size_t i = 0; pv__code_kernel_at(i); i++) {
         const uint32_t wants = pv__code_kernel_at(i)->cpu;
@@ -158,7 +164,8 @@ int main(int argc, char **argv) {
         b.vectors[i] = (float)(int32_t)random_bits() * 0x1p-31f;
     }
     for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
-        for (size_t d = 0; d < sizeof dims / sizeof dims[0]; d++) {
+        const bool wanted = argc <= 2 || strcmp(argv[2], kinds[k].name) == 0;
+        for (size_t d = 0; wanted && d < sizeof dims / sizeof dims[0]; d++) {
             if (!bench(&b, kinds[k].kind, dims[d], kinds[k].name)) {
                 return 1;
             }

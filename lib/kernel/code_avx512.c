@@ -3,6 +3,7 @@
  *
  *      i8      64 elements of 4 rows at a time against one register of the query: 4 or 8 chains
  *      nibble  128 elements of 4 rows at a time: levels come from a table in a register
+ *      bits    64 elements of 4 rows at a time, bits as masks
  *      f32     1 row, 2 chains
  *      fht     64 elements in four registers, then 8 (4, 2) registers at a distance
  *
@@ -233,6 +234,55 @@ CODE_AVX512 static void code_avx512_nibble(const uint8_t *query, size_t dims,
     }
 }
 
+/* Sum of n bytes. */
+CODE_AVX512 PV__KERNEL_INLINE int32_t code_avx512_total(const uint8_t *p, size_t n) {
+    __m512i acc = _mm512_setzero_si512();
+    for (size_t i = 0; i < n; i += 64) {
+        acc = _mm512_dpbusd_epi32(acc, _mm512_loadu_si512(p + i), _mm512_set1_epi8(1));
+    }
+    return code_avx512_sum(acc);
+}
+
+/* As i8_rows: sums of the queries whose bit is set; the bits are the mask of a move. */
+CODE_AVX512 PV__KERNEL_INLINE void code_avx512_bits_rows(unsigned count, const uint8_t *query,
+                                                         size_t dims, const uint8_t *const *row,
+                                                         __m512i acc[4]) {
+    const __m512i one = _mm512_set1_epi8(1);
+    PV__KERNEL_UNROLL
+    for (unsigned k = 0; k < count; k++) {
+        acc[k] = _mm512_setzero_si512();
+    }
+    for (size_t i = 0; i < dims; i += 64) {
+        const __m512i q = _mm512_loadu_si512(query + i);
+        PV__KERNEL_UNROLL
+        for (unsigned k = 0; k < count; k++) {
+            uint64_t set;
+            memcpy(&set, row[k] + i / 8, sizeof set);
+            acc[k] = _mm512_dpbusd_epi32(acc[k], _mm512_maskz_mov_epi8(set, q), one);
+        }
+    }
+}
+
+CODE_AVX512 static void code_avx512_bits(const uint8_t *query, size_t dims,
+                                         const pv__code_rows *rows, int32_t *out) {
+    __m512i acc[4];
+    const int32_t all = code_avx512_total(query, dims);
+    size_t r = 0;
+    for (; r + 4 <= rows->n; r += 4) {
+        pv__code_fetch(rows, r + PV__CODE_AHEAD, 4);
+        code_avx512_bits_rows(4, query, dims, rows->row + r, acc);
+        code_avx512_sum4(acc, out + r);
+        for (size_t k = 0; k < 4; k++) {
+            out[r + k] = 2 * out[r + k] - all;
+        }
+    }
+    for (; r < rows->n; r++) {
+        pv__code_fetch(rows, r + PV__CODE_AHEAD, 1);
+        code_avx512_bits_rows(1, query, dims, rows->row + r, acc);
+        out[r] = 2 * code_avx512_sum(acc[0]) - all;
+    }
+}
+
 CODE_AVX512 PV__KERNEL_INLINE __m512 code_avx512_add(bool l2, __m512 acc, __m512 q, __m512 r) {
     const __m512 d = l2 ? _mm512_sub_ps(q, r) : q;
     __m512 product = _mm512_mul_ps(d, l2 ? d : r);
@@ -429,6 +479,7 @@ const pv__code_kernel *pv__code_kernel_avx512(void) {
         .quantise = code_avx512_quantise,
         .i8 = code_avx512_i8,
         .nibble = code_avx512_nibble,
+        .bits = code_avx512_bits,
         .l2sq = code_avx512_l2sq,
         .dot = code_avx512_dot,
         .signs = code_avx512_signs,

@@ -4,6 +4,7 @@
  *      i8      16 elements of 4 rows at a time; products of 16 bits are added up in pairs, which
  *              is exact. The query is made signed on the way (i8_bias 0)
  *      nibble  32 elements of 4 rows at a time; four products, at most 4 * 127 * 63, fit 16 bits
+ *      bits    16 elements of 4 rows at a time, bits spread to bytes
  *      f32     1 row, 8 chains
  *      fht     64 elements in 16 registers, then 4 (2) registers at a distance
  */
@@ -161,6 +162,56 @@ static void code_neon_nibble(const uint8_t *query, size_t dims, const pv__code_r
         pv__code_fetch(rows, r + PV__CODE_AHEAD, 1);
         code_neon_nibble_rows(1, query, dims, rows->row + r, acc);
         out[r] = vaddvq_s32(acc[0]);
+    }
+}
+
+/* Sum of n bytes. */
+PV__KERNEL_INLINE int32_t code_neon_total(const uint8_t *p, size_t n) {
+    uint32x4_t acc = vdupq_n_u32(0);
+    for (size_t i = 0; i < n; i += 16) {
+        acc = vpadalq_u16(acc, vpaddlq_u8(vld1q_u8(p + i)));
+    }
+    return (int32_t)vaddvq_u32(acc);
+}
+
+/* As i8_rows: sums of the queries whose bit is set; each bit becomes a byte of ones. */
+PV__KERNEL_INLINE void code_neon_bits_rows(unsigned count, const uint8_t *query, size_t dims,
+                                           const uint8_t *const *row, int32x4_t acc[4]) {
+    static const uint8_t one_of_8[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+    const uint8x16_t bit = vld1q_u8(one_of_8);
+    PV__KERNEL_UNROLL
+    for (unsigned k = 0; k < count; k++) {
+        acc[k] = vdupq_n_s32(0);
+    }
+    for (size_t i = 0; i < dims; i += 16) {
+        const uint8x16_t q = vld1q_u8(query + i);
+        PV__KERNEL_UNROLL
+        for (unsigned k = 0; k < count; k++) {
+            const uint8_t *const p = row[k] + i / 8;
+            const uint8x16_t set = vcombine_u8(vdup_n_u8(p[0]), vdup_n_u8(p[1]));
+            const uint16x8_t sum = vpaddlq_u8(vandq_u8(vtstq_u8(set, bit), q));
+            acc[k] = vpadalq_s16(acc[k], vreinterpretq_s16_u16(sum));
+        }
+    }
+}
+
+static void code_neon_bits(const uint8_t *query, size_t dims, const pv__code_rows *rows,
+                           int32_t *out) {
+    int32x4_t acc[4];
+    const int32_t all = code_neon_total(query, dims);
+    size_t r = 0;
+    for (; r + 4 <= rows->n; r += 4) {
+        pv__code_fetch(rows, r + PV__CODE_AHEAD, 4);
+        code_neon_bits_rows(4, query, dims, rows->row + r, acc);
+        vst1q_s32(out + r, vpaddq_s32(vpaddq_s32(acc[0], acc[1]), vpaddq_s32(acc[2], acc[3])));
+        for (size_t k = 0; k < 4; k++) {
+            out[r + k] = 2 * out[r + k] - all;
+        }
+    }
+    for (; r < rows->n; r++) {
+        pv__code_fetch(rows, r + PV__CODE_AHEAD, 1);
+        code_neon_bits_rows(1, query, dims, rows->row + r, acc);
+        out[r] = 2 * vaddvq_s32(acc[0]) - all;
     }
 }
 
@@ -341,6 +392,7 @@ const pv__code_kernel *pv__code_kernel_neon(void) {
         .quantise = code_neon_quantise,
         .i8 = code_neon_i8,
         .nibble = code_neon_nibble,
+        .bits = code_neon_bits,
         .l2sq = code_neon_l2sq,
         .dot = code_neon_dot,
         .signs = code_neon_signs,

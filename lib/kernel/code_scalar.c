@@ -73,6 +73,19 @@ static void code_scalar_nibble(const uint8_t *query, size_t dims, const pv__code
     }
 }
 
+static void code_scalar_bits(const uint8_t *query, size_t dims, const pv__code_rows *rows,
+                             int32_t *out) {
+    for (size_t r = 0; r < rows->n; r++) {
+        pv__code_fetch(rows, r + PV__CODE_AHEAD, 1);
+        int32_t sum = 0;
+        for (size_t i = 0; i < dims; i++) {
+            const int32_t set = rows->row[r][i / 8] >> i % 8 & 1;
+            sum += (2 * set - 1) * query[i];
+        }
+        out[r] = sum;
+    }
+}
+
 static float code_scalar_fold(float lane[CODE_LANES]) {
     for (size_t width = CODE_LANES / 2; width >= 8; width /= 2) {
         for (size_t l = 0; l < width; l++) {
@@ -157,6 +170,7 @@ const pv__code_kernel *pv__code_kernel_scalar(void) {
         .quantise = code_scalar_quantise,
         .i8 = code_scalar_i8,
         .nibble = code_scalar_nibble,
+        .bits = code_scalar_bits,
         .l2sq = code_scalar_l2sq,
         .dot = code_scalar_dot,
         .signs = code_scalar_signs,

@@ -14,6 +14,7 @@ static const pv__code_ops *code_ops(unsigned kind) {
     case PV__CODE_SQ8:
         return pv__code_sq8();
     case PV__CODE_Q4:
+    case PV__CODE_B1:
         return pv__code_q4();
     default:
         return NULL;

@@ -28,7 +28,8 @@
 enum {
     PV__CODE_F32 = 1, /* the normalised or plain elements themselves */
     PV__CODE_SQ8 = 2, /* 8 bits an element, range of each vector by itself */
-    PV__CODE_Q4 = 3   /* rotated, 4 bits an element, least-squares scale (RaBitQ, Gao et al.) */
+    PV__CODE_Q4 = 3,  /* rotated, 4 bits an element, unbiased scale (RaBitQ, Gao et al.) */
+    PV__CODE_B1 = 4   /* rotated, the signs only; the same scale and bound */
 };
 
 struct pv__code_kernel;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* q4.c - 4 bits an element of the rotated vector.
+/* q4.c - 4 bits an element of the rotated vector (Q4), or 1 (B1).
  *
- *      row     n / 2 bytes of nibbles (order: code_kernel.h) | factors, 16 bytes
+ *      row     n / 2 bytes of nibbles (order: code_kernel.h), B1: n / 8 of bits | factors, 16 bytes
  *      query   header of 64 bytes | n bytes u = c + 64, c in -63..63 | n f32, work space
  *
  * n is dims up to a multiple of 64. Elements of a rotated vector y are nearly normal with variance
@@ -17,7 +17,7 @@
  * part of q that is orthogonal to y.
  *
  * From a row: the exact distance of the two decoded vectors. On average that is |e_a|^2 + |e_b|^2
- * (about 1 in 50 of the squared norms) too large, but never negative, 0 for equal codes, and a
+ * (Q4: about 1 in 50 of the squared norms) too large, but never negative, 0 for equal codes, and a
  * metric, which pruning relies on.
  *
  * Cosine: norms are 1. A vector of zeros has unit 0 and norm 1, and so is at 2 to all queries.
@@ -47,9 +47,14 @@ PV_STATIC_ASSERT(sizeof(q4_query) == 64, q4_query_is_one_line);
 
 static uint32_t q4_padded(const pv__code *c) { return PV_ALIGN_UP(c->dims, 64u); }
 
+/* Of one row without its factors. */
+static uint32_t q4_code_bytes(const pv__code *c) {
+    return c->kind == PV__CODE_B1 ? q4_padded(c) / 8 : q4_padded(c) / 2;
+}
+
 static void q4_sizes(pv__code *c) {
     const uint32_t n = q4_padded(c);
-    c->row_size = n / 2 + (uint32_t)sizeof(q4_factors);
+    c->row_size = q4_code_bytes(c) + (uint32_t)sizeof(q4_factors);
     c->query_bytes = (uint32_t)sizeof(q4_query) + n + n * (uint32_t)sizeof(float);
     c->scratch_bytes = n * (2 * (uint32_t)sizeof(float) + 1);
 }
@@ -85,6 +90,18 @@ static void q4_pack(const uint8_t *index, size_t n, uint8_t *out) {
     }
 }
 
+/* B1: a bit for each element, set where it is not negative; levels are 1 and -1. */
+static void q4_pack_signs(const float *y, size_t n, uint8_t *out, float *level, q4_factors *f) {
+    memset(out, 0, n / 8);
+    for (size_t i = 0; i < n; i++) {
+        const bool set = y[i] >= 0.0f;
+        out[i / 8] = (uint8_t)(out[i / 8] | (unsigned)set << i % 8);
+        level[i] = set ? 1.0f : -1.0f;
+        f->sum += set ? 1 : -1;
+    }
+    f->sum2 = (int32_t)n;
+}
+
 static void q4_encode(const pv__code *c, const float *vector, void *scratch, uint8_t *row) {
     static const int8_t levels[16] = {PV__CODE_LEVELS};
     const uint32_t n = q4_padded(c);
@@ -94,13 +111,17 @@ static void q4_encode(const pv__code *c, const float *vector, void *scratch, uin
     const float norm2 = q4_rotate(c, vector, y, &scale);
     const double deviation = sqrt((double)norm2 / n);
     const float fit = deviation > 0 ? (float)((double)PV__CODE_LEVEL_UNIT / deviation) : 0.0f;
-    c->kernel->levels(y, n, fit, index, level);
-    q4_pack(index, n, row);
     q4_factors f = {0, 0, 0, 0};
-    for (uint32_t i = 0; i < n; i++) {
-        const int32_t l = levels[index[i]];
-        f.sum += l;
-        f.sum2 += l * l;
+    if (c->kind == PV__CODE_B1) {
+        q4_pack_signs(y, n, row, level, &f);
+    } else {
+        c->kernel->levels(y, n, fit, index, level);
+        q4_pack(index, n, row);
+        for (uint32_t i = 0; i < n; i++) {
+            const int32_t l = levels[index[i]];
+            f.sum += l;
+            f.sum2 += l * l;
+        }
     }
     const uint8_t *const at = (const void *)level;
     c->kernel->dot(y, n, &(pv__code_rows){&at, 1, 1, n}, &dot);
@@ -115,7 +136,7 @@ static void q4_encode(const pv__code *c, const float *vector, void *scratch, uin
     }
     f.unit = pv__code_round(unit);
     f.norm2 = pv__code_round(length2);
-    memcpy(row + n / 2, &f, sizeof f);
+    memcpy(row + q4_code_bytes(c), &f, sizeof f);
 }
 
 static uint8_t *q4_codes(void *query) { return (uint8_t *)query + sizeof(q4_query); }
@@ -158,8 +179,11 @@ static void q4_query_row(const pv__code *c, const uint8_t *row, void *query) {
     uint8_t *const codes = q4_codes(query);
     q4_query *q = query;
     q4_factors f;
-    memcpy(&f, row + n / 2, sizeof f);
-    for (uint32_t i = 0; i < n;) {
+    memcpy(&f, row + q4_code_bytes(c), sizeof f);
+    for (uint32_t i = 0; c->kind == PV__CODE_B1 && i < n; i++) {
+        codes[i] = row[i / 8] >> i % 8 & 1 ? 65 : 63;
+    }
+    for (uint32_t i = 0; c->kind != PV__CODE_B1 && i < n;) {
         const uint32_t half = n - i >= 128 ? 64 : 32;
         for (uint32_t k = 0; k < half; k++) {
             codes[i + k] = (uint8_t)(levels[row[i / 2 + k] & 15] + 64);
@@ -179,7 +203,7 @@ static void q4_query_row(const pv__code *c, const uint8_t *row, void *query) {
 /* The expressions of q4_finish in double. */
 static float q4_slow(const pv__code *c, const q4_query *q, int32_t sum, const uint8_t *row) {
     q4_factors f;
-    memcpy(&f, row + q4_padded(c) / 2, sizeof f);
+    memcpy(&f, row + q4_code_bytes(c), sizeof f);
     const int32_t cross = sum - 64 * f.sum;
     const double unit = (double)f.unit, q_unit = (double)q->unit;
     const double product = pv__unfused_double(pv__unfused_double(unit * q_unit) * cross);
@@ -243,7 +267,7 @@ PV__KERNEL_INLINE bool q4_finish(const pv__code *c, const q4_query *q, unsigned 
 
 PV__KERNEL_INLINE void q4_finish_rows(const pv__code *c, const q4_query *q, unsigned form, bool row,
                                       const pv__code_rows *rows, int32_t *sums, float *out) {
-    const uint32_t at = q4_padded(c) / 2;
+    const uint32_t at = q4_code_bytes(c);
     size_t r = 0;
     for (; r + 4 <= rows->n; r += 4) {
         const uint8_t *const *row_at = rows->row + r;
@@ -272,7 +296,8 @@ static void q4_distances(const pv__code *c, const void *query, const pv__code_ro
                          float *out) {
     const q4_query *q = query;
     int32_t sums[PV__CODE_BLOCK + 4];
-    c->kernel->nibble((const uint8_t *)query + sizeof *q, q4_padded(c), rows, sums);
+    (c->kind == PV__CODE_B1 ? c->kernel->bits : c->kernel->nibble)(
+        (const uint8_t *)query + sizeof *q, q4_padded(c), rows, sums);
     if (q->form == PV__CODE_FORM_DOT) {
         q4_finish_rows(c, q, PV__CODE_FORM_DOT, false, rows, sums, out);
     } else if (q->form == PV__CODE_FORM_AUG) {
@@ -288,7 +313,7 @@ static float q4_sigma(const pv__code *c, const void *query, const uint8_t *row, 
     const q4_query *q = query;
     const double n = (double)q4_padded(c);
     q4_factors f;
-    memcpy(&f, row + q4_padded(c) / 2, sizeof f);
+    memcpy(&f, row + q4_code_bytes(c), sizeof f);
     const double q_norm2 = (double)q->norm2, norm2 = (double)f.norm2;
     const double decoded2 = (double)f.unit * (double)f.unit * f.sum2;
     const double lost2 = PV_MAX(decoded2 - norm2, 0.0);
