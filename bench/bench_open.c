@@ -48,6 +48,7 @@ static pv_stats open_stats(pv_db *db) {
 static void open_fill(pv_db *db, uint64_t rows, uint64_t dims, size_t meta) {
     pv_error err = PV_ERROR_INIT;
     pv_collection_opts c = PV_COLLECTION_OPTS_INIT;
+    c.index = PV_INDEX_FLAT; /* the store and the scan are measured here, not a graph */
     pv_batch columns;
     bench_batch b;
     bench_random r = {3};
@@ -81,7 +82,9 @@ static void open_change(pv_db *db, const pv_record *records, size_t n) {
     bench_check(pv_upsert(db, NULL, "docs", records + ones, n - ones, NULL, &err), &err, "upsert");
     for (size_t i = 0; i < ones; i++) {
         if (i % 4 == 3) {
-            bench_check(pv_delete(db, NULL, "docs", records[i].id, &err), &err, "delete");
+            char id[BENCH_ID_BYTES + 1] = {0};
+            memcpy(id, records[i].id, BENCH_ID_BYTES);
+            bench_check(pv_delete(db, NULL, "docs", id, &err), &err, "delete");
         } else {
             bench_check(pv_upsert(db, NULL, "docs", records + i, 1, NULL, &err), &err, "upsert");
         }
