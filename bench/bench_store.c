@@ -34,6 +34,7 @@ static pv_db *store_open(const char *path, uint64_t cache_bytes, uint32_t thread
     pv_error err = PV_ERROR_INIT;
     pv_open_opts o = PV_OPEN_OPTS_INIT;
     pv_collection_opts c = PV_COLLECTION_OPTS_INIT;
+    c.index = PV_INDEX_FLAT; /* the store and the scan are measured here, not a graph */
     pv_db *db = NULL;
     o.cache_bytes = cache_bytes;
     o.threads = threads;

@@ -21,7 +21,6 @@ def main():
         print("---- open after kill -9")
         run([tool, "kill", where, str(args.kill_rows), str(args.log)], expect=-signal.SIGKILL)
         out = values(run([tool, "open", where]))
-        verdict("pages that the log touched", out["open.pages_read"], 100000 if args.long else 1)
         verdict(f"open with {out['open.log']:.0f} MiB of log", out["open.open"], 10, False, " s")
         print("---- clean open")
         out = values(run([tool, "open", where]))
