@@ -228,14 +228,14 @@ static void test_image__full_disk_at_the_superblock_of_a_checkpoint(void **state
     (void)state;
     bool passed = false;
     for (uint64_t nth = 1; !passed; nth++) {
-        t_begin(nth, 60, 4);
+        t_begin(nth, 14, 2); /* few pages: what counts are the last writes */
         sim *s = sim_new(nth);
         pv__store_opts o = t_opts(sim_vfs(s));
         pv_error err = PV_ERROR_INIT;
         t_open(o);
-        t_commit(40, 0);
+        t_commit(20, 0);
         t_checkpoint();
-        t_commit(40, 0);
+        t_commit(20, 0);
         for (unsigned again = 0; again < 3; again++) {
             const sim_fault full = {SIM_FAULT_FULL, SIM_WRITE, SIM_CLASS_DB, nth, true};
             sim_fault_set(s, &full);
@@ -249,7 +249,7 @@ static void test_image__full_disk_at_the_superblock_of_a_checkpoint(void **state
                                                 SIM_CUT_TORN_512};
                 t_image_matches(sim_image(s, sim_op_count(s), modes[cut], nth), 64u << 20);
             }
-            t_commit(30, 0);
+            t_commit(10, 0);
             t_matches();
         }
         for (unsigned i = 0; i < 4; i++) { /* slots of the failed ones come back */
