@@ -84,7 +84,8 @@ static void test_image__finished_pages_may_change_all_the_same(void **state) {
         t_load l;
         test_assert_ok(pv__txn_begin(t_w.store, PV__TXN_WRITE, &t, &err), &err);
         t_fill(t, &l, 1000);
-        t_write(t, &l, 3, 77); /* probably under way */
+        pv__helper_wait(&t_w.store->helper);
+        t_write(t, &l, 3, 77); /* with threads it is in slots by now */
         test_assert_ok(pv__page_free(t, l.ids[5], &err), &err);
         l.seeds[5] = 0;
         test_assert_ok(pv__txn_pause(t, &err), &err);
@@ -203,20 +204,38 @@ static void test_image__failed_writes(void **state) {
 
 /* ---- a full disk and the superblock -------------------------------------------------------- */
 
+/* Every image of the operations [from, to] holds one of the two states. */
+static void t_images_hold(sim *s, size_t from, size_t to, const kit_state *a, const kit_state *b) {
+    pv__store *open = t_w.store;
+    for (size_t upto = from; upto <= to; upto++) {
+        char why[200];
+        sim *image = sim_image(s, upto, SIM_CUT_KEEP_ALL, 1);
+        pv__store_opts o = t_opts(sim_vfs(image));
+        o.create = false;
+        t_open(o);
+        if (!kit_matches(t_w.store, a, why) && !kit_matches(t_w.store, b, why)) {
+            fail_msg("after %zu of %zu operations: %s", upto - from, to - from, why);
+        }
+        pv__store_abandon(t_w.store);
+        t_w.store = open;
+        sim_free(image);
+    }
+}
+
 /* The checkpoint fails, nothing else does; whatever of the superblock has reached the disk, an
  * image taken now or later opens. */
 static void test_image__full_disk_at_the_superblock_of_a_checkpoint(void **state) {
     (void)state;
     bool passed = false;
     for (uint64_t nth = 1; !passed; nth++) {
-        t_begin(nth, 60, 4);
+        t_begin(nth, 14, 2); /* few pages: what counts are the last writes */
         sim *s = sim_new(nth);
         pv__store_opts o = t_opts(sim_vfs(s));
         pv_error err = PV_ERROR_INIT;
         t_open(o);
-        t_commit(40, 0);
+        t_commit(20, 0);
         t_checkpoint();
-        t_commit(40, 0);
+        t_commit(20, 0);
         for (unsigned again = 0; again < 3; again++) {
             const sim_fault full = {SIM_FAULT_FULL, SIM_WRITE, SIM_CLASS_DB, nth, true};
             sim_fault_set(s, &full);
@@ -230,12 +249,16 @@ static void test_image__full_disk_at_the_superblock_of_a_checkpoint(void **state
                                                 SIM_CUT_TORN_512};
                 t_image_matches(sim_image(s, sim_op_count(s), modes[cut], nth), 64u << 20);
             }
-            t_commit(30, 0);
+            t_commit(10, 0);
             t_matches();
         }
         for (unsigned i = 0; i < 4; i++) { /* slots of the failed ones come back */
             t_commit(2, 0);
+            const size_t from = sim_op_count(s);
             t_checkpoint();
+            if (i == 0) { /* the superblock that failed is good until the next has its place */
+                t_images_hold(s, from, sim_op_count(s), &t_w.now, &t_w.now);
+            }
             t_image_matches(sim_image(s, sim_op_count(s), SIM_CUT_DROP_ALL, 1), 64u << 20);
         }
         const uint64_t used = t_slots_in_use();
@@ -256,13 +279,13 @@ static void test_image__full_disk_at_the_superblock_of_a_checkpoint(void **state
 static void test_image__full_disk_at_the_word_that_the_log_is_required(void **state) {
     (void)state;
     for (uint64_t nth = 1; nth <= 2; nth++) {
-        t_begin(nth, 60, 4);
+        t_begin(nth, 60, 16);
         sim *s = sim_new(nth);
         pv__store_opts o = t_opts(sim_vfs(s));
         pv_error err = PV_ERROR_INIT;
         pv__txn *t = NULL;
         t_open(o);
-        t_commit(40, 0);
+        t_commit(2, 0);
         t_close();
         t_open(o);
         const kit_state was = t_w.now;
@@ -279,7 +302,11 @@ static void test_image__full_disk_at_the_word_that_the_log_is_required(void **st
                 t_image_matches(sim_image(s, sim_op_count(s), (sim_cut)cut, nth), 64u << 20);
             }
         }
-        t_commit(120, 0); /* FULL images of many pages: more than the first 64 KiB of log */
+        const size_t from = sim_op_count(s);
+        t_commit(25, 0); /* images of new pages: more than the first 64 KiB of log */
+        assert_true(t_w.store->log.segs[0].cap > 64u << 10);
+        assert_int_equal(t_w.store->log.seg_count, 1);
+        t_images_hold(s, from, sim_op_count(s), &was, &t_w.now);
         t_matches();
         t_image_matches(sim_image(s, sim_op_count(s), SIM_CUT_DROP_ALL, 1), 64u << 20);
         t_close();
