@@ -283,7 +283,7 @@ PV_PRIVATE int pv__images_store(pv__txn *t, bool *out_sync, pv_error *err) {
             if (v && !t->touched[i].queued && image_is_new(t, x, v)) {
                 image_old_sum(x, v, &t->touched[i]);
                 PV_TRY(image_queue(t, v, err));
-                PV_TRY(i % IMAGE_RUN == 0 ? pv__store_interrupted(t->store, err) : 0);
+                PV_TRY(pv__store_interrupted(t->store, err));
             }
         }
         PV_TRY(pv__images_settle(t, true, err)); /* what fails in the helper comes again */
