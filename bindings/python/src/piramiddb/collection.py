@@ -580,8 +580,6 @@ class Collection(Generic[K]):
         except ValueError:  # elements with gaps between them
             vector = convert.one_vector(vector)
             pointer = _from_buffer(vector)
-        if k < 1:
-            raise ValueError(f"k is {k}, wanted at least 1")
         if filter is None:
             text: Any = _NULL
             length = 0
