@@ -68,7 +68,8 @@ pvpy_rows *pvpy_rows_new(pv_results *results) {
 
 pvpy_rows *pvpy_search(pv_db *db, pv_txn *txn, const char *collection, const void *vector,
                        uint32_t dims, int64_t k, int metadata, int vectors, int exact,
-                       double max_distance, const char *filter, size_t filter_len) {
+                       double max_distance, uint32_t ef, float target_recall, const char *filter,
+                       size_t filter_len) {
     pv_results *results = NULL;
     pv_query q = PV_QUERY_INIT;
     if (glue_depth > 0) {
@@ -90,6 +91,8 @@ pvpy_rows *pvpy_search(pv_db *db, pv_txn *txn, const char *collection, const voi
     q.dims = dims;
     q.k = k > PV_LIMIT_K ? PV_LIMIT_K + 1 : (uint32_t)k; /* for the library to refuse */
     q.include = (metadata ? PV_INCLUDE_METADATA : 0) | (vectors ? PV_INCLUDE_VECTOR : 0);
+    q.ef = ef;
+    q.target_recall = target_recall;
     q.filter = filter;
     q.filter_len = filter_len;
     if (pv_search(db, txn, collection, &q, &results, pvpy_err()) != 0) {
