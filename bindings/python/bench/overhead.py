@@ -88,9 +88,9 @@ def fill(path, rows, rng):
     vectors = rng.standard_normal((rows, DIMS), np.float32)
     metadata = [{"n": i, "lang": "en"} for i in range(rows)]
     with piramiddb.open(path) as db:
-        texts = db.collection("texts", dims=DIMS)
+        texts = db.collection("texts", dims=DIMS, index="flat")
         texts.insert([f"doc-{i:07d}" for i in range(rows)], vectors, metadata)
-        numbers = db.collection("numbers", dims=DIMS, key="int")
+        numbers = db.collection("numbers", dims=DIMS, key="int", index="flat")
         numbers.insert(np.arange(rows), vectors, metadata)
 
 
