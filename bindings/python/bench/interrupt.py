@@ -47,7 +47,8 @@ def child(path, rows, index):
 def one(rows, index, delay):
     with tempfile.TemporaryDirectory() as folder:
         program = subprocess.Popen([sys.executable, __file__, "--rows", str(rows), "--index",
-                                    index, "--child", f"{folder}/i.pv"], stdout=subprocess.PIPE, text=True)
+                                    index, "--child", f"{folder}/i.pv"],
+                                   stdout=subprocess.PIPE, text=True)
         assert program.stdout.readline() == "ready\n"
         time.sleep(delay)
         begin = time.monotonic()
