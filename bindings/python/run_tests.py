@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import venv
-import xml.etree.ElementTree as ElementTree
+from xml.etree import ElementTree
 
 HERE = pathlib.Path(__file__).resolve().parent
 REQUIREMENTS = HERE / "tests/requirements.txt"

@@ -22,9 +22,10 @@ XXHASH = ("xxhash==3.5.0 "
 
 
 def fetch_xxhash(folder: pathlib.Path) -> None:
+    # -I: the environment in which packages are built hides pip.
     wanted = folder / "requirements.txt"
     wanted.write_text(XXHASH + "\n", encoding="utf-8")
-    subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
+    subprocess.run([sys.executable, "-I", "-m", "pip", "download", "--quiet", "--no-deps",
                     "--no-binary=:all:", "--require-hashes", "--dest", str(folder),
                     "--requirement", str(wanted)], check=True)
     [archive] = folder.glob("xxhash-*.tar.gz")

@@ -384,7 +384,7 @@ static void test_api_binding__a_large_commit_can_be_cancelled(void **state) {
         }
     }
     test_assert_ok(rc, &l.t.err);
-    assert_true(asked > 5);
+    assert_true(asked > 1); /* one was cancelled at least */
     assert_int_equal(t_count(&l.t, NULL, "wide", NULL), T_ROWS);
     t_expect_sound(&l.t);
     free(vectors);

@@ -18,14 +18,14 @@ import time
 DIMS = 128
 
 
-def child(path, rows):
+def child(path, rows, index):
     import numpy as np  # noqa: PLC0415
 
     import piramiddb  # noqa: PLC0415
 
     vectors = np.random.default_rng(1).standard_normal((rows, DIMS), np.float32)
     with piramiddb.open(path, cache_bytes=256 << 20) as db:
-        docs = db.collection("docs", dims=DIMS, key="int")
+        docs = db.collection("docs", dims=DIMS, key="int", index=index)
         before = db.stats().db_checksum
         print("ready", flush=True)
         begin = time.monotonic()
@@ -33,6 +33,9 @@ def child(path, rows):
             docs.insert(np.arange(rows), vectors)
             print("committed", flush=True)
         except KeyboardInterrupt:
+            if docs.count() == rows:  # it came when the commit's record was written already
+                print("committed", flush=True)
+                return
             print("stopped", flush=True)
             assert docs.count() == 0
             assert db.stats().db_checksum == before
@@ -41,10 +44,11 @@ def child(path, rows):
         print(f"{time.monotonic() - begin:.1f}", flush=True)
 
 
-def one(rows, delay):
+def one(rows, index, delay):
     with tempfile.TemporaryDirectory() as folder:
-        program = subprocess.Popen([sys.executable, __file__, "--rows", str(rows), "--child",
-                                    f"{folder}/i.pv"], stdout=subprocess.PIPE, text=True)
+        program = subprocess.Popen([sys.executable, __file__, "--rows", str(rows), "--index",
+                                    index, "--child", f"{folder}/i.pv"],
+                                   stdout=subprocess.PIPE, text=True)
         assert program.stdout.readline() == "ready\n"
         time.sleep(delay)
         begin = time.monotonic()
@@ -59,17 +63,18 @@ def one(rows, delay):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--index", choices=["flat", "auto", "hnsw"], default="auto")
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--last", type=float, default=4.0, help="seconds: moments lie before it")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        child(args.child, args.rows)
+        child(args.child, args.rows, args.index)
         return
     stopped = []
     for i in range(args.times):
         delay = random.uniform(0.05, args.last)
-        how, took = one(args.rows, delay)
+        how, took = one(args.rows, args.index, delay)
         print(f"round {i}: signal after {delay:.2f} s, {how} {took * 1000:.0f} ms later",
               flush=True)
         if how == "stopped":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory of one large insert: usage memory.py [--rows N] [--cache MIB] [--key int|str].
+"""Memory of one large insert: usage memory.py [--rows N] [--cache MIB] [--key K] [--index I].
 
 One numpy array is inserted in one call, in a process of its own. Shown are the highest resident
 memory of the process (VmHWM), and what is left of it beyond the array, the ids and the cache.
@@ -19,7 +19,7 @@ def status(name):
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
 
 
-def child(folder, rows, cache, key):
+def child(folder, rows, cache, key, index):
     import numpy as np  # noqa: PLC0415 - the process is measured from its beginning
 
     import piramiddb  # noqa: PLC0415
@@ -34,7 +34,7 @@ def child(folder, rows, cache, key):
     ready = status("VmRSS")
     begin = time.perf_counter()
     with piramiddb.open(f"{folder}/m.pv", cache_bytes=cache * MIB, sync="async") as db:
-        docs = db.collection("docs", dims=DIMS, metric="l2", key=key)
+        docs = db.collection("docs", dims=DIMS, metric="l2", key=key, index=index)
         docs.insert(ids, vectors)
         took = time.perf_counter() - begin
         library = db.stats().memory_peak
@@ -53,16 +53,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--cache", type=int, default=256)
+    parser.add_argument("--index", choices=["flat", "auto", "hnsw"], default="flat")
     parser.add_argument("--key", choices=["int", "str"])
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.folder:
-        child(args.folder, args.rows, args.cache, args.key)
+        child(args.folder, args.rows, args.cache, args.key, args.index)
         return
     for key in [args.key] if args.key else ["int", "str"]:
         with tempfile.TemporaryDirectory() as folder:
             subprocess.run([sys.executable, __file__, "--rows", str(args.rows), "--cache",
-                            str(args.cache), "--key", key, "--folder", folder], check=True)
+                            str(args.cache), "--key", key, "--index", args.index, "--folder",
+                            folder], check=True)
 
 
 if __name__ == "__main__":

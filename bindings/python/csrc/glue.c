@@ -6,6 +6,7 @@
 #include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -66,12 +67,19 @@ pvpy_rows *pvpy_rows_new(pv_results *results) {
 }
 
 pvpy_rows *pvpy_search(pv_db *db, pv_txn *txn, const char *collection, const void *vector,
-                       uint32_t dims, uint32_t k, int metadata, int vectors, int exact,
-                       double max_distance, const char *filter, size_t filter_len) {
+                       uint32_t dims, int64_t k, int metadata, int vectors, int exact,
+                       double max_distance, uint32_t ef, float target_recall, const char *filter,
+                       size_t filter_len) {
     pv_results *results = NULL;
     pv_query q = PV_QUERY_INIT;
     if (glue_depth > 0) {
         glue_fail(PV_ERR_MISUSE);
+        return NULL;
+    }
+    if (k < 1) {
+        glue_fail(PV_ERR_MISUSE);
+        snprintf(glue_error.message, sizeof(glue_error.message), "k is %lld, wanted at least 1",
+                 (long long)k);
         return NULL;
     }
     if (!isnan(max_distance)) {
@@ -81,8 +89,10 @@ pvpy_rows *pvpy_search(pv_db *db, pv_txn *txn, const char *collection, const voi
     q.flags |= exact ? PV_QUERY_EXACT : 0;
     q.vector = vector;
     q.dims = dims;
-    q.k = k;
+    q.k = k > PV_LIMIT_K ? PV_LIMIT_K + 1 : (uint32_t)k; /* for the library to refuse */
     q.include = (metadata ? PV_INCLUDE_METADATA : 0) | (vectors ? PV_INCLUDE_VECTOR : 0);
+    q.ef = ef;
+    q.target_recall = target_recall;
     q.filter = filter;
     q.filter_len = filter_len;
     if (pv_search(db, txn, collection, &q, &results, pvpy_err()) != 0) {

@@ -45,10 +45,11 @@ void pvpy_batch_numbers(const pvpy_batch *batch, uint64_t *out);
 void pvpy_batch_texts(const pvpy_batch *batch, char *out); /* ids_size bytes */
 
 /* One search without a structure built in Python. NULL: pvpy_err() has the error.
- * max_distance: NaN for none. */
+ * k: refused below 1. max_distance: NaN for none. */
 pvpy_rows *pvpy_search(pv_db *db, pv_txn *txn, const char *collection, const void *vector,
-                       uint32_t dims, uint32_t k, int metadata, int vectors, int exact,
-                       double max_distance, const char *filter, size_t filter_len);
+                       uint32_t dims, int64_t k, int metadata, int vectors, int exact,
+                       double max_distance, uint32_t ef, float target_recall, const char *filter,
+                       size_t filter_len);
 
 /* Destructors of Python objects; the collector of garbage calls them on any thread and at any time,
  * even while a callback runs inside a call of the library. What may not be done there is put off

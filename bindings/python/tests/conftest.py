@@ -39,9 +39,9 @@ def db(path):
 
 @pytest.fixture
 def docs(db):
-    return db.collection("docs", dims=4, metric="l2")
+    return db.collection("docs", dims=4, metric="l2", index="flat")
 
 
 @pytest.fixture
 def numbers(db):
-    return db.collection("numbers", dims=4, metric="l2", key="int")
+    return db.collection("numbers", dims=4, metric="l2", key="int", index="flat")

@@ -61,14 +61,16 @@ class Machine(RuleBasedStateMachine):
         self.marks = []
 
     @initialize(metric=st.sampled_from(["l2", "dot"]), key=st.sampled_from(["str", "int"]),
-                sync=st.sampled_from(["full", "async"]))
-    def begin(self, metric, key, sync):
-        self.metric, self.key, self.sync = metric, key, sync
+                sync=st.sampled_from(["full", "async"]),
+                index=st.sampled_from(["auto", "flat", "hnsw"]))
+    def begin(self, metric, key, sync, index):
+        self.metric, self.key, self.sync, self.index = metric, key, sync, index
         self.open()
 
     def open(self):
         self.db = piramiddb.open(self.path, sync=self.sync, threads=1, cache_bytes=8 << 20)
-        self.docs = self.db.collection("docs", dims=DIMS, metric=self.metric, key=self.key)
+        self.docs = self.db.collection("docs", dims=DIMS, metric=self.metric, key=self.key,
+                                       index=self.index)
 
     def name(self, number):
         return number * 7 if self.key == "int" else f"id{number:x}"
@@ -263,8 +265,9 @@ class Machine(RuleBasedStateMachine):
                         if matches(metadata))[:k]
         docs = self.inside
         query = np.array(query, np.float32)
-        results = docs.search_many(query[None], k, filter=filter)[0] if many else \
-            docs.search(query, k, filter=filter)
+        results = docs.search_many(query[None], k, filter=filter, exact=True)[0] if many else \
+            docs.search(query, k, filter=filter, exact=True)
+        assert len(docs.search(query, k, filter=filter)) == len(wanted)  # through the graph
         keys = [key if self.key == "int" else key.encode() for key in results.ids.tolist()]
         assert list(zip(results.distances.tolist(), keys)) == wanted
         for hit in results:

@@ -302,7 +302,7 @@ def test_a_signal_handler_may_not_close_under_a_running_call(path):
     out = run("""
         import signal, sys, numpy as np, piramiddb
         db = piramiddb.open(sys.argv[1])
-        docs = db.collection("docs", dims=64)
+        docs = db.collection("docs", dims=64, index="flat")
         docs.insert(vectors=np.ones((20000, 64), np.float32))
         def handler(*_):
             db.close()

@@ -30,13 +30,13 @@ def test_search_agrees_with_numpy(loaded, rng):
     docs, vectors = loaded
     for query in rng.standard_normal((20, DIMS), np.float32):
         wanted = distances(docs.metric, vectors, query)
-        results = docs.search(query, k=15)
+        results = docs.search(query, k=15, exact=True)
         assert np.allclose(results.distances, np.sort(wanted)[:15], atol=1e-5)
         assert np.allclose(wanted[results.ids.astype(int)], results.distances, atol=1e-5)
         sign = results.scores if docs.metric == "cosine" else -results.distances
         assert np.array_equal(results.scores, sign)
         assert np.all(np.diff(results.distances) >= 0)
-        few = docs.search(query, k=5, filter={"n": 3})
+        few = docs.search(query, k=5, filter={"n": 3}, exact=True)
         rest = wanted[3::10]
         assert np.allclose(few.distances, np.sort(rest)[:5], atol=1e-5)
         assert set((few.ids % 10).tolist()) == {3}
@@ -65,6 +65,41 @@ def test_many_searches_equal_single_ones(loaded, rng):
     del last
     assert vectors.shape == (7, DIMS)
     assert np.isfinite(vectors).all()
+
+
+def test_a_graph_finds_nearly_all_and_more_when_asked(db, rng):
+    vectors = rng.standard_normal((4000, DIMS), np.float32)
+    flat = db.collection("flat", dims=DIMS, index="flat")
+    graph = db.collection("graph", dims=DIMS, index="hnsw", code="f32", ef_construction=100)
+    for docs in (flat, graph):
+        docs.insert([str(i) for i in range(4000)], vectors)
+    assert (graph.info().index, graph.info().code, graph.info().ef_construction) == \
+        ("hnsw", "f32", 100)
+    assert (flat.info().index, flat.info().code, flat.info().indexed) == ("flat", None, 0)
+    assert graph.info().indexed == 4000
+    queries = rng.standard_normal((50, DIMS), np.float32)
+    wanted = flat.search_many(queries).ids
+
+    def recall(**options):
+        many = graph.search_many(queries, **options).ids
+        assert graph.search(queries[3], **options).ids.tolist() == many[3].tolist()
+        return np.mean([len(set(a) & set(b)) / 10 for a, b in zip(many, wanted)])
+
+    assert recall() > 0.85
+    assert recall(ef=2000) >= recall(ef=10)
+    assert recall(ef=2000) > 0.98
+    assert recall(target_recall=0.99) > 0.93
+    assert recall(exact=True) == 1
+    with pytest.raises(piramiddb.Error):
+        graph.search(queries[0], target_recall=1.5)
+    with pytest.raises(ValueError, match="index"):
+        db.collection("x", dims=2, index="tree")
+    with pytest.raises(ValueError, match="code"):
+        db.collection("x", dims=2, code="pq")
+    with pytest.raises(piramiddb.Error):
+        db.collection("x", dims=2, ef_construction=1)
+    with pytest.raises(piramiddb.ExistsError):
+        db.collection("flat", dims=DIMS, index="hnsw")
 
 
 def test_answers_of_different_lengths(docs):

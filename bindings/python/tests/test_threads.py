@@ -31,7 +31,7 @@ def together(*functions):
 
 
 def test_the_lock_of_the_interpreter_is_released_in_long_calls(db, rng):
-    docs = db.collection("docs", dims=64)
+    docs = db.collection("docs", dims=64, index="flat")
     vectors = rng.standard_normal((20_000, 64), np.float32)
     ids = [str(i) for i in range(20_000)]
     docs.insert(ids, vectors)
@@ -168,7 +168,7 @@ def test_a_transaction_used_by_two_threads_is_used_in_turn(db):
 
 
 def test_a_walk_used_by_two_threads_gives_each_record_once(db):
-    docs = db.collection("docs", dims=2, key="int")
+    docs = db.collection("docs", dims=2, key="int", index="flat")
     docs.insert(np.arange(5000), np.ones((5000, 2), np.float32))
     walk, seen = iter(docs), []
     together(*([lambda: seen.extend(record.id for record in walk)] * 3))

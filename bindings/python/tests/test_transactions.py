@@ -243,7 +243,7 @@ def test_options_reach_the_library(path):
     with piramiddb.open(path, cache_bytes=32 << 20, threads=1, sync="async", log_level=4,
                         checkpoint_bytes=1 << 20,
                         log=lambda *line: lines.append(line)) as db:
-        docs = db.collection("docs", dims=128)
+        docs = db.collection("docs", dims=128, index="flat")
         assert db.stats().cache_limit == 32 << 20
         for i in range(8):
             docs.insert([f"{i}-{j}" for j in range(1000)], np.ones((1000, 128), np.float32))

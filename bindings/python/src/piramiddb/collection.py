@@ -36,6 +36,9 @@ _ndarray = np.ndarray
 METRICS = {"l2": lib.PV_METRIC_L2, "cosine": lib.PV_METRIC_COSINE, "dot": lib.PV_METRIC_DOT}
 DTYPES = {"f32": lib.PV_TYPE_F32, "f16": lib.PV_TYPE_F16, "bf16": lib.PV_TYPE_BF16,
           "i8": lib.PV_TYPE_I8, "bit": lib.PV_TYPE_BIT}
+INDEXES = {"auto": lib.PV_INDEX_AUTO, "flat": lib.PV_INDEX_FLAT, "hnsw": lib.PV_INDEX_HNSW}
+CODES = {"auto": lib.PV_CODE_AUTO, "f32": lib.PV_CODE_F32, "sq8": lib.PV_CODE_SQ8,
+         "q4": lib.PV_CODE_Q4}
 KEYS = {"str": lib.PV_KEY_STRING, "int": lib.PV_KEY_U64}
 
 
@@ -54,15 +57,24 @@ def number_of(table: dict[str, int], name: str, what: str) -> int:
 
 @dataclass(frozen=True)
 class CollectionInfo:
-    """What a collection is and holds."""
+    """What a collection is and holds.
+
+    `indexed` is how many records the graph holds, `index_dead` how many of its nodes are gone
+    records; `code` is None where there is no graph.
+    """
 
     name: str
     dims: int
     metric: str
     dtype: str
     key: str
+    index: str
+    code: str | None
+    ef_construction: int
     count: int
     slots: int
+    indexed: int
+    index_dead: int
     generation: int
     object_id: int
 
@@ -212,8 +224,11 @@ class Collection(Generic[K]):
         out.struct_size = ffi.sizeof("pv_collection_info")
         check(self._call(lib.pv_collection_info_get, out))
         return CollectionInfo(self._name, out.dims, name_of(METRICS, out.metric),
-                              name_of(DTYPES, out.type), name_of(KEYS, out.key), out.count,
-                              out.slots, out.generation, out.object_id)
+                              name_of(DTYPES, out.type), name_of(KEYS, out.key),
+                              name_of(INDEXES, out.index),
+                              name_of(CODES, out.code) if out.code else None,
+                              out.ef_construction, out.count, out.slots, out.indexed,
+                              out.index_dead, out.generation, out.object_id)
 
     def drop(self) -> None:
         """Remove the collection with all its records."""
@@ -546,7 +561,8 @@ class Collection(Generic[K]):
     def search(self, vector: Any, k: int = 10, *,
                filter: Mapping[str, Any] | str | None = None, metadata: bool = True,
                vectors: bool = False, exact: bool = False,
-               max_distance: float | None = None) -> Results[K]:
+               max_distance: float | None = None, ef: int = 0,
+               target_recall: float = 0.0) -> Results[K]:
         """The k records nearest to a vector, nearest first; equal distances by id.
 
         Args:
@@ -559,6 +575,8 @@ class Collection(Generic[K]):
             vectors: hits carry their vectors.
             exact: compare with every record, never through an index.
             max_distance: only records at most so far away, in the metric's distance.
+            ef: candidates kept while a graph is walked; 0: as many as `target_recall` needs.
+            target_recall: share of the true k nearest that is wanted, at most 1; 0: 0.95.
 
         Raises:
             DimsError: the vector has not the collection's number of dimensions.
@@ -580,8 +598,6 @@ class Collection(Generic[K]):
         except ValueError:  # elements with gaps between them
             vector = convert.one_vector(vector)
             pointer = _from_buffer(vector)
-        if k < 1:
-            raise ValueError(f"k is {k}, wanted at least 1")
         if filter is None:
             text: Any = _NULL
             length = 0
@@ -595,12 +611,12 @@ class Collection(Generic[K]):
         view = self._view
         if view is None:
             rows = _search(self._handle, _NULL, self._raw_name, pointer, len(vector), k, metadata,
-                           vectors, exact, max_distance, text, length)
+                           vectors, exact, max_distance, ef, target_recall, text, length)
         else:
             with view._lock:
                 rows = _search(self._handle, view._pointer(), self._raw_name, pointer,
-                               len(vector), k, metadata, vectors, exact, max_distance, text,
-                               length)
+                               len(vector), k, metadata, vectors, exact, max_distance, ef,
+                               target_recall, text, length)
         if not rows:
             fail(lib.pvpy_err().code)
         return Results(_gc(rows, _drop_rows))
@@ -608,7 +624,8 @@ class Collection(Generic[K]):
     def search_many(self, vectors: Any, k: int = 10, *,
                     filter: Mapping[str, Any] | str | None = None, metadata: bool = True,
                     with_vectors: bool = False, exact: bool = False,
-                    max_distance: float | None = None) -> BatchResults[K]:
+                    max_distance: float | None = None, ef: int = 0,
+                    target_recall: float = 0.0) -> BatchResults[K]:
         """The same search for many vectors at once: far cheaper than one by one, equal answers.
 
         Args:
@@ -620,6 +637,8 @@ class Collection(Generic[K]):
             with_vectors: hits carry their vectors.
             exact: compare with every record, never through an index.
             max_distance: only records at most so far away, in the metric's distance.
+            ef: as in `search`.
+            target_recall: as in `search`.
 
         >>> docs = piramiddb.open(":memory:").collection("docs", dims=2, metric="l2")
         >>> docs.insert(["a", "b"], [[1, 0], [0, 2]])
@@ -637,6 +656,8 @@ class Collection(Generic[K]):
         query.vector = rows.pointer
         query.dims = rows.dims
         query.k = k
+        query.ef = ef
+        query.target_recall = target_recall
         query.include = (_METADATA if metadata else 0) | (_VECTOR if with_vectors else 0)
         if max_distance is not None:
             query.flags |= lib.PV_QUERY_WITHIN

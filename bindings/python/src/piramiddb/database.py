@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, overload
 
 from . import _convert as convert
 from ._native import ffi, lib
-from .collection import DTYPES, KEYS, METRICS, Collection, number_of
+from .collection import CODES, DTYPES, INDEXES, KEYS, METRICS, Collection, number_of
 from .errors import ClosedError, MisuseError, check, fail, raised
 
 __all__ = ["Database", "Finding", "Savepoint", "Snapshot", "Stats", "Transaction", "View", "open"]
@@ -156,19 +156,23 @@ class _HasCollections:
 
     @overload
     def collection(self, name: str, dims: int | None = None, *, metric: str = ...,
-                   dtype: str = ...) -> Collection[str]: ...
+                   dtype: str = ..., index: str = ..., code: str = ...,
+                   ef_construction: int = ...) -> Collection[str]: ...
     @overload
     def collection(self, name: str, dims: int | None = None, *, key: Literal["str"],
-                   metric: str = ..., dtype: str = ...) -> Collection[str]: ...
+                   metric: str = ..., dtype: str = ..., index: str = ..., code: str = ...,
+                   ef_construction: int = ...) -> Collection[str]: ...
     @overload
     def collection(self, name: str, dims: int | None = None, *, key: Literal["int"],
-                   metric: str = ..., dtype: str = ...) -> Collection[int]: ...
+                   metric: str = ..., dtype: str = ..., index: str = ..., code: str = ...,
+                   ef_construction: int = ...) -> Collection[int]: ...
     @overload
     def collection(self, name: Collection[str]) -> Collection[str]: ...
     @overload
     def collection(self, name: Collection[int]) -> Collection[int]: ...
     def collection(self, name: Any, dims: int | None = None, *, metric: str = "cosine",
-                   key: str = "str", dtype: str = "f32") -> Any:
+                   key: str = "str", dtype: str = "f32", index: str = "auto",
+                   code: str = "auto", ef_construction: int = 0) -> Any:
         """A collection by name, made when `dims` is given and there is none.
 
         Args:
@@ -178,6 +182,11 @@ class _HasCollections:
             metric: "cosine", "l2" or "dot".
             key: "str" or "int", what its ids are.
             dtype: element type of stored vectors; this version takes "f32".
+            index: "flat" compares with every record, "hnsw" walks a graph, "auto" chooses by
+                their number.
+            code: what a graph is walked by: "f32", "sq8", "q4" or "auto". Answers are always
+                ranked by the full vectors.
+            ef_construction: candidates for each record while the graph is built; 0: 200.
 
         Raises:
             ExistsError: it exists with other options.
@@ -190,23 +199,29 @@ class _HasCollections:
         if isinstance(name, Collection):
             name = name.name
         elif dims is not None:
-            self._make(lib.pv_collection_ensure, name, dims, metric, key, dtype)
+            self._make(lib.pv_collection_ensure, name, dims, metric=metric, key=key, dtype=dtype,
+                       index=index, code=code, ef_construction=ef_construction)
         return Collection(self._database(), self._view(), name)
 
     def create_collection(self, name: str, dims: int, *, metric: str = "cosine",
-                          key: str = "str", dtype: str = "f32") -> Collection[Any]:
-        """A new collection; ExistsError when there is one of this name."""
-        self._make(lib.pv_collection_create, name, dims, metric, key, dtype)
+                          key: str = "str", dtype: str = "f32", index: str = "auto",
+                          code: str = "auto", ef_construction: int = 0) -> Collection[Any]:
+        """A new collection, as `collection`; ExistsError when there is one of this name."""
+        self._make(lib.pv_collection_create, name, dims, metric=metric, key=key, dtype=dtype,
+                   index=index, code=code, ef_construction=ef_construction)
         return Collection(self._database(), self._view(), name)
 
-    def _make(self, function: Any, name: str, dims: int, metric: str, key: str,
-              dtype: str) -> None:
+    def _make(self, function: Any, name: str, dims: int, *, metric: str, key: str, dtype: str,
+              index: str, code: str, ef_construction: int) -> None:
         opts = ffi.new("pv_collection_opts *")
         opts.struct_size = ffi.sizeof("pv_collection_opts")
         opts.dims = dims
         opts.metric = number_of(METRICS, metric, "metric")
         opts.type = number_of(DTYPES, dtype, "dtype")
         opts.key = number_of(KEYS, key, "key")
+        opts.index = number_of(INDEXES, index, "index")
+        opts.code = number_of(CODES, code, "code")
+        opts.ef_construction = ef_construction
         lib.pvpy_sweep()
         check(self._collections_call(function, convert.name_text(name), opts))
 

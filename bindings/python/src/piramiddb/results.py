@@ -25,6 +25,7 @@ _OBJECT = np.dtype(object)
 _array = np.array
 _frombuffer = np.frombuffer
 _buffer = ffi.buffer
+_unpack = ffi.unpack
 _NULL = ffi.NULL
 _POINTER = {"f": "float[]", "u": "uint64_t[]"}
 
@@ -48,7 +49,7 @@ def _keys(rows: Any) -> list[Any]:
     """Ids of all rows as a list."""
     size = rows.ids_size
     if size:
-        text: bytes = _buffer(rows.ids_text, size)[:]
+        text: bytes = _unpack(rows.ids_text, size)
         return text.decode().split("\0")
     if not rows.ids_u64:
         return []
@@ -60,7 +61,7 @@ def key_array(rows: Any) -> npt.NDArray[Any]:
     """Ids of all rows as an array: uint64, or objects of type str."""
     size = rows.ids_size
     if size:
-        return _array(_buffer(rows.ids_text, size)[:].decode().split("\0"), _OBJECT)
+        return _array(_unpack(rows.ids_text, size).decode().split("\0"), _OBJECT)
     numbers = rows.ids_u64
     if numbers:
         return _frombuffer(_buffer(numbers, 8 * rows.count)[:], _U64)
@@ -71,14 +72,14 @@ def _nothing(keep: object, pointer: object) -> None:
     """Destructor that does nothing but keep its owner until then."""
 
 
-def _vectors(rows: Any, keep: object) -> npt.NDArray[np.float32]:
+def _vectors(rows: Any) -> npt.NDArray[np.float32]:
     """All vectors as C has them; the array keeps the rows alive."""
     pointer = lib.pv_results_vectors(rows.results)
     if not pointer:
         _left_out("vectors")
     dims = lib.pv_results_dims(rows.results)
     count = rows.count
-    owner = ffi.gc(pointer, partial(_nothing, (rows, keep)))
+    owner = ffi.gc(pointer, partial(_nothing, rows))
     array: npt.NDArray[np.float32]
     array = _frombuffer(_buffer(owner, count * dims * 4), _F32).reshape(count, dims)
     array.flags.writeable = False
@@ -91,6 +92,11 @@ def _metadata(rows: Any, row: int) -> dict[str, Any]:
         _left_out("metadata")
     value: dict[str, Any] = json.loads(ffi.string(text).decode())
     return value
+
+
+def _drop_view(batch: object, rows: Any) -> None:
+    """Destructor of one answer of a batch, which it keeps until then."""
+    lib.pvpy_drop_view(rows)
 
 
 class Hit(Generic[K]):
@@ -137,13 +143,11 @@ class Results(Sequence[Hit[K]]):
     Everything stays as it is, whatever is written, rolled back or closed later.
     """
 
-    __slots__ = ("_keep", "_keys", "_rows", "_vectors")
+    __slots__ = ("_keys", "_rows")
 
-    def __init__(self, rows: Any, keep: object = None) -> None:
+    def __init__(self, rows: Any) -> None:
         self._rows = rows
-        self._keep = keep  # what owns the rows, when they do not own themselves
         self._keys: list[K] | None = None
-        self._vectors: npt.NDArray[np.float32] | None = None
 
     @property
     def ids(self) -> npt.NDArray[Any]:
@@ -165,9 +169,7 @@ class Results(Sequence[Hit[K]]):
     @property
     def vectors(self) -> npt.NDArray[np.float32]:
         """Stored vectors, read-only, without a copy. Shape ``(rows, dims)``."""
-        if self._vectors is None:
-            self._vectors = _vectors(self._rows, self._keep)
-        return self._vectors
+        return _vectors(self._rows)
 
     @property
     def metadata(self) -> list[dict[str, Any]]:
@@ -273,7 +275,7 @@ class BatchResults(Sequence[Results[K]]):
         view = lib.pvpy_batch_rows(self._batch, rows)
         if not view:
             raise MemoryError
-        return Results(ffi.gc(view, lib.pvpy_drop_view), self._batch)
+        return Results(ffi.gc(view, partial(_drop_view, self._batch)))
 
     def __repr__(self) -> str:
         return f"<{len(self)} answers>"
@@ -341,7 +343,7 @@ class Records(Sequence["Record[K] | None"]):
     def vectors(self) -> npt.NDArray[np.float32]:
         """Their vectors, zero where there is no record. Shape ``(rows, dims)``, read-only."""
         if self._vectors is None:
-            self._vectors = _vectors(self._rows, None)
+            self._vectors = _vectors(self._rows)
         return self._vectors
 
     def __len__(self) -> int:
