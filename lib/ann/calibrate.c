@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* calibrate.c - which ef gives which recall, measured on the graph itself.
  *
- *      sample   a row as a query; what a pool of EF_TRUTH finds, ranked by the vectors and without
- *               the row itself, is taken for the truth
+ *      sample   a row as a query, whose node all walks pass by: else its own links would lead to its
+ *               neighbours at once; what a pool of EF_TRUTH finds is taken for the truth
  *      curve    mean recall for each of PV__CURVE_POINTS pools, for k = 10 and for k = 100
  *      ef       from the curve: the least pool whose recall reaches the target with a margin,
  *               because a row is an easier query than one from elsewhere
@@ -99,7 +99,7 @@ static int calibrate_curve(pv__graph *g, pv__walker *w, const pv__kernel *kernel
 }
 
 /* A live node, the same for the same state of the graph. */
-static int calibrate_pick(pv__graph *g, uint32_t *out_slot, pv_error *err) {
+static int calibrate_pick(pv__graph *g, uint32_t *out_node, uint32_t *out_slot, pv_error *err) {
     uint64_t at =
         pv__mix64(g->meta.seed + g->meta.curve.nodes * UINT64_C(977) + g->meta.curve.samples) %
         g->meta.node_high;
@@ -110,6 +110,7 @@ static int calibrate_pick(pv__graph *g, uint32_t *out_slot, pv_error *err) {
             const uint8_t *links;
             PV_TRY(pv__column_read(&g->links, (uint32_t)at, &links, err));
             if (pv__links_state(links) == PV__NODE_LIVE) {
+                *out_node = (uint32_t)at;
                 *out_slot = word & ~PV__SLOT_MORE;
                 return 0;
             }
@@ -125,7 +126,7 @@ static int calibrate_sample(pv__graph *g, pv__walker *w, float *vector, calibrat
     pv__kernel_query q;
     const uint8_t *row;
     uint32_t own = 0;
-    PV_TRY(calibrate_pick(g, &own, err));
+    PV_TRY(calibrate_pick(g, &w->skip, &own, err));
     PV_TRY(calibrate_vector(g, own, &row, err));
     memcpy(vector, row, g->dims * sizeof *vector);
     PV_ASSERT(pv__kernel_query_init(&q, g->metric, vector, g->dims));
@@ -164,6 +165,7 @@ int pv__graph_calibrate(pv__graph *g, pv__walker *w, uint32_t samples, pv_error 
     int rc = vector && rows ? 0 : pv__err_nomem(err, bytes + sizeof *rows);
     for (uint32_t i = 0; i < samples && rc == 0 && pv__graph_calibrate_due(g); i++) {
         rc = calibrate_sample(g, w, vector, rows, err);
+        w->skip = PV__NODE_NONE;
         if (rc == 0 && ++g->meta.curve.samples >= PV__CURVE_SAMPLES) {
             calibrate_finish(&g->meta.curve, g->meta.node_count);
         }

@@ -106,6 +106,7 @@ struct pv__walker {
     pv__mem *mem;
     uint64_t *visited; /* a bit for each node; all 0 between walks */
     size_t visited_words;
+    uint32_t skip;   /* a node that walks pass by as if it were not there, or NODE_NONE */
     uint32_t *marks; /* words of `visited` that are not 0 */
     size_t mark_count, mark_cap;
     bool marks_lost; /* there were too many: clear all */

@@ -192,6 +192,13 @@ int pv__walk_level0_keep(pv__graph *g, pv__walker *w, size_t ef, pv__walk_keep *
 
 /* ---- above ----------------------------------------------------------------------------------- */
 
+/* There is room for a visit. */
+static void walk_skip(pv__walker *w) {
+    if (w->skip != PV__NODE_NONE) {
+        (void)pv__walker_visit(w, w->skip);
+    }
+}
+
 /* Distance from the query to a node's code. */
 static int walk_distance(pv__graph *g, pv__walker *w, uint32_t node, float *out, pv_error *err) {
     const uint8_t *row;
@@ -284,6 +291,7 @@ int pv__walk_upper(pv__graph *g, pv__walker *w, uint32_t level, size_t beam, siz
         w->pool[0].slot = pv__upper_node(row);
         PV_TRY(walk_distance(g, w, w->pool[0].slot, &w->pool[0].distance, err));
         pv__walker_room(w);
+        walk_skip(w);
         (void)pv__walker_visit(w, w->pool[0].slot);
         count = 1;
         const int rc = walk_upper_level(g, w, l - 1, l == level ? beam : 1, &count, err);
@@ -302,6 +310,7 @@ int pv__walk_enter(pv__graph *g, pv__walker *w, size_t *out_count, pv_error *err
     const uint32_t root = g->meta.root - 1;
     PV_TRY(pv__walk_upper(g, w, 1, WALK_BEAM, &count, err));
     pv__walker_room(w);
+    walk_skip(w);
     for (size_t i = 0; i < count; i++) {
         (void)pv__walker_visit(w, w->pool[i].slot);
     }

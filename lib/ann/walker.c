@@ -12,6 +12,7 @@ int pv__walker_new(pv__mem *mem, pv__walker **out, pv_error *err) {
         return pv__err_nomem(err, sizeof *w);
     }
     w->mem = mem;
+    w->skip = PV__NODE_NONE;
     w->marks = pv__alloc_array(mem, WALKER_MARKS, sizeof *w->marks);
     if (!w->marks) {
         pv__walker_free(w);
