@@ -22,7 +22,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 QUIET = {"AFL_SKIP_CPUFREQ": "1", "AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES": "1", "AFL_NO_UI": "1",
-         "AFL_QUIET": "1", "AFL_NO_AFFINITY": "1"}
+         "AFL_QUIET": "1", "AFL_NO_AFFINITY": "1", "AFL_ALLOW_TMP": "1"}
 TICK = os.sysconf("SC_CLK_TCK")
 KEEP_BYTES = 64 * 1024  # larger inputs are left out of the corpus
 KEEP_COUNT = 40  # and of more, those that are larger than the others
