@@ -207,9 +207,10 @@ fake:
 
 # Lines of lib/ that unit tests and short runs of the suites reach; at least 95 % of store and tree,
 # or it fails. gcc only, because gcov reads what its compiler wrote.
-COVERAGE_RUNS := PV_CRASH_IMAGES=1500 PV_CRASH_SAMPLE=20 PV_FAULTS=100 PV_DAMAGE=20 \
-	PV_DAMAGE_STEP=8192 PV_KILLS=5 PV_KILL_ROUNDS=5 PV_MODEL_SEEDS=40 PV_HISTORY_SEEDS=8 \
-	PV_THREADS_COMMITS=600 PV_THREADS_ROUNDS=10
+COVERAGE_RUNS := PV_CRASH_IMAGES=1500 PV_DAMAGE=20 PV_DAMAGE_STEP=8192 PV_KILLS=5 \
+	PV_KILL_ROUNDS=5 PV_MODEL_SEEDS=20 PV_HISTORY_SEEDS=8 PV_THREADS_COMMITS=600 \
+	PV_THREADS_ROUNDS=10
+COVERAGE_PROGRAMS = $(UNIT) $(filter-out %/crash_api %/crash_faults,$(SUITES)) # long, nothing new
 coverage:
 	tools/deps.sh check
 	+$(MAKE) BUILD=$(BUILD)/coverage CC=gcc CXX=g++ SAN= \
@@ -218,7 +219,7 @@ coverage:
 		--want lib/store=95 --want lib/tree=95
 coverage-run: $(UNIT) $(SUITES)
 	find $(BUILD) -name '*.gcda' -delete
-	$(COVERAGE_RUNS) $(RUN_TESTS) --timeout 900 $(UNIT) $(SUITES)
+	$(COVERAGE_RUNS) $(RUN_TESTS) --timeout $(SUITE_SECONDS) $(COVERAGE_PROGRAMS)
 
 # The store under a scheduler that follows from a seed: the library is compiled as for the thread
 # sanitizer, and linked with tests/sched instead of it, through which all calls of pthreads go, too.

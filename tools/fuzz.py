@@ -22,9 +22,10 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 QUIET = {"AFL_SKIP_CPUFREQ": "1", "AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES": "1", "AFL_NO_UI": "1",
-         "AFL_QUIET": "1", "AFL_NO_AFFINITY": "1"}
+         "AFL_QUIET": "1", "AFL_NO_AFFINITY": "1", "AFL_ALLOW_TMP": "1"}
 TICK = os.sysconf("SC_CLK_TCK")
 KEEP_BYTES = 64 * 1024  # larger inputs are left out of the corpus
+KEEP_COUNT = 40  # and of more, those that are larger than the others
 
 
 def cpu_seconds(root):
@@ -110,15 +111,18 @@ def keep(build, name):
         data = path.read_bytes()
         if len(data) <= KEEP_BYTES or path.parent == corpus:
             (gathered / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
-    subprocess.run(["afl-cmin", "-i", gathered, "-o", least, "-m", "none", "-t", "5000", "--",
-                    build / "fuzz" / f"fuzz_{name}"], cwd=ROOT, check=True,
-                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                   env={**os.environ, **QUIET})
+    done = subprocess.run(["afl-cmin", "-i", gathered, "-o", least, "-m", "none", "-t", "20000",
+                           "--", build / "fuzz" / f"fuzz_{name}"], cwd=ROOT, check=False,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          env={**os.environ, **QUIET})
+    if done.returncode:
+        print(f"{name}: afl-cmin: {done.stdout.decode(errors='replace')[-300:].strip()}")
+        return 0
     count = 0
     for path in sorted(least.glob("*"), key=lambda p: p.stat().st_size):
         data = path.read_bytes()
         digest = hashlib.sha256(data).hexdigest()
-        if digest not in have:
+        if digest not in have and count < KEEP_COUNT:
             (corpus / f"found-{digest[:12]}").write_bytes(data)
             count += 1
     return count

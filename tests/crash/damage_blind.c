@@ -132,7 +132,7 @@ static void t_make(t_world *t, bool compact, bool killed, uint64_t seed) {
         t_must(&w, api_op_drop(&w, "gone"));
         for (uint32_t i = 0; i < 20; i++) {
             t_must(&w, api_op_upsert(&w, i % 2 ? "texts" : "numbers", 40 + i * 9, 6));
-            if (i == 9) {
+            if (i % 4 == 3) {
                 test_assert_ok(pv_checkpoint(w.db, &w.err), &w.err);
             }
         }
@@ -570,7 +570,7 @@ static void t_run(const char *name, bool compact, bool killed) {
                " %8" PRIu64 " %8" PRIu64 "  %s\n",
                n.tried, n.found, n.refused, n.mended, n.nobodys, n.spare, n.cut, n.reads_refused,
                t_way_names[way]);
-        assert_true(n.found > 0);
+        assert_true(n.found > 0 || n.mended > 0);
     }
     if (compact && unused > 5.0) {
         fail_msg("%.1f %% of a compact file is nobody's", unused);

@@ -398,6 +398,48 @@ static void test_mutants__a_page_must_state_who_it_is(void **state) {
     test_mem_done(&t_mem);
 }
 
+enum { T_SNAPSHOTS = 300 };
+
+/* More readers than have a place at first, and more than a sweep tells apart. */
+static void test_mutants__three_hundred_snapshots_see_what_they_saw(void **state) {
+    (void)state;
+    static kit_state seen[T_SNAPSHOTS];
+    pv__txn *readers[T_SNAPSHOTS];
+    pv_error err = PV_ERROR_INIT;
+    pv__store_stats st;
+    char why[200];
+    t_begin(14, 20, 1);
+    sim *s = sim_new(1);
+    t_open(t_opts(sim_vfs(s)));
+    for (unsigned i = 0; i < T_SNAPSHOTS; i++) {
+        t_commit(3, 0);
+        seen[i] = t_w.now;
+        test_assert_ok(pv__txn_begin(t_w.store, 0, &readers[i], &err), &err);
+        if (i % 64 == 63) {
+            t_checkpoint();
+        }
+    }
+    t_commit(60, 0);
+    for (unsigned i = 0; i < T_SNAPSHOTS; i++) {
+        if (!kit_sees(readers[i], &seen[i], why)) {
+            fail_msg("snapshot %u: %s", i, why);
+        }
+    }
+    for (unsigned i = 0; i < T_SNAPSHOTS; i++) {
+        pv__txn_rollback(readers[i]);
+    }
+    for (unsigned i = 0; i < 4; i++) { /* nobody needs them any more */
+        t_commit(60, 0);
+        t_checkpoint();
+    }
+    pv__store_stats_get(t_w.store, &st);
+    assert_in_range(st.versions, 1, 80);
+    t_matches();
+    t_close();
+    sim_free(s);
+    test_mem_done(&t_mem);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_mutants__nothing_is_seen_before_it_is_durable),
@@ -410,6 +452,7 @@ int main(void) {
         cmocka_unit_test(test_mutants__every_freed_page_id_comes_back),
         cmocka_unit_test(test_mutants__savepoints_of_a_spilled_transaction),
         cmocka_unit_test(test_mutants__a_page_must_state_who_it_is),
+        cmocka_unit_test(test_mutants__three_hundred_snapshots_see_what_they_saw),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
