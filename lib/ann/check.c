@@ -38,9 +38,7 @@ static void gcheck_set(uint64_t *words, uint32_t i) { words[i / 64] |= UINT64_C(
 
 static int gcheck_pause(gcheck *k, uint32_t at, pv_error *err) {
     if (at % GCHECK_PAUSE == GCHECK_PAUSE - 1) {
-        PV_TRY(pv__txn_pause(k->g->txn, err));
-        pv__colview_reset(&k->w->links);
-        pv__colview_reset(&k->w->codes);
+        PV_TRY(pv__walker_pause(k->w, k->g->txn, err));
     }
     return 0;
 }
@@ -254,7 +252,7 @@ static int gcheck_slots(gcheck *k, pv_error *err) {
             gcheck_report(k, 0, "a slot has no node");
         }
         with += node != 0 ? 1u : 0u;
-        PV_TRY(slot % GCHECK_PAUSE == 0 ? pv__txn_pause(g->txn, err) : 0);
+        PV_TRY(gcheck_pause(k, slot, err));
     }
     if (with != (uint64_t)g->meta.node_count + g->meta.dup_count) {
         gcheck_report(k, 0, "wrong number of slots with nodes");
@@ -286,7 +284,7 @@ static int gcheck_dups(gcheck *k, pv_error *err) {
         nodes += node != last ? 1u : 0u;
         last = node;
         count++;
-        rc = rc == 0 ? pv__txn_pause(g->txn, err) : rc;
+        rc = rc == 0 ? pv__walker_pause(k->w, g->txn, err) : rc;
         rc = rc == 0 ? pv__cursor_next(cursor, &valid, err) : rc;
     }
     pv__cursor_free(cursor);

@@ -441,9 +441,7 @@ static int insert_links_in_order(insert_batch *b, pv__walker *w, bool *placed, p
         }
         placed[i] = true;
         if (i % INSERT_PAUSE == INSERT_PAUSE - 1) {
-            PV_TRY(pv__txn_pause(g->txn, err));
-            pv__colview_reset(&w->links);
-            pv__colview_reset(&w->codes);
+            PV_TRY(pv__walker_pause(w, g->txn, err));
         }
     }
     return 0;
@@ -515,9 +513,7 @@ static int insert_back(insert_batch *b, pv__walker *w, pv_error *err) {
         PV_TRY(pv__links_add(g, w, b->edges[i].target, &b->edges[i], n, err));
         i += n;
         if (++targets % INSERT_PAUSE == 0) {
-            PV_TRY(pv__txn_pause(g->txn, err));
-            pv__colview_reset(&w->links);
-            pv__colview_reset(&w->codes);
+            PV_TRY(pv__walker_pause(w, g->txn, err));
         }
     }
     return 0;
@@ -528,8 +524,7 @@ static int insert_upper(insert_batch *b, pv__walker *w, pv_error *err) {
         const insert_row *row = &b->rows[i];
         if (!row->shares && pv__graph_level_of(b->g, row->node) > 0) {
             PV_TRY(pv__upper_insert(b->g, w, row->node, err));
-            PV_TRY(pv__txn_pause(b->g->txn, err));
-            pv__colview_reset(&w->codes);
+            PV_TRY(pv__walker_pause(w, b->g->txn, err));
         }
     }
     return 0;

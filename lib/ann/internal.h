@@ -133,6 +133,8 @@ struct pv__walker {
  * fresh. */
 PV_PRIVATE int pv__walker_begin(pv__walker *w, const pv__graph *g, size_t ef, pv_error *err);
 PV_PRIVATE void pv__walker_clear(pv__walker *w); /* visited */
+/* After every pause: the views hold pointers into pages. */
+PV_PRIVATE int pv__walker_pause(pv__walker *w, pv__txn *txn, pv_error *err);
 /* Another one for a thread that helps; freed with w. */
 PV_PRIVATE int pv__walker_helper(pv__walker *w, unsigned index, pv__walker **out, pv_error *err);
 

@@ -396,9 +396,7 @@ static int sweep_run(pv__graph *g, pv__walker *w, uint32_t units, sweep_orphans 
         PV_TRY(sweep_unit(g, w, o, m->sweep_at, err));
         m->sweep_at++;
         if (--units % SWEEP_PAUSE == 0) {
-            PV_TRY(pv__txn_pause(g->txn, err));
-            pv__colview_reset(&w->links);
-            pv__colview_reset(&w->codes);
+            PV_TRY(pv__walker_pause(w, g->txn, err));
         }
     }
     return 0;

@@ -68,6 +68,15 @@ void pv__walker_clear(pv__walker *w) {
     w->marks_lost = false;
 }
 
+int pv__walker_pause(pv__walker *w, pv__txn *txn, pv_error *err) {
+    PV_TRY(pv__txn_pause(txn, err));
+    pv__colview_reset(&w->links);
+    pv__colview_reset(&w->codes);
+    pv__colview_reset(&w->slot_of);
+    pv__colview_reset(&w->vectors);
+    return 0;
+}
+
 /* All bits are 0 before and after. */
 static int walker_visited(pv__walker *w, uint32_t nodes, pv_error *err) {
     const size_t want = (size_t)nodes / 64 + 1;
