@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* calibrate.c - which ef gives which recall, measured on the graph itself.
+/* calibrate.c - which effort gives which recall, measured on the graph itself.
  *
- *      sample   a row as a query, whose node all walks pass by: else its own links would lead to its
- *               neighbours at once; what a pool of EF_TRUTH finds is taken for the truth
- *      curve    mean recall for each of PV__CURVE_POINTS pools, for k = 10 and for k = 100
- *      ef       from the curve: the least pool whose recall reaches the target with a margin,
+ *      sample   a row as a query, whose node all walks pass by: else its own links would lead to
+ *               its neighbours at once; what a pool of EF_TRUTH finds is taken for the truth
+ *      curve    mean recall for each of PV__CURVE_POINTS efforts, for k = 10 and for k = 100
+ *      effort   from the curve: the least whose recall reaches the target with a margin,
  *               because a row is an easier query than one from elsewhere
  *
  * Samples are taken a few at a time by the calls that insert, when the graph has grown by a third
@@ -22,9 +22,25 @@
 #define CALIBRATE_ONE 60000u /* recall 1 in the page */
 
 static const uint32_t calibrate_k[PV__CURVES] = {10, 100};
-static const uint16_t calibrate_ef[PV__CURVES][PV__CURVE_POINTS] = {
-    {10, 14, 20, 28, 40, 56, 80, 112, 160, 224},
-    {100, 120, 140, 170, 200, 240, 280, 340, 400, 500}};
+static const uint16_t calibrate_pool[PV__CURVES] = {640, 1600};
+/* Points of a curve: stops with a large pool; for dot, whose distances have no ratio, pools in
+ * units of k. */
+static const float calibrate_stop[PV__CURVE_POINTS] = {1.01f, 1.03f, 1.06f, 1.09f, 1.12f,
+                                                       1.16f, 1.21f, 1.28f, 1.38f, 1.55f};
+static const float calibrate_share[PV__CURVE_POINTS] = {1.0f, 1.4f, 2.0f, 2.8f,  4.0f,
+                                                        5.6f, 8.0f, 11.f, 16.0f, 24.0f};
+
+static uint32_t calibrate_want(uint32_t k) { return k + PV_MAX(k / 2, 10u); }
+
+/* The effort of a place between points 0 and CURVE_POINTS - 1; beyond the last it goes on. */
+static pv__effort calibrate_effort(const pv__graph *g, uint32_t k, float pool, float at) {
+    const float *points = g->metric == PV_METRIC_DOT ? calibrate_share : calibrate_stop;
+    const unsigned low = (unsigned)PV_MIN(at, (float)(PV__CURVE_POINTS - 2));
+    const float value = points[low] + (at - (float)low) * (points[low + 1] - points[low]);
+    const bool dot = g->metric == PV_METRIC_DOT;
+    const float want = PV_MAX(dot ? value * (float)k : pool, (float)calibrate_want(k));
+    return (pv__effort){(uint32_t)PV_MIN(want, (float)PV__GRAPH_EF_MAX), k, dot ? INFINITY : value};
+}
 
 bool pv__graph_calibrate_due(const pv__graph *g) {
     const pv__graph_curve *c = &g->meta.curve;
@@ -57,11 +73,11 @@ static void calibrate_sort(float *v, uint32_t n) {
 
 /* Search with a pool of ef as a caller would, and rank by the vectors. */
 static int calibrate_search(pv__graph *g, pv__walker *w, const pv__kernel *kernel,
-                            const pv__kernel_query *q, uint32_t own, uint32_t ef, uint32_t want,
-                            calibrate_rows *r, pv_error *err) {
+                            const pv__kernel_query *q, uint32_t own, const pv__effort *effort,
+                            uint32_t want, calibrate_rows *r, pv_error *err) {
     bool complete = true;
     uint32_t found = 0;
-    PV_TRY(pv__graph_search(g, w, q->vector, ef, want, NULL, r->hits, &found, &complete, err));
+    PV_TRY(pv__graph_search(g, w, q->vector, effort, want, NULL, r->hits, &found, &complete, err));
     r->count = 0;
     for (uint32_t i = 0; i < found; i++) {
         const uint8_t *row;
@@ -83,16 +99,13 @@ static uint32_t calibrate_hits(const calibrate_rows *r, uint32_t k, float kth) {
     return hits;
 }
 
-static uint32_t calibrate_want(uint32_t k) { return k + PV_MAX(k / 2, 10u); }
-
 static int calibrate_curve(pv__graph *g, pv__walker *w, const pv__kernel *kernel,
                            const pv__kernel_query *q, uint32_t own, unsigned curve, float kth,
                            calibrate_rows *r, pv_error *err) {
     const uint32_t k = calibrate_k[curve];
     for (unsigned i = 0; i < PV__CURVE_POINTS; i++) {
-        const uint32_t ef = calibrate_ef[curve][i];
-        PV_TRY(calibrate_search(g, w, kernel, q, own, ef + 1, PV_MIN(ef, calibrate_want(k)) + 1, r,
-                                err));
+        const pv__effort effort = calibrate_effort(g, k, calibrate_pool[curve], (float)i);
+        PV_TRY(calibrate_search(g, w, kernel, q, own, &effort, calibrate_want(k), r, err));
         g->meta.curve.sums[curve][i] += calibrate_hits(r, k, kth);
     }
     return 0;
@@ -123,6 +136,7 @@ static int calibrate_pick(pv__graph *g, uint32_t *out_node, uint32_t *out_slot, 
 static int calibrate_sample(pv__graph *g, pv__walker *w, float *vector, calibrate_rows *r,
                             pv_error *err) {
     const pv__kernel *kernel = pv__kernel_table(g->cpu);
+    const pv__effort truth = {CALIBRATE_EF_TRUTH, CALIBRATE_EF_TRUTH, INFINITY};
     pv__kernel_query q;
     const uint8_t *row;
     uint32_t own = 0;
@@ -130,7 +144,7 @@ static int calibrate_sample(pv__graph *g, pv__walker *w, float *vector, calibrat
     PV_TRY(calibrate_vector(g, own, &row, err));
     memcpy(vector, row, g->dims * sizeof *vector);
     PV_ASSERT(pv__kernel_query_init(&q, g->metric, vector, g->dims));
-    PV_TRY(calibrate_search(g, w, kernel, &q, own, CALIBRATE_EF_TRUTH, CALIBRATE_WANT_MAX, r, err));
+    PV_TRY(calibrate_search(g, w, kernel, &q, own, &truth, CALIBRATE_WANT_MAX, r, err));
     float kth[PV__CURVES];
     for (unsigned c = 0; c < PV__CURVES; c++) {
         kth[c] = r->count > 0 ? r->exact[PV_MIN(calibrate_k[c], r->count) - 1] : 0;
@@ -177,39 +191,45 @@ int pv__graph_calibrate(pv__graph *g, pv__walker *w, uint32_t samples, pv_error 
     return rc;
 }
 
-/* The pool of one curve for a target, between its points by the logarithm of the misses. */
+/* The place on one curve where the target is reached. */
 static float calibrate_read(const pv__graph_curve *c, unsigned k, float target) {
     const float want = 1 - (1 - target) * CALIBRATE_MISS;
     float before = 0;
     for (unsigned i = 0; i < PV__CURVE_POINTS; i++) {
         const float recall = (float)c->recall[k][i] / (float)CALIBRATE_ONE;
-        const float ef = calibrate_ef[k][i];
         if (recall >= want) {
-            if (i == 0 || recall <= before) {
-                return ef;
-            }
-            const float share = (want - before) / (recall - before);
-            return calibrate_ef[k][i - 1] + share * (ef - calibrate_ef[k][i - 1]);
+            return i == 0 || recall <= before
+                       ? (float)i
+                       : (float)(i - 1) + (want - before) / (recall - before);
         }
         before = recall;
     }
-    return 2.0f * calibrate_ef[k][PV__CURVE_POINTS - 1];
+    return (float)PV__CURVE_POINTS + 1; /* more than was tried */
 }
 
-uint32_t pv__graph_ef(const pv__graph *g, uint32_t k, float target) {
+pv__effort pv__graph_effort(const pv__graph *g, uint32_t k, float target) {
     const pv__graph_curve *c = &g->meta.curve;
-    if (c->nodes == 0) { /* nothing measured yet */
-        return PV_MIN(PV_MAX(2 * k, target >= 0.98f ? 200u : 100u), PV__GRAPH_EF_MAX);
+    const float share = k <= calibrate_k[0]  ? 0
+                        : k < calibrate_k[1] ? log10f((float)k / (float)calibrate_k[0])
+                                             : 1;
+    float at = (float)(PV__CURVE_POINTS - 2); /* nothing measured yet */
+    if (c->nodes != 0) {
+        const float small = calibrate_read(c, 0, target), large = calibrate_read(c, 1, target);
+        at = small + share * (large - small);
     }
-    const float small = calibrate_read(c, 0, target), large = calibrate_read(c, 1, target);
-    float ef = small;
-    if (k > calibrate_k[0] && k < calibrate_k[1]) {
-        const float share = log10f((float)k / (float)calibrate_k[0]);
-        ef = small * powf(large / small, share);
-    } else if (k >= calibrate_k[1]) {
-        ef = large * (float)k / (float)calibrate_k[1];
+    const float pool =
+        (float)calibrate_pool[0] + share * (float)(calibrate_pool[1] - calibrate_pool[0]);
+    return calibrate_effort(g, k, PV_MAX(pool, 16.0f * (float)PV_MIN(k, 1000u)), at);
+}
+
+pv__effort pv__graph_effort_ef(const pv__graph *g, uint32_t k, uint32_t ef) {
+    const uint32_t least = PV_MAX(ef, calibrate_want(k));
+    if (g->metric == PV_METRIC_DOT) {
+        return (pv__effort){PV_MIN(PV_MAX(ef, k), PV__GRAPH_EF_MAX), k, INFINITY};
     }
-    return (uint32_t)PV_MIN(PV_MAX(ef + 0.5f, (float)k), (float)PV__GRAPH_EF_MAX);
+    const float doublings = log2f(PV_MAX((float)ef / (float)k, 1.0f));
+    const float stop = 1.05f + 0.05f * doublings + 0.05f * PV_MAX(doublings - 3.0f, 0.0f);
+    return (pv__effort){(uint32_t)PV_MIN(8 * (uint64_t)least, (uint64_t)PV__GRAPH_EF_MAX), k, stop};
 }
 
 #undef CALIBRATE_NODES_MIN

@@ -43,9 +43,18 @@ typedef struct pv__graph_level {
     uint32_t entry; /* rank where searches begin + 1 */
 } pv__graph_level;
 
-/* Which pool gives which recall (calibrate.c). */
+/* How hard a walk tries. */
+typedef struct pv__effort {
+    uint32_t pool; /* candidates kept */
+    uint32_t k;    /* wanted of them in the end */
+    /* What is farther than this times the k-th nearest so far is neither kept nor followed (on
+     * squared distances): a distance-adaptive stop, Al-Jazzazi et al. 2025. +inf: no such stop. */
+    float stop;
+} pv__effort;
+
+/* Which effort gives which recall (calibrate.c). */
 #define PV__CURVES 2u        /* k = 10, k = 100 */
-#define PV__CURVE_POINTS 10u /* pools */
+#define PV__CURVE_POINTS 10u /* efforts */
 #define PV__CURVE_SAMPLES 64u
 typedef struct pv__graph_curve {
     uint32_t nodes;                                /* when it was measured; 0: never */
@@ -120,13 +129,14 @@ typedef struct pv__allowed {
     uint32_t slots;
 } pv__allowed;
 
-/* search.c: at most `want` candidates nearest to `vector` by code, ascending, found with a pool of
- * `ef` (at least want is taken). hits: the caller's array of want; their slots are slots, all of
- * them live. Fewer than want may come although there are more: *out_complete says whether the walk
- * ended by itself (false: it was cut, and a scan should answer). Does not pause. */
-PV_PRIVATE int pv__graph_search(pv__graph *g, pv__walker *w, const float *vector, uint32_t ef,
-                                uint32_t want, const pv__allowed *allowed, pv__hit *hits,
-                                uint32_t *out_count, bool *out_complete, pv_error *err);
+/* search.c: at most `want` candidates nearest to `vector` by code, ascending; effort->pool is at
+ * least want. hits: the caller's array of want; their slots are slots, all of them live. Fewer than
+ * want may come although there are more: *out_complete says whether the walk ended by itself
+ * (false: it was cut, and a scan should answer). Does not pause. */
+PV_PRIVATE int pv__graph_search(pv__graph *g, pv__walker *w, const float *vector,
+                                const pv__effort *effort, uint32_t want, const pv__allowed *allowed,
+                                pv__hit *hits, uint32_t *out_count, bool *out_complete,
+                                pv_error *err);
 
 /* The vector of a slot that pv__graph_search has just found with w. */
 PV_PRIVATE int pv__graph_vector(pv__graph *g, pv__walker *w, uint32_t slot, const uint8_t **out,
@@ -150,8 +160,11 @@ PV_PRIVATE uint32_t pv__graph_upkeep_due(const pv__graph *g, size_t rows);
 PV_PRIVATE bool pv__graph_calibrate_due(const pv__graph *g);
 /* Take up to so many samples while it is due. Pauses. */
 PV_PRIVATE int pv__graph_calibrate(pv__graph *g, pv__walker *w, uint32_t samples, pv_error *err);
-/* The pool that finds the share `target` of the k nearest, in 0 to 1. */
-PV_PRIVATE uint32_t pv__graph_ef(const pv__graph *g, uint32_t k, float target);
+/* The effort that finds the share `target` of the k nearest, in 0 to 1. */
+PV_PRIVATE pv__effort pv__graph_effort(const pv__graph *g, uint32_t k, float target);
+/* The effort of a given ef: about what a pool of that size finds without a stop, and with less work;
+ * growing with ef without end. */
+PV_PRIVATE pv__effort pv__graph_effort_ef(const pv__graph *g, uint32_t k, uint32_t ef);
 
 /* check.c: structure, identities, reachability; codes against vectors when deep. */
 PV_PRIVATE int pv__graph_check(pv__graph *g, const pv__slots *slots, bool deep, pv__check_fn fn,

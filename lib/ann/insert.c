@@ -13,6 +13,7 @@
  * After ParlayANN's batch insertion (Manohar et al., 2024), with the nearest inside the batch
  * added: without them input sorted by cluster loses up to five points of recall. */
 #include <float.h>
+#include <math.h>
 
 #include "ann/build.h"
 #include "base/checksum.h"
@@ -206,7 +207,7 @@ static int insert_plan_twin(insert_part *p, insert_row *row, const uint8_t *code
 static int insert_plan_search(insert_part *p, size_t *out_count, pv_error *err) {
     pv__graph *g = p->b->g;
     pv__walker *w = p->w;
-    const size_t ef = g->meta.ef_construction;
+    const pv__effort effort = {g->meta.ef_construction, g->meta.ef_construction, INFINITY};
     size_t count = 0;
     *out_count = 0;
     if (g->meta.root == 0) {
@@ -215,9 +216,9 @@ static int insert_plan_search(insert_part *p, size_t *out_count, pv_error *err) 
     pv__walker_clear(w);
     PV_TRY(pv__walk_enter(g, w, &count, err));
     if (g->meta.tomb_count == 0) {
-        PV_TRY(pv__walk_level0(g, w, ef, &count, err));
+        PV_TRY(pv__walk_level0(g, w, &effort, &count, err));
     } else {
-        PV_TRY(pv__walk_level0_live(g, w, ef, &count, err));
+        PV_TRY(pv__walk_level0_live(g, w, &effort, &count, err));
     }
     for (size_t i = 0; i < count; i++) {
         pv__candidate *c = &p->candidates[i];

@@ -178,19 +178,19 @@ static inline size_t pv__pool_insert(pv__hit *pool, size_t *io_count, size_t cap
 
 /* walk.c. The query is prepared in w->query. Seeds are the nodes of w->pool[0 .. *io_count), all
  * visited; on return it holds the pool of level 0. */
-PV_PRIVATE int pv__walk_level0(pv__graph *g, pv__walker *w, size_t ef, size_t *io_count,
-                               pv_error *err);
+PV_PRIVATE int pv__walk_level0(pv__graph *g, pv__walker *w, const pv__effort *effort,
+                               size_t *io_count, pv_error *err);
 /* The same where not every node counts (tombstones, filters): the pool has only those of `keep`. */
 typedef struct pv__walk_keep {
     const pv__allowed *allowed; /* NULL: all */
     size_t expansions_max;
     bool cut; /* out */
 } pv__walk_keep;
-PV_PRIVATE int pv__walk_level0_keep(pv__graph *g, pv__walker *w, size_t ef, pv__walk_keep *keep,
-                                    size_t *io_count, pv_error *err);
+PV_PRIVATE int pv__walk_level0_keep(pv__graph *g, pv__walker *w, const pv__effort *effort,
+                                    pv__walk_keep *keep, size_t *io_count, pv_error *err);
 /* All but tombstones. */
-PV_PRIVATE int pv__walk_level0_live(pv__graph *g, pv__walker *w, size_t ef, size_t *io_count,
-                                    pv_error *err);
+PV_PRIVATE int pv__walk_level0_live(pv__graph *g, pv__walker *w, const pv__effort *effort,
+                                    size_t *io_count, pv_error *err);
 /* From the top down to `level` (at least 1): the nearest `beam` rows of it, as nodes in w->pool
  * and ranks in w->seen_ranks[pool index]. *out_count 0 when there is no such level. Leaves
  * `visited` clear. */

@@ -2,6 +2,7 @@
 /* search.c - one query: prepare, walk, turn nodes into slots. */
 #include "ann/internal.h"
 
+#define SEARCH_POOL_MIN 8u   /* room for where a walk begins */
 #define SEARCH_EXPANSIONS 8u /* of the pool, beyond which a walk among the dead is given up */
 
 static bool gsearch_allowed(const pv__allowed *a, uint32_t slot) {
@@ -56,13 +57,14 @@ static int gsearch_slots(pv__graph *g, pv__walker *w, size_t count, const pv__al
     return 0;
 }
 
-int pv__walk_level0_live(pv__graph *g, pv__walker *w, size_t ef, size_t *io_count, pv_error *err) {
-    pv__walk_keep keep = {.expansions_max = SEARCH_EXPANSIONS * ef + 1024};
-    return pv__walk_level0_keep(g, w, ef, &keep, io_count, err);
+int pv__walk_level0_live(pv__graph *g, pv__walker *w, const pv__effort *effort, size_t *io_count,
+                         pv_error *err) {
+    pv__walk_keep keep = {.expansions_max = (size_t)SEARCH_EXPANSIONS * effort->pool + 1024};
+    return pv__walk_level0_keep(g, w, effort, &keep, io_count, err);
 }
 
-int pv__graph_search(pv__graph *g, pv__walker *w, const float *vector, uint32_t ef, uint32_t want,
-                     const pv__allowed *allowed, pv__hit *hits, uint32_t *out_count,
+int pv__graph_search(pv__graph *g, pv__walker *w, const float *vector, const pv__effort *effort,
+                     uint32_t want, const pv__allowed *allowed, pv__hit *hits, uint32_t *out_count,
                      bool *out_complete, pv_error *err) {
     size_t count = 0;
     *out_count = 0;
@@ -70,16 +72,18 @@ int pv__graph_search(pv__graph *g, pv__walker *w, const float *vector, uint32_t 
     if (!g->built || g->meta.root == 0) {
         return 0;
     }
-    ef = PV_MIN(PV_MAX(PV_MAX(ef, want), 8u), PV__GRAPH_EF_MAX);
-    PV_TRY(pv__walker_begin(w, g, ef, err));
+    PV_ASSERT(effort->k > 0 && effort->pool >= want && effort->pool <= PV__GRAPH_EF_MAX);
+    PV_TRY(pv__walker_begin(w, g, PV_MAX(effort->pool, SEARCH_POOL_MIN), err));
     pv__code_query(&g->code, vector, w->query);
     PV_TRY(pv__walk_enter(g, w, &count, err));
     if (g->meta.tomb_count == 0 && (!allowed || !allowed->words)) {
-        PV_TRY(pv__walk_level0(g, w, ef, &count, err));
+        PV_TRY(pv__walk_level0(g, w, effort, &count, err));
     } else {
-        pv__walk_keep keep = {.allowed = allowed,
-                              .expansions_max = (size_t)SEARCH_EXPANSIONS * ef + 1024};
-        PV_TRY(pv__walk_level0_keep(g, w, ef, &keep, &count, err));
+        pv__walk_keep keep = {
+            .allowed = allowed,
+            .expansions_max = (size_t)SEARCH_EXPANSIONS * effort->pool + 1024,
+        };
+        PV_TRY(pv__walk_level0_keep(g, w, effort, &keep, &count, err));
         *out_complete = !keep.cut;
     }
     return gsearch_slots(g, w, count, allowed, want, hits, out_count, err);
@@ -93,4 +97,5 @@ int pv__graph_vector(pv__graph *g, pv__walker *w, uint32_t slot, const uint8_t *
     return pv__colview_row(&w->vectors, slot, out, err);
 }
 
+#undef SEARCH_POOL_MIN
 #undef SEARCH_EXPANSIONS

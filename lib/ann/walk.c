@@ -46,10 +46,8 @@ static int walk_expand(pv__graph *g, pv__walker *w, uint32_t node, size_t *out_n
     return 0;
 }
 
-/* Bit i: distance i is among the best so far. */
-static uint32_t walk_near(const pv__walker *w, size_t n, const pv__hit *pool, size_t count,
-                          size_t ef) {
-    const float bound = count < ef ? INFINITY : pool[count - 1].distance;
+/* Bit i: distance i is below the bound. */
+static uint32_t walk_near(const pv__walker *w, size_t n, float bound) {
     uint32_t near = 0;
     for (size_t i = 0; i < n; i++) {
         near |= (uint32_t)(w->distances[i] < bound) << i;
@@ -65,7 +63,17 @@ static void walk_prefetch_links(pv__walker *w, const pv__hit *pool, size_t at, s
     }
 }
 
-int pv__walk_level0(pv__graph *g, pv__walker *w, size_t ef, size_t *io_count, pv_error *err) {
+/* Beyond this a candidate is not worth following. */
+static float walk_bound(const pv__effort *e, const pv__hit *pool, size_t count) {
+    float bound = count < e->pool ? INFINITY : pool[count - 1].distance;
+    if (count >= e->k) {
+        bound = PV_MIN(bound, e->stop * pool[e->k - 1].distance);
+    }
+    return bound;
+}
+
+int pv__walk_level0(pv__graph *g, pv__walker *w, const pv__effort *effort, size_t *io_count,
+                    pv_error *err) {
     pv__hit *pool = w->pool;
     size_t count = *io_count, at = 0;
     while (at < count) {
@@ -73,14 +81,20 @@ int pv__walk_level0(pv__graph *g, pv__walker *w, size_t ef, size_t *io_count, pv
             at++;
             continue;
         }
+        const float stop = walk_bound(effort, pool, count);
+        if (pool[at].distance > stop) {
+            break;
+        }
         size_t n = 0;
         const uint32_t node = pool[at].slot;
         pool[at].slot |= PV__EXPANDED;
+        walk_prefetch_links(w, pool, at + 1, count); /* often the next one */
         PV_TRY(walk_expand(g, w, node, &n, err));
         size_t next = at + 1;
-        for (uint32_t near = walk_near(w, n, pool, count, ef); near != 0; near &= near - 1) {
+        for (uint32_t near = walk_near(w, n, stop); near != 0; near &= near - 1) {
             const unsigned i = pv__low_bit(near);
-            const size_t place = pv__pool_insert(pool, &count, ef, w->distances[i], w->ids[i]);
+            const size_t place =
+                pv__pool_insert(pool, &count, effort->pool, w->distances[i], w->ids[i]);
             next = PV_MIN(next, place);
         }
         at = next;
@@ -143,7 +157,7 @@ static int walk_counts(pv__walker *w, const pv__walk_keep *keep, uint32_t node, 
     return 0; /* a node with several slots counts: which of them are allowed is seen at the end */
 }
 
-int pv__walk_level0_keep(pv__graph *g, pv__walker *w, size_t ef, pv__walk_keep *keep,
+int pv__walk_level0_keep(pv__graph *g, pv__walker *w, const pv__effort *effort, pv__walk_keep *keep,
                          size_t *io_count, pv_error *err) {
     pv__hit *pool = w->pool;
     const size_t seeds = *io_count;
@@ -163,7 +177,8 @@ int pv__walk_level0_keep(pv__graph *g, pv__walker *w, size_t ef, pv__walk_keep *
     }
     while (w->front_count > 0) {
         const pv__hit from = walk_front_pop(w);
-        if (count >= ef && from.distance > pool[count - 1].distance) {
+        const float bound = walk_bound(effort, pool, count);
+        if (from.distance > bound) {
             break;
         }
         if (++expansions > keep->expansions_max) {
@@ -173,13 +188,13 @@ int pv__walk_level0_keep(pv__graph *g, pv__walker *w, size_t ef, pv__walk_keep *
         size_t n = 0;
         PV_TRY(walk_expand(g, w, from.slot, &n, err));
         for (size_t i = 0; i < n; i++) {
-            if (count >= ef && w->distances[i] >= pool[count - 1].distance) {
+            if (w->distances[i] >= bound) {
                 continue;
             }
             PV_TRY(walk_front_push(w, w->distances[i], w->ids[i], err));
             PV_TRY(walk_counts(w, keep, w->ids[i], &counts, err));
             if (counts) {
-                (void)pv__pool_insert(pool, &count, ef, w->distances[i], w->ids[i]);
+                (void)pv__pool_insert(pool, &count, effort->pool, w->distances[i], w->ids[i]);
             }
         }
         if (w->front_count > 0) {

@@ -11,8 +11,8 @@
 #define APPROX_BLOCK 32u
 #define APPROX_RERANK_MIN 10u /* candidates beyond k whose vectors are looked at */
 
-/* A walk looks at about so many rows for each candidate it keeps. */
-#define APPROX_ROWS_PER_EF 12u
+/* A walk looks at about so many rows for each candidate that is ranked. */
+#define APPROX_ROWS_PER_WANT 40u
 
 #define APPROX_TARGET_RECALL 0.95f
 
@@ -36,19 +36,21 @@ static int approx_rank(pv__parts *p, pv__walker *w, const pv__scan *s, size_t q,
     return 0;
 }
 
-static int approx_query(pv__parts *p, pv__walker *w, const pv__scan *s, size_t q, uint32_t ef,
-                        uint32_t want, pv__hit *hits, bool *out_complete, pv_error *err) {
+static int approx_query(pv__parts *p, pv__walker *w, const pv__scan *s, size_t q,
+                        const pv__effort *effort, uint32_t want, pv__hit *hits, bool *out_complete,
+                        pv_error *err) {
     uint32_t n = 0;
-    PV_TRY(pv__graph_search(&p->graph, w, s->queries[q].vector, ef, want, NULL, hits, &n,
+    PV_TRY(pv__graph_search(&p->graph, w, s->queries[q].vector, effort, want, NULL, hits, &n,
                             out_complete, err));
     return *out_complete ? approx_rank(p, w, s, q, hits, n, err) : 0;
 }
 
-static int approx_queries(pv_db *db, pv__parts *p, pv__walker *w, const pv__scan *s, uint32_t ef,
-                          uint32_t want, pv__hit *hits, bool *out_done, pv_error *err) {
+static int approx_queries(pv_db *db, pv__parts *p, pv__walker *w, const pv__scan *s,
+                          const pv__effort *effort, uint32_t want, pv__hit *hits, bool *out_done,
+                          pv_error *err) {
     for (size_t q = 0; q < s->query_count; q++) {
         bool complete = true;
-        PV_TRY(approx_query(p, w, s, q, ef, want, hits, &complete, err));
+        PV_TRY(approx_query(p, w, s, q, effort, want, hits, &complete, err));
         PV_TRY(pv__txn_pause(p->txn, err));
         PV_TRY(pv__db_interrupted(db, err));
         if (!complete) { /* too many dead on the way: this query is answered by a scan */
@@ -75,22 +77,22 @@ int pv__approx_vectors(pv_db *db, pv__parts *p, const pv__scan *s, size_t k, uin
     pv__walker *w = NULL;
     *out_done = false;
     PV_TRY(pv__index_ready(db, p, &ready, err));
-    if (!ready || k > PV__GRAPH_EF_MAX) {
+    const uint32_t want = (uint32_t)k + PV_MAX((uint32_t)k / 2, APPROX_RERANK_MIN);
+    if (!ready || want > PV__GRAPH_EF_MAX) {
         return 0;
     }
     const float target = target_recall > 0 ? target_recall : APPROX_TARGET_RECALL;
-    const uint32_t pool =
-        ef != 0 ? PV_MAX(ef, (uint32_t)k) : pv__graph_ef(&p->graph, (uint32_t)k, target);
-    const uint64_t rows = (uint64_t)pool * APPROX_ROWS_PER_EF;
-    if (ef == 0 && (target >= 1 || rows > p->slots.meta.live_count)) {
+    if (ef == 0 && (target >= 1 || want * APPROX_ROWS_PER_WANT > p->slots.meta.live_count)) {
         return 0; /* comparing with all is as fast, and exact */
     }
-    const uint32_t want = PV_MIN(pool, (uint32_t)k + PV_MAX((uint32_t)k / 2, APPROX_RERANK_MIN));
+    pv__effort effort = ef != 0 ? pv__graph_effort_ef(&p->graph, (uint32_t)k, ef)
+                                : pv__graph_effort(&p->graph, (uint32_t)k, target);
+    effort.pool = PV_MAX(effort.pool, want);
     pv__mem *mem = &db->env->mem;
     pv__hit *hits = pv__alloc_array(mem, want, sizeof *hits);
     int rc = hits ? pv__db_walker_take(db, &w, err) : pv__err_nomem(err, want * sizeof *hits);
     if (rc == 0) {
-        rc = approx_queries(db, p, w, s, pool, want, hits, out_done, err);
+        rc = approx_queries(db, p, w, s, &effort, want, hits, out_done, err);
     }
     pv__db_walker_give(db, w);
     pv__alloc_free(mem, hits, want * sizeof *hits);
@@ -100,4 +102,4 @@ int pv__approx_vectors(pv_db *db, pv__parts *p, const pv__scan *s, size_t k, uin
 #undef APPROX_BLOCK
 #undef APPROX_TARGET_RECALL
 #undef APPROX_RERANK_MIN
-#undef APPROX_ROWS_PER_EF
+#undef APPROX_ROWS_PER_WANT
