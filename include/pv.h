@@ -627,7 +627,12 @@ PV_EXTERN int pv_count(pv_db *db, pv_txn *txn, const char *collection, const cha
  * Operators: $and $or $not $eq $ne $gt $gte $lt $lte $in $nin $exists; any other is
  * PV_ERR_UNSUPPORTED by name, never ignored. A missing field reads as null (but not in $exists),
  * and order is only between values of one kind. "{}" matches all. The answer holds
- * min(k, matching records) rows, however few match. */
+ * min(k, matching records) rows, however few match.
+ *
+ * ef: as in other libraries, about the number of candidates that a plain walk would have to keep
+ * for the same answer; recall grows with it, and so does time. This walk keeps more, but stops
+ * where distances grow beyond a ratio of the k-th that follows from ef / k. Left at 0, the effort
+ * comes from target_recall and what the collection has measured on itself. */
 typedef struct pv_query {
     uint32_t struct_size; /* PV_QUERY_INIT sets it */
     uint32_t flags;       /* PV_QUERY_ */
@@ -639,7 +644,7 @@ typedef struct pv_query {
     const char *filter;   /* NULL: all records */
     size_t filter_len;    /* bytes; 0: up to the NUL */
     float max_distance;   /* with PV_QUERY_WITHIN, in the metric's distance; never NaN */
-    uint32_t ef;          /* candidates kept while a graph is walked; 0: by target_recall */
+    uint32_t ef;          /* how hard a walk of the graph tries (see below); 0: by target_recall */
     float target_recall;  /* share of the true k nearest wanted, above 0, at most 1; 0: 0.95 */
     uint32_t reserved0;   /* 0 */
 } pv_query;

@@ -162,7 +162,7 @@ PV_PRIVATE bool pv__graph_calibrate_due(const pv__graph *g);
 PV_PRIVATE int pv__graph_calibrate(pv__graph *g, pv__walker *w, uint32_t samples, pv_error *err);
 /* The effort that finds the share `target` of the k nearest, in 0 to 1. */
 PV_PRIVATE pv__effort pv__graph_effort(const pv__graph *g, uint32_t k, float target);
-/* The effort of a given ef: about what a pool of that size finds without a stop, and with less work;
+/* The effort of a given ef: about what a pool of that size finds without a stop, with less work;
  * growing with ef without end. */
 PV_PRIVATE pv__effort pv__graph_effort_ef(const pv__graph *g, uint32_t k, uint32_t ef);
 

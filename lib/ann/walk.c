@@ -66,7 +66,7 @@ static void walk_prefetch_links(pv__walker *w, const pv__hit *pool, size_t at, s
 /* Beyond this a candidate is not worth following. */
 static float walk_bound(const pv__effort *e, const pv__hit *pool, size_t count) {
     float bound = count < e->pool ? INFINITY : pool[count - 1].distance;
-    if (count >= e->k) {
+    if (count >= e->k && e->stop < INFINITY) { /* not with dot, whose distances are negative */
         bound = PV_MIN(bound, e->stop * pool[e->k - 1].distance);
     }
     return bound;
