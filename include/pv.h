@@ -251,8 +251,8 @@ PV_EXTERN int pv_close(pv_db *db, pv_error *err);
 
 /* pv_db_ref - keep the memory of a handle beyond pv_close, for callers that cannot know when the
  * last call on it has begun: bindings to languages in which one thread closes an object that
- * another is about to use. The file is closed by pv_close all the same; from then on every call on
- * the handle, a second pv_close too, gives PV_ERR_CLOSED. References count.
+ * another is about to use. The file is closed by pv_close all the same. References count.
+ * Errors: PV_ERR_CLOSED after pv_close, as every call on the handle, a second pv_close too.
  * Owner: the caller gives each reference back with pv_db_unref.
  * Threads: any. Since: 0.1 */
 PV_EXTERN int pv_db_ref(pv_db *db, pv_error *err);
