@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* touched.c - which pages the log touches, read from its files as docs/format/log.md describes them:
+/* touched.c - which pages the log touches, read from its files as docs/format/log.md describes them;
  * the library is not asked, so that the count is of what recovery will meet. */
 #include <dirent.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bench.h"
 
-#define TOUCHED_HEAD 4096u   /* of a segment */
-#define TOUCHED_RECORD 128u  /* head of a record */
+#define TOUCHED_HEAD 4096u  /* of a segment */
+#define TOUCHED_RECORD 128u /* head of a record */
 #define TOUCHED_MAGIC 0x31525650u
 #define TOUCHED_PAGES_MAX ((uint64_t)1 << 29)
 enum { TOUCHED_DELTA = 1, TOUCHED_FULL = 2, TOUCHED_REF = 3 };
@@ -17,6 +18,12 @@ enum { TOUCHED_DELTA = 1, TOUCHED_FULL = 2, TOUCHED_REF = 3 };
 typedef struct touched_bytes {
     const uint8_t *p, *end;
 } touched_bytes;
+
+static void touched_require(bool ok, const char *what) {
+    if (!ok) {
+        bench_die("counting pages of the log: %s", what);
+    }
+}
 
 static uint64_t touched_number(const uint8_t *p, size_t bytes) {
     uint64_t v = 0;
@@ -27,7 +34,7 @@ static uint64_t touched_number(const uint8_t *p, size_t bytes) {
 }
 
 static void touched_skip(touched_bytes *b, uint64_t n) {
-    bench_require(n <= (uint64_t)(b->end - b->p), "the log's format");
+    touched_require(n <= (uint64_t)(b->end - b->p), "the log's format");
     b->p += n;
 }
 
@@ -48,11 +55,11 @@ static void touched_entry(touched_bytes *b, bench_touched *t) {
     const uint8_t *kind = b->p;
     touched_skip(b, 1);
     const uint64_t page = touched_varint(b);
-    bench_require(page < TOUCHED_PAGES_MAX, "a page of the log");
+    touched_require(page < TOUCHED_PAGES_MAX, "a page of the log");
     if (page >= t->cap) {
         const size_t cap = (size_t)page * 2 + 1024;
         t->kinds = realloc(t->kinds, cap);
-        bench_require(t->kinds != NULL, "memory");
+        touched_require(t->kinds != NULL, "memory");
         memset(t->kinds + t->cap, 0, cap - t->cap);
         t->cap = cap;
     }
@@ -78,8 +85,8 @@ static void touched_entry(touched_bytes *b, bench_touched *t) {
 /* The records of one segment that begin at from_lsn or later. */
 static void touched_segment(const uint8_t *file, size_t size, uint64_t from_lsn, bench_touched *t) {
     const uint64_t start = size < TOUCHED_HEAD ? 0 : touched_number(file + 40, 8);
-    for (uint64_t at = 0; size >= TOUCHED_HEAD + TOUCHED_RECORD &&
-                          at <= size - TOUCHED_HEAD - TOUCHED_RECORD;) {
+    for (uint64_t at = 0;
+         size >= TOUCHED_HEAD + TOUCHED_RECORD && at <= size - TOUCHED_HEAD - TOUCHED_RECORD;) {
         const uint8_t *head = file + TOUCHED_HEAD + at;
         if (touched_number(head, 4) != TOUCHED_MAGIC || touched_number(head + 8, 8) != start + at) {
             if (at % 4096 == 0) {
@@ -90,13 +97,13 @@ static void touched_segment(const uint8_t *file, size_t size, uint64_t from_lsn,
         }
         const uint64_t body = touched_number(head + 40, 8);
         touched_bytes b = {head + TOUCHED_RECORD, file + size};
-        bench_require(body <= (uint64_t)(b.end - b.p), "the log's format");
+        touched_require(body <= (uint64_t)(b.end - b.p), "the log's format");
         b.end = b.p + body;
         if (start + at >= from_lsn) {
             for (uint64_t n = touched_number(head + 56, 4); n > 0; n--) {
                 touched_entry(&b, t);
             }
-            bench_require(b.p == b.end, "the log's format");
+            touched_require(b.p == b.end, "the log's format");
         }
         at = (at + TOUCHED_RECORD + body + 7) / 8 * 8;
     }
@@ -113,7 +120,7 @@ void bench_touched_pages(const char *db_path, uint64_t from_lsn, bench_touched *
     DIR *d = opendir(dir);
     while (d && (e = readdir(d))) {
         if (e->d_name[0] != '.' && strlen(e->d_name) < sizeof names[0]) {
-            bench_require(count < 256, "the number of segments");
+            touched_require(count < 256, "the number of segments");
             snprintf(names[count++], sizeof names[0], "%s", e->d_name);
         }
     }
@@ -126,7 +133,7 @@ void bench_touched_pages(const char *db_path, uint64_t from_lsn, bench_touched *
         const size_t size = (size_t)bench_file_bytes(path);
         uint8_t *bytes = bench_alloc(size);
         FILE *f = fopen(path, "rb");
-        bench_require(f && fread(bytes, 1, size, f) == size, path);
+        touched_require(f && fread(bytes, 1, size, f) == size, path);
         fclose(f);
         touched_segment(bytes, size, from_lsn, out);
         free(bytes);
