@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* touched.c - which pages the log touches, read from its files as docs/format/log.md describes them;
- * the library is not asked, so that the count is of what recovery will meet. */
+/* touched.c - which pages the log touches, read from its files as docs/format/log.md says; the
+ * library is not asked, so that the count is of what recovery will meet. */
 #include <dirent.h>
 #include <stdbool.h>
 #include <stdio.h>
