@@ -276,8 +276,10 @@ static uint64_t bench_proc(const char *path, const char *key) {
 }
 
 bench_io bench_io_get(void) {
-    return (bench_io){bench_proc("/proc/self/io", "wchar:"),
-                      bench_proc("/proc/self/io", "write_bytes:")};
+    return (bench_io){
+        bench_proc("/proc/self/io", "wchar:"), bench_proc("/proc/self/io", "write_bytes:"),
+        bench_proc("/proc/self/io", "syscr:"), bench_proc("/proc/self/io", "read_bytes:"),
+        bench_proc("/proc/self/status", "voluntary_ctxt_switches:")};
 }
 
 uint64_t bench_peak_rss(void) { return bench_proc("/proc/self/status", "VmHWM:") * 1024; }

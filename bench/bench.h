@@ -82,12 +82,24 @@ void bench_sync_close(bench_sync *s);  /* removes the file */
 typedef struct bench_io {
     uint64_t wchar;       /* bytes handed to write calls */
     uint64_t write_bytes; /* bytes of pages this process made dirty */
+    uint64_t read_calls;  /* of any file */
+    uint64_t read_bytes;  /* from disks, also ahead of the calls */
+    uint64_t waits;       /* times it gave up the processor to wait */
 } bench_io;
 
 bench_io bench_io_get(void);
 uint64_t bench_peak_rss(void); /* bytes; 0 when unknown */
 uint64_t bench_file_bytes(const char *path);
 uint64_t bench_log_bytes(const char *db_path); /* all files of `<path>-wal` */
+/* Pages that the entries of all log records from from_lsn on touch, each counted once. */
+typedef struct bench_touched {
+    uint64_t entries, pages;
+    uint64_t based;    /* pages whose first entry changes what the file holds: replay reads them */
+    uint64_t referred; /* pages that some entry names by reference */
+    uint8_t *kinds;    /* while counting: kinds of entries seen, by page */
+    size_t cap;
+} bench_touched;
+void bench_touched_pages(const char *db_path, uint64_t from_lsn, bench_touched *out);
 void bench_remove_db(const char *path);
 /* Give the cached pages of a file and of its log back to the system. Returns 1 when done with
  * drop_caches, 2 when each file was only advised. */

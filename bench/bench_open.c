@@ -2,7 +2,8 @@
 /* bench_open.c - how long opening takes, and whether a small cache stays small.
  *
  *      bench_open kill DIR ROWS LOG_MIB       makes bench-open.pv: ROWS records, checkpoint, random
- *                                             updates until the log has LOG_MIB; then kill -9
+ *                                             updates until the log has LOG_MIB; counts the pages
+ *                                             that log touches; then kill -9
  *      bench_open make DIR ROWS DIMS          makes bench-open.pv and closes it
  *      bench_open open DIR                    drops the page cache, opens, reads one record, closes
  *      bench_open memory DIR CACHE_MIB GETS   random gets, an iteration over everything and exact
@@ -137,6 +138,8 @@ static int open_run_kill(const char *dir, uint64_t rows, uint64_t log_mib) {
         updates += OPEN_BATCH;
         now = open_stats(db);
     }
+    bench_touched touched;
+    bench_touched_pages(path, before.lsn, &touched);
     printf("kill.rows %llu rows\n", (unsigned long long)rows);
     printf("kill.commits %llu\n", (unsigned long long)(updates / OPEN_BATCH * (OPEN_ONES + 1)));
     printf("kill.updates %llu rows\n", (unsigned long long)updates);
@@ -147,6 +150,10 @@ static int open_run_kill(const char *dir, uint64_t rows, uint64_t log_mib) {
     printf("kill.log_files %.1f MiB\n", (double)bench_log_bytes(path) / 1048576.0);
     printf("kill.file %.1f MiB\n", (double)bench_file_bytes(path) / 1048576.0);
     printf("kill.pages %llu pages\n", (unsigned long long)now.pages);
+    printf("kill.log_entries %llu\n", (unsigned long long)touched.entries);
+    printf("kill.pages_touched %llu pages\n", (unsigned long long)touched.pages);
+    printf("kill.pages_to_be_read %llu pages\n", (unsigned long long)touched.based);
+    printf("kill.pages_by_reference %llu pages\n", (unsigned long long)touched.referred);
     printf("kill.checkpoints_meanwhile %llu\n",
            (unsigned long long)(now.checkpoints - before.checkpoints));
     fflush(stdout);
@@ -174,11 +181,13 @@ static int open_run_open(const char *dir) {
     const uint64_t log_bytes = bench_log_bytes(path);
     const int dropped = bench_drop_cache(path);
     printf("open.cache_dropped %s\n", dropped == 1 ? "all" : "by advice");
+    const bench_io before = bench_io_get();
     const double t0 = bench_now();
     const clock_t c0 = clock();
     pv_db *db = open_db(path, 0, 0);
     const double cpu = (double)(clock() - c0) / CLOCKS_PER_SEC;
     const double t1 = bench_now();
+    const bench_io io = bench_io_get();
     const uint64_t pages_read = open_stats(db).page_misses; /* what the log names whole is not */
     const double t1b = bench_now();
     const int got = pv_get(db, NULL, "docs", "doc-000000001", &res, &err); /* or deleted */
@@ -192,6 +201,9 @@ static int open_run_open(const char *dir) {
     printf("open.log %.1f MiB\n", (double)log_bytes / 1048576.0);
     printf("open.open %.4f s\n", t1 - t0);
     printf("open.processor %.4f s\n", cpu);
+    printf("open.read_calls %llu\n", (unsigned long long)(io.read_calls - before.read_calls));
+    printf("open.read %.1f MiB\n", (double)(io.read_bytes - before.read_bytes) / 1048576.0);
+    printf("open.waits %llu\n", (unsigned long long)(io.waits - before.waits));
     printf("open.pages_read %llu pages\n", (unsigned long long)pages_read);
     printf("open.first_get %.4f s\n", t2 - t1b);
     printf("open.pages_in_cache_after %.1f MiB\n", (double)s.cache_bytes / 1048576.0);

@@ -13,13 +13,16 @@ from common import arguments, folder, program, run, values, verdict
 
 
 def main():
-    args = arguments(__doc__, {"kill_rows": (400000, 4000000), "log": (128, 1024),
+    args = arguments(__doc__, {"kill_rows": (400000, 6000000), "log": (128, 1024),
                                "memory_rows": (120000, 640000), "memory_cache": (64, 64),
                                "gets": (2000, 10000), "sparse": (20, 20)})
     tool = program(args, "bench_open")
     with folder(args) as where:
         print("---- open after kill -9")
-        run([tool, "kill", where, str(args.kill_rows), str(args.log)], expect=-signal.SIGKILL)
+        made = values(run([tool, "kill", where, str(args.kill_rows), str(args.log)],
+                          expect=-signal.SIGKILL))
+        if args.long:
+            verdict("pages that the log touches", made["kill.pages_touched"], 100000, True, "")
         out = values(run([tool, "open", where]))
         verdict(f"open with {out['open.log']:.0f} MiB of log", out["open.open"], 10, False, " s")
         print("---- clean open")

@@ -26,8 +26,12 @@ int pv__vfs_write(pv_vfs *vfs, pv_file *file, uint64_t offset, const void *data,
     return vfs->write(vfs, file, &io, 1, err);
 }
 
+bool pv__vfs_has_ahead(const pv_vfs *vfs) {
+    return vfs->struct_size >= offsetof(pv_vfs, ahead) + sizeof vfs->ahead && vfs->ahead;
+}
+
 void pv__vfs_ahead(pv_vfs *vfs, pv_file *file, uint64_t offset, uint64_t size) {
-    if (vfs->struct_size >= offsetof(pv_vfs, ahead) + sizeof vfs->ahead && vfs->ahead) {
+    if (pv__vfs_has_ahead(vfs)) {
         vfs->ahead(vfs, file, offset, size);
     }
 }

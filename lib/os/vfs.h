@@ -19,6 +19,7 @@ PV_PRIVATE void pv__vfs_mem_free(pv_vfs *vfs);
 PV_PRIVATE int pv__vfs_read(pv_vfs *vfs, pv_file *file, uint64_t offset, void *data, size_t size,
                             pv_error *err);
 /* pv_vfs.ahead, where there is one. */
+PV_PRIVATE bool pv__vfs_has_ahead(const pv_vfs *vfs);
 PV_PRIVATE void pv__vfs_ahead(pv_vfs *vfs, pv_file *file, uint64_t offset, uint64_t size);
 PV_PRIVATE int pv__vfs_write(pv_vfs *vfs, pv_file *file, uint64_t offset, const void *data,
                              size_t size, pv_error *err);

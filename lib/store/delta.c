@@ -175,4 +175,30 @@ PV_PRIVATE int pv__delta_apply(pv__reader *r, uint64_t page_id, uint8_t *page, s
     return PV_OK;
 }
 
+PV_PRIVATE void pv__entry_next(pv__reader *r, pv__entry *out) {
+    memset(out, 0, sizeof *out);
+    out->kind = pv__reader_u8(r);
+    out->page_id = pv__reader_varint(r);
+    if (out->kind == PV__ENTRY_DELTA) {
+        (void)pv__reader_varint(r);
+        for (uint64_t ranges = pv__reader_varint(r); ranges > 0 && !r->bad; ranges--) {
+            (void)pv__reader_varint(r);
+            const uint64_t len = pv__reader_varint(r);
+            (void)pv__reader_take(r, len > SIZE_MAX / 2 ? SIZE_MAX : (size_t)len);
+        }
+    } else if (out->kind == PV__ENTRY_FULL) {
+        (void)pv__reader_u64(r);
+        const uint64_t len = pv__reader_varint(r);
+        (void)pv__reader_take(r, len > SIZE_MAX / 2 ? SIZE_MAX : (size_t)len);
+    } else if (out->kind == PV__ENTRY_REF) {
+        (void)pv__reader_take(r, 16);
+        const uint8_t *p = pv__reader_take(r, PV__PTE_SIZE);
+        if (p) {
+            out->pte = pv__pte_get(p);
+        }
+    } else {
+        (void)pv__reader_u64(r);
+    }
+}
+
 #undef DELTA_JOIN

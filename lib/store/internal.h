@@ -249,6 +249,7 @@ struct pv__store {
     uint64_t uuid_tag;
     uint64_t first_lsn; /* where the log of every database begins */
     bool memory, readonly, no_threads, replaying;
+    struct pv__ahead *ahead; /* of the replay under way */
     uint32_t busy_timeout_ms, codec;
     pv_interrupt_fn interrupt; /* of waits for another writer */
     void *interrupt_ctx;
@@ -446,6 +447,14 @@ PV_PRIVATE void pv__delta_encode(pv__buf *body, uint64_t page_id, const uint8_t 
 PV_PRIVATE int pv__delta_apply(pv__reader *r, uint64_t page_id, uint8_t *page, size_t size,
                                uint64_t stamp, uint64_t *io_sum, pv_error *err);
 
+/* An entry of a record, and what its kind says beside the page; the rest of it is passed over. */
+typedef struct pv__entry {
+    unsigned kind;
+    uint64_t page_id;
+    pv__pte pte; /* REF */
+} pv__entry;
+PV_PRIVATE void pv__entry_next(pv__reader *r, pv__entry *out);
+
 /* ---- space.c ------------------------------------------------------------------------------- */
 PV_PRIVATE int pv__space_alloc(pv__store *s, unsigned count, uint64_t *out_slot, pv_error *err);
 /* Slots for n images, whose pte.slots say how many each wants; all or none. */
@@ -471,6 +480,8 @@ PV_PRIVATE void pv__space_done(pv__store *s);
 
 /* ---- table.c ------------------------------------------------------------------------------- */
 PV_PRIVATE int pv__table_lookup(pv__store *s, uint64_t page_id, pv__pte *out, pv_error *err);
+/* Where the node lies that knows the page; no slots when it is in memory or cannot be found. */
+PV_PRIVATE void pv__table_leaf(pv__store *s, uint64_t page_id, pv__pte *out);
 /* A set of changes on its way to a new root: nodes are cloned, stored, then installed. */
 typedef struct pv__table_change {
     pv__map nodes; /* level << 56 | index -> clone */
@@ -551,8 +562,9 @@ PV_PRIVATE void pv__rec_seal(const pv__store *s, uint8_t *head, uint64_t chain, 
                              uint32_t epoch);
 /* Replay: list segments and call fn for each valid record from `from`, in order; applies the tail
  * rule (S6). *out_end: end of the last; *out_durable: last LSN proven durable. */
+/* `behind`: so many bytes of log that follow the body are in memory, too, but not verified. */
 typedef int (*pv__log_apply)(pv__store *s, const uint8_t *head, const uint8_t *body, size_t bytes,
-                             pv_error *err);
+                             size_t behind, pv_error *err);
 typedef struct pv__log_state {
     uint64_t end, chain, durable;
     uint64_t tail_start; /* first record after the proven part; == end when none */
@@ -564,6 +576,32 @@ PV_PRIVATE int pv__log_list(pv__store *s, bool *out_exists, pv_error *err);
 PV_PRIVATE int pv__log_replay(pv__store *s, uint64_t from, uint64_t chain, pv__log_apply fn,
                               pv__log_state *out, pv_error *err);
 PV_PRIVATE int pv__log_adopt_tail(pv__store *s, const pv__log_state *st, pv_error *err);
+
+/* ---- ahead.c: what replay will read ---------------------------------------------------------- */
+typedef struct pv__ahead {
+    pv__store *store;
+    const uint8_t *log; /* what is in memory: bytes [lsn, lsn + size) */
+    size_t size;
+    uint64_t lsn;
+    uint64_t at;         /* up to here entries were looked at */
+    uint64_t record_end; /* of the record that lies there */
+    uint32_t left;       /* entries to come in it; 0: a record begins there */
+    uint64_t next;       /* when replay gets here, the next portion is asked for */
+    bool ended;          /* all that is in memory was looked at */
+    bool off, nodes_only;
+    pv__map seen;   /* pages of this portion */
+    uint64_t *keys; /* slot << 8 | slots */
+    size_t keys_count, keys_cap;
+    uint64_t bytes, bytes_max; /* of pages, in a portion */
+} pv__ahead;
+/* nodes_only: nothing is replayed; the pages that are referred to will be looked up. */
+PV_PRIVATE void pv__ahead_init(pv__ahead *a, pv__store *s, bool nodes_only);
+PV_PRIVATE void pv__ahead_done(pv__ahead *a);
+/* Replay is at the record at `lsn`, and the log is in memory from there on. */
+PV_PRIVATE void pv__ahead_log(pv__ahead *a, const uint8_t *log, size_t size, uint64_t lsn);
+PV_PRIVATE void pv__ahead_pass(pv__ahead *a, uint64_t lsn); /* replay is here now */
+/* Ask for slots (slot << 8 | slots), which are sorted for it. */
+PV_PRIVATE void pv__ahead_slots(pv__store *s, uint64_t *keys, size_t count);
 
 /* ---- recover.c, checkpoint.c, txn.c --------------------------------------------------------- */
 PV_PRIVATE int pv__recover(pv__store *s, pv_error *err);

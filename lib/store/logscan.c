@@ -11,7 +11,7 @@
  * beyond that are void. */
 #include "store/internal.h"
 
-#define SCAN_WINDOW ((size_t)1 << 20)
+#define SCAN_WINDOW ((size_t)4 << 20) /* so far replay asks the disk ahead (ahead.c) */
 
 typedef struct log_scan {
     pv__store *s;
@@ -92,7 +92,7 @@ static int scan_bytes(log_scan *c, uint64_t lsn, size_t n, const uint8_t **out, 
         return PV_OK;
     }
     if (c->win_len == 0 || lsn < c->win_start || lsn + n > c->win_start + c->win_len) {
-        size_t want = PV_MAX(n, SCAN_WINDOW);
+        size_t want = PV_MAX(n, (size_t)PV_MIN((uint64_t)SCAN_WINDOW, c->limit - lsn));
         if (want > c->window_cap) {
             uint8_t *bigger = pv__alloc_realloc(s->mem, c->window, c->window_cap, want);
             if (!bigger) {
@@ -224,7 +224,8 @@ PV_PRIVATE int pv__log_replay(pv__store *s, uint64_t from, uint64_t chain, pv__l
             st.tail_chain = st.chain;
         }
         if (fn) {
-            rc = fn(s, rec, rec + PV__REC_HEAD, (size_t)body, err);
+            const uint64_t used = lsn + PV__REC_HEAD + body - c.win_start;
+            rc = fn(s, rec, rec + PV__REC_HEAD, (size_t)body, c.win_len - (size_t)used, err);
         }
         st.chain = pv__get64(rec + PV__REC_HEAD_HASH);
         st.end = PV_ALIGN_UP(lsn + PV__REC_HEAD + body, (uint64_t)8);

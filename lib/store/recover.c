@@ -199,28 +199,10 @@ static int recover_each_ref(pv__store *s, const uint8_t *head, const uint8_t *bo
                             recover_ref_fn fn, pv_error *err) {
     pv__reader r = pv__reader_of(body, bytes);
     for (uint32_t n = pv__get32(head + PV__REC_ENTRIES); n > 0 && !r.bad; n--) {
-        unsigned kind = pv__reader_u8(&r);
-        uint64_t id = pv__reader_varint(&r);
-        if (kind == PV__ENTRY_DELTA) {
-            (void)pv__reader_varint(&r);
-            for (uint64_t ranges = pv__reader_varint(&r); ranges > 0 && !r.bad; ranges--) {
-                (void)pv__reader_varint(&r);
-                uint64_t len = pv__reader_varint(&r);
-                (void)pv__reader_take(&r, len > bytes ? SIZE_MAX : (size_t)len);
-            }
-        } else if (kind == PV__ENTRY_FULL) {
-            (void)pv__reader_u64(&r);
-            uint64_t len = pv__reader_varint(&r);
-            (void)pv__reader_take(&r, len > bytes ? SIZE_MAX : (size_t)len);
-        } else if (kind == PV__ENTRY_REF) {
-            (void)pv__reader_take(&r, 16);
-            const uint8_t *p = pv__reader_take(&r, PV__PTE_SIZE);
-            if (p) {
-                pv__pte pte = pv__pte_get(p);
-                PV_TRY(fn(s, id, &pte, err));
-            }
-        } else {
-            (void)pv__reader_u64(&r);
+        pv__entry e;
+        pv__entry_next(&r, &e);
+        if (e.kind == PV__ENTRY_REF && !r.bad) {
+            PV_TRY(fn(s, e.page_id, &e.pte, err));
         }
     }
     return PV_OK; /* what is wrong with a record is said when it is applied */
@@ -232,7 +214,8 @@ static int recover_mark_ref(pv__store *s, uint64_t page_id, const pv__pte *pte, 
 }
 
 static int recover_mark_refs(pv__store *s, const uint8_t *head, const uint8_t *body, size_t bytes,
-                             pv_error *err) {
+                             size_t behind, pv_error *err) {
+    (void)behind;
     return recover_each_ref(s, head, body, bytes, recover_mark_ref, err);
 }
 
@@ -261,7 +244,7 @@ static int recover_relieve(pv__store *s, uint64_t next_lsn, pv_error *err) {
 }
 
 static int recover_apply(pv__store *s, const uint8_t *head, const uint8_t *body, size_t bytes,
-                         pv_error *err) {
+                         size_t behind, pv_error *err) {
     pv__reader r = pv__reader_of(body, bytes);
     uint64_t lsn = pv__get64(head + PV__REC_LSN), stamp = pv__get64(head + PV__REC_STAMP);
     PV_TRY(recover_relieve(s, lsn, err));
@@ -270,7 +253,9 @@ static int recover_apply(pv__store *s, const uint8_t *head, const uint8_t *body,
         return pv__err(err, PV_ERR_UNSUPPORTED, "log: record at LSN %llu is compressed",
                        (unsigned long long)lsn);
     }
+    pv__ahead_log(s->ahead, head, PV__REC_HEAD + bytes + behind, lsn);
     for (uint32_t i = 0; i < entries; i++) {
+        pv__ahead_pass(s->ahead, lsn + (size_t)(r.p - head));
         PV_TRY(recover_entry(s, &r, stamp, err));
     }
     if (r.bad || pv__reader_left(&r) != 0 || s->db_sum != pv__get64(head + PV__REC_DB_SUM)) {
@@ -302,11 +287,25 @@ static int recover_keep_ref(pv__store *s, uint64_t page_id, const pv__pte *pte, 
 }
 
 static int recover_keep_refs(pv__store *s, const uint8_t *head, const uint8_t *body, size_t bytes,
-                             pv_error *err) {
-    if (pv__get64(head + PV__REC_LSN) >= s->super.lsn) {
+                             size_t behind, pv_error *err) {
+    const uint64_t lsn = pv__get64(head + PV__REC_LSN);
+    if (lsn >= s->super.lsn) {
         return PV_ERR_CANCELLED; /* the rest is replayed, and keeps its slots itself */
     }
+    pv__ahead_log(s->ahead, head, PV__REC_HEAD + bytes + behind, lsn);
     return recover_each_ref(s, head, body, bytes, recover_keep_ref, err);
+}
+
+/* Replay that asks the disk ahead for what fn will read: pages to apply changes to, else nodes. */
+static int recover_scan(pv__store *s, uint64_t from, uint64_t chain, pv__log_apply fn,
+                        pv__log_state *out, pv_error *err) {
+    pv__ahead ahead;
+    pv__ahead_init(&ahead, s, fn != recover_apply);
+    s->ahead = &ahead;
+    int rc = pv__log_replay(s, from, chain, fn, out, err);
+    s->ahead = NULL;
+    pv__ahead_done(&ahead);
+    return rc;
 }
 
 /* S3: should the newest root be lost, recovery starts from the older one, and needs the slots that
@@ -317,7 +316,7 @@ static int recover_keep_older(pv__store *s, pv_error *err) {
     if (s->readonly || !s->older_valid || s->older_lsn >= s->super.lsn) {
         return PV_OK;
     }
-    int rc = pv__log_replay(s, s->older_lsn, s->older_chain, recover_keep_refs, &ignored, &why);
+    int rc = recover_scan(s, s->older_lsn, s->older_chain, recover_keep_refs, &ignored, &why);
     if (rc == PV_ERR_CORRUPT) { /* then the older root leads nowhere */
         pv__log(&s->log_to, PV_LOG_WARN, "store", "older root: %s", why.message);
         return PV_OK;
@@ -393,7 +392,7 @@ PV_PRIVATE int pv__recover(pv__store *s, pv_error *err) {
     }
     PV_TRY(recover_keep_older(s, err));
     s->replaying = true;
-    int rc = pv__log_replay(s, s->super.lsn, s->super.chain, recover_apply, &st, err);
+    int rc = recover_scan(s, s->super.lsn, s->super.chain, recover_apply, &st, err);
     s->replaying = false;
     PV_TRY(rc);
     s->log.epoch = st.epoch + 1;

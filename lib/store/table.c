@@ -99,6 +99,20 @@ PV_PRIVATE int pv__table_lookup(pv__store *s, uint64_t page_id, pv__pte *out, pv
     return rc;
 }
 
+PV_PRIVATE void pv__table_leaf(pv__store *s, uint64_t page_id, pv__pte *out) {
+    const uint64_t index = page_id / PV__PT_FANOUT;
+    pv__node *parent = NULL;
+    pv_error ignored = PV_ERROR_INIT;
+    memset(out, 0, sizeof *out);
+    pv__mutex_lock(&s->table_mutex);
+    if (s->table.height > 1 && s->table.height <= TABLE_LEVELS_MAX &&
+        !table_get(&s->table.nodes, 0, index) &&
+        table_load(s, 1, index / PV__PT_FANOUT, &parent, &ignored) == PV_OK && parent) {
+        *out = pv__pte_get(table_entry(parent, index));
+    }
+    pv__mutex_unlock(&s->table_mutex);
+}
+
 /* ---- changes ------------------------------------------------------------------------------- */
 
 PV_PRIVATE void pv__table_change_begin(pv__store *s, pv__table_change *c) {

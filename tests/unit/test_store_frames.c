@@ -378,6 +378,112 @@ static void test_pages__what_is_expected_and_absent_is_asked_of_the_disk_in_runs
     test_mem_done(&t_mem);
 }
 
+/* The database file while a log is replayed: what was asked for, by slot, and who read without. */
+enum { T_SLOTS = 16384 };
+static pv_file *t_data;
+static uint8_t t_asked[T_SLOTS];
+static uint64_t t_pages_asked, t_pages_not_asked, t_nodes_asked, t_nodes_not_asked;
+static int (*t_sim_read)(pv_vfs *vfs, pv_file *file, pv_io *reqs, size_t n, pv_error *err);
+
+static void t_ahead_note(pv_vfs *vfs, pv_file *file, uint64_t offset, uint64_t size) {
+    t_ahead(vfs, file, offset, size);
+    t_data = file;
+    assert_true((offset + size) / PV__SLOT_SIZE <= T_SLOTS);
+    memset(t_asked + offset / PV__SLOT_SIZE, 1, (size_t)(size / PV__SLOT_SIZE));
+}
+
+static int t_read_note(pv_vfs *vfs, pv_file *file, pv_io *reqs, size_t n, pv_error *err) {
+    for (size_t i = 0; file == t_data && i < n; i++) {
+        const bool asked = t_asked[reqs[i].offset / PV__SLOT_SIZE];
+        *(reqs[i].size == PV__SLOT_SIZE ? asked ? &t_nodes_asked : &t_nodes_not_asked
+          : asked                       ? &t_pages_asked
+                                        : &t_pages_not_asked) += 1;
+    }
+    return t_sim_read(vfs, file, reqs, n, err);
+}
+
+/* Set the last byte of every step-th page, so many in one commit. */
+static void t_touch(const uint64_t *ids, size_t count, size_t step, size_t at_once, uint8_t to) {
+    pv_error err = PV_ERROR_INIT;
+    for (size_t i = 0; i < count;) {
+        pv__txn *t = NULL;
+        test_assert_ok(pv__txn_begin(t_w.store, PV__TXN_WRITE, &t, &err), &err);
+        for (size_t n = 0; n < at_once && i < count; n++, i += step) {
+            uint8_t *page = NULL;
+            test_assert_ok(pv__page_write(t, ids[i], PV__PAGE_COLUMN, &page, &err), &err);
+            page[pv__page_size(page) - 1] = to;
+        }
+        test_assert_ok(pv__txn_commit(t, NULL, &err), &err);
+    }
+}
+
+static void t_replay(sim *disk, const uint64_t *ids, size_t count, size_t step, uint8_t to) {
+    pv_error err = PV_ERROR_INIT;
+    pv__txn *t = NULL;
+    uint64_t bad = 0;
+    memset(t_asked, 0, sizeof t_asked);
+    t_data = NULL;
+    t_ahead_calls = t_ahead_bytes = t_ahead_end = 0;
+    t_pages_asked = t_pages_not_asked = t_nodes_asked = t_nodes_not_asked = 0;
+    t_sim_read = sim_vfs(disk)->read;
+    sim_vfs(disk)->read = t_read_note;
+    t_open(t_opts(sim_vfs(disk)));
+    sim_vfs(disk)->read = t_sim_read;
+    test_assert_ok(pv__txn_begin(t_w.store, 0, &t, &err), &err);
+    for (size_t i = 0; i < count; i += step) {
+        const uint8_t *page = NULL;
+        test_assert_ok(pv__page_read(t, ids[i], PV__PAGE_COLUMN, &page, &err), &err);
+        assert_int_equal(page[pv__page_size(page) - 1], to);
+    }
+    pv__txn_rollback(t);
+    test_assert_ok(pv__store_check(t_w.store, true, t_finding, NULL, &bad, &err), &err);
+    assert_int_equal(bad, 0);
+    t_close();
+    sim_free(disk);
+}
+
+/* Small commits, a large one, pages that a commit names by reference and a later one changes:
+ * whatever replay reads, it has asked for before; and it asks nothing where nobody listens. */
+static void test_replay__asks_the_disk_for_pages_before_it_reads_them(void **state) {
+    (void)state;
+    enum { PAGES = 2000, MORE = 600, STEP = 3 };
+    static uint64_t ids[PAGES + MORE];
+    pv_error err = PV_ERROR_INIT;
+    for (unsigned turn = 0; turn < 2; turn++) {
+        pv__txn *t = NULL;
+        t_begin(11, 8, 1);
+        sim *s = sim_new(1);
+        t_open(t_opts(sim_vfs(s)));
+        t_fill(ids, PAGES, 4);
+        t_touch(ids, PAGES, STEP, 5, 1);
+        test_assert_ok(pv__txn_begin(t_w.store, PV__TXN_WRITE, &t, &err), &err);
+        for (size_t i = PAGES; i < PAGES + MORE; i++) { /* by reference: they are many */
+            uint8_t *page = NULL;
+            test_assert_ok(pv__page_new(t, PV__PAGE_COLUMN, 4, 9, 0, &ids[i], &page, &err), &err);
+            kit_fill(page, 4 * (size_t)PV__SLOT_SIZE, ids[i]);
+        }
+        test_assert_ok(pv__txn_commit(t, NULL, &err), &err);
+        t_touch(ids, PAGES, STEP, PAGES, 2);
+        t_touch(ids + PAGES, MORE, 1, 50, 2);
+        s = t_kill(s);
+        if (turn == 1) {
+            sim_vfs(s)->ahead = t_ahead_note;
+        }
+        t_replay(s, ids, PAGES, STEP, 2);
+        const uint64_t changed = (PAGES + STEP - 1) / STEP + MORE;
+        test_mem_done(&t_mem);
+        if (turn == 0) {
+            assert_int_equal(t_ahead_calls, 0);
+            continue;
+        }
+        assert_int_equal(t_pages_asked, changed);
+        assert_int_equal(t_pages_not_asked, 0);
+        assert_int_equal(t_nodes_not_asked, 0);
+        assert_in_range(t_nodes_asked, PAGES / PV__PT_FANOUT, PAGES / PV__PT_FANOUT + 6);
+        assert_in_range(t_ahead_calls, 3, 30); /* neighbours, and what lies close by, in one */
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_frames__a_slab_is_counted_whole_and_its_frames_lie_side_by_side),
@@ -389,6 +495,7 @@ int main(void) {
         cmocka_unit_test(test_frames__a_failed_allocation_is_an_error_or_nothing),
         cmocka_unit_test(test_frames__a_database_in_memory_uses_its_budget),
         cmocka_unit_test(test_pages__what_is_expected_and_absent_is_asked_of_the_disk_in_runs),
+        cmocka_unit_test(test_replay__asks_the_disk_for_pages_before_it_reads_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
