@@ -4,7 +4,7 @@
  * nothing leaks; afterwards the disk, as it is and as a power cut then could leave it, opens as a
  * commit that was promised and goes on.
  *
- * PV_FAULTS: how many runs at most (5,000, with sanitizers 1,000; all of them with PV_SOAK). */
+ * PV_FAULTS: how many runs at most (2,500, with sanitizers 400; all of them with PV_SOAK). */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -96,7 +96,7 @@ static void test_faults__every_failing_call_is_survived(void **state) {
     (void)state;
     static fault_tally sum[PV_COUNTOF(t_ways)];
     static const size_t chosen[] = {0, 1, 2, 6};
-    const uint64_t limit = crash_env("PV_FAULTS", getenv("PV_SOAK") ? UINT64_MAX : 5000, 1000);
+    const uint64_t limit = crash_env("PV_FAULTS", getenv("PV_SOAK") ? UINT64_MAX : 2500, 400);
     const uint64_t share = limit / (PV_COUNTOF(chosen) * PV_COUNTOF(t_ways));
     const uint64_t seed = test_seed();
     uint64_t runs = 0;
