@@ -24,6 +24,13 @@ PV_PRIVATE int pv__links_add(pv__graph *g, pv__walker *w, uint32_t node, const p
 PV_PRIVATE int pv__links_child(pv__graph *g, pv__walker *w, uint32_t from, uint32_t node,
                                float distance, pv_error *err);
 
+/* Keep the best of candidates for the list of `node`; they come out measured and sorted. */
+PV_PRIVATE int pv__links_prune(pv__graph *g, pv__walker *w, uint32_t node, pv__candidate *c,
+                               size_t *io_n, pv_error *err);
+/* The list of `node`, whole. */
+PV_PRIVATE int pv__links_write(pv__graph *g, uint32_t node, unsigned state, const pv__candidate *c,
+                               size_t n, pv_error *err);
+
 /* nodes.c: numbers of nodes and which slots they have. */
 /* A node for `slot`, with its code; its row of links is LIVE and empty. */
 PV_PRIVATE int pv__node_new(pv__graph *g, uint32_t slot, const uint8_t *code_row, uint32_t *out,

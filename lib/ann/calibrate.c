@@ -16,7 +16,6 @@
 
 #define CALIBRATE_NODES_MIN 256u
 #define CALIBRATE_EF_TRUTH 800u
-#define CALIBRATE_K_MAX 100u
 #define CALIBRATE_WANT_MAX 160u
 #define CALIBRATE_MISS 0.6f  /* share of the misses that the target allows */
 #define CALIBRATE_ONE 60000u /* recall 1 in the page */
@@ -30,15 +29,13 @@ static const float calibrate_stop[PV__CURVE_POINTS] = {1.01f, 1.03f, 1.06f, 1.09
 static const float calibrate_share[PV__CURVE_POINTS] = {1.0f, 1.4f, 2.0f, 2.8f,  4.0f,
                                                         5.6f, 8.0f, 11.f, 16.0f, 24.0f};
 
-static uint32_t calibrate_want(uint32_t k) { return k + PV_MAX(k / 2, 10u); }
-
 /* The effort of a place between points 0 and CURVE_POINTS - 1; beyond the last it goes on. */
 static pv__effort calibrate_effort(const pv__graph *g, uint32_t k, float pool, float at) {
     const float *points = g->metric == PV_METRIC_DOT ? calibrate_share : calibrate_stop;
     const unsigned low = (unsigned)PV_MIN(at, (float)(PV__CURVE_POINTS - 2));
     const float value = points[low] + (at - (float)low) * (points[low + 1] - points[low]);
     const bool dot = g->metric == PV_METRIC_DOT;
-    const float want = PV_MAX(dot ? value * (float)k : pool, (float)calibrate_want(k));
+    const float want = PV_MAX(dot ? value * (float)k : pool, (float)pv__graph_want(k));
     return (pv__effort){(uint32_t)PV_MIN(want, (float)PV__GRAPH_EF_MAX), k, dot ? INFINITY : value};
 }
 
@@ -52,13 +49,9 @@ bool pv__graph_calibrate_due(const pv__graph *g) {
 
 typedef struct calibrate_rows {
     pv__hit hits[CALIBRATE_WANT_MAX];
-    float exact[CALIBRATE_WANT_MAX]; /* ascending, without the query */
+    float exact[CALIBRATE_WANT_MAX]; /* ascending */
     uint32_t count;
 } calibrate_rows;
-
-static int calibrate_vector(const pv__graph *g, uint32_t slot, const uint8_t **out, pv_error *err) {
-    return pv__column_read(g->vectors, slot, out, err);
-}
 
 static void calibrate_sort(float *v, uint32_t n) {
     for (uint32_t i = 1; i < n; i++) {
@@ -71,20 +64,18 @@ static void calibrate_sort(float *v, uint32_t n) {
     }
 }
 
-/* Search with a pool of ef as a caller would, and rank by the vectors. */
+/* Search as a caller would, and rank by the vectors. */
 static int calibrate_search(pv__graph *g, pv__walker *w, const pv__kernel *kernel,
-                            const pv__kernel_query *q, uint32_t own, const pv__effort *effort,
-                            uint32_t want, calibrate_rows *r, pv_error *err) {
+                            const pv__kernel_query *q, const pv__effort *effort, uint32_t want,
+                            calibrate_rows *r, pv_error *err) {
     bool complete = true;
     uint32_t found = 0;
     PV_TRY(pv__graph_search(g, w, q->vector, effort, want, NULL, r->hits, &found, &complete, err));
     r->count = 0;
-    for (uint32_t i = 0; i < found; i++) {
+    for (; r->count < found; r->count++) {
         const uint8_t *row;
-        if (r->hits[i].slot != own) {
-            PV_TRY(calibrate_vector(g, r->hits[i].slot, &row, err));
-            r->exact[r->count++] = pv__kernel_pair(kernel, q, row);
-        }
+        PV_TRY(pv__graph_vector(g, w, r->hits[r->count].slot, &row, err));
+        r->exact[r->count] = pv__kernel_pair(kernel, q, row);
     }
     calibrate_sort(r->exact, r->count);
     return 0;
@@ -100,12 +91,12 @@ static uint32_t calibrate_hits(const calibrate_rows *r, uint32_t k, float kth) {
 }
 
 static int calibrate_curve(pv__graph *g, pv__walker *w, const pv__kernel *kernel,
-                           const pv__kernel_query *q, uint32_t own, unsigned curve, float kth,
-                           calibrate_rows *r, pv_error *err) {
+                           const pv__kernel_query *q, unsigned curve, float kth, calibrate_rows *r,
+                           pv_error *err) {
     const uint32_t k = calibrate_k[curve];
     for (unsigned i = 0; i < PV__CURVE_POINTS; i++) {
         const pv__effort effort = calibrate_effort(g, k, calibrate_pool[curve], (float)i);
-        PV_TRY(calibrate_search(g, w, kernel, q, own, &effort, calibrate_want(k), r, err));
+        PV_TRY(calibrate_search(g, w, kernel, q, &effort, pv__graph_want(k), r, err));
         g->meta.curve.sums[curve][i] += calibrate_hits(r, k, kth);
     }
     return 0;
@@ -141,16 +132,16 @@ static int calibrate_sample(pv__graph *g, pv__walker *w, float *vector, calibrat
     const uint8_t *row;
     uint32_t own = 0;
     PV_TRY(calibrate_pick(g, &w->skip, &own, err));
-    PV_TRY(calibrate_vector(g, own, &row, err));
+    PV_TRY(pv__column_read(g->vectors, own, &row, err));
     memcpy(vector, row, g->dims * sizeof *vector);
     PV_ASSERT(pv__kernel_query_init(&q, g->metric, vector, g->dims));
-    PV_TRY(calibrate_search(g, w, kernel, &q, own, &truth, CALIBRATE_WANT_MAX, r, err));
+    PV_TRY(calibrate_search(g, w, kernel, &q, &truth, CALIBRATE_WANT_MAX, r, err));
     float kth[PV__CURVES];
     for (unsigned c = 0; c < PV__CURVES; c++) {
         kth[c] = r->count > 0 ? r->exact[PV_MIN(calibrate_k[c], r->count) - 1] : 0;
     }
     for (unsigned c = 0; c < PV__CURVES; c++) {
-        PV_TRY(calibrate_curve(g, w, kernel, &q, own, c, kth[c], r, err));
+        PV_TRY(calibrate_curve(g, w, kernel, &q, c, kth[c], r, err));
     }
     return 0;
 }
@@ -223,7 +214,7 @@ pv__effort pv__graph_effort(const pv__graph *g, uint32_t k, float target) {
 }
 
 pv__effort pv__graph_effort_ef(const pv__graph *g, uint32_t k, uint32_t ef) {
-    const uint32_t least = PV_MAX(ef, calibrate_want(k));
+    const uint32_t least = PV_MAX(ef, pv__graph_want(k));
     if (g->metric == PV_METRIC_DOT) {
         return (pv__effort){PV_MIN(PV_MAX(ef, k), PV__GRAPH_EF_MAX), k, INFINITY};
     }
@@ -234,7 +225,6 @@ pv__effort pv__graph_effort_ef(const pv__graph *g, uint32_t k, uint32_t ef) {
 
 #undef CALIBRATE_NODES_MIN
 #undef CALIBRATE_EF_TRUTH
-#undef CALIBRATE_K_MAX
 #undef CALIBRATE_WANT_MAX
 #undef CALIBRATE_MISS
 #undef CALIBRATE_ONE

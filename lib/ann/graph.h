@@ -121,13 +121,15 @@ PV_PRIVATE int pv__graph_drop(pv__graph *g, pv_error *err); /* all pages; pauses
 typedef struct pv__walker pv__walker;
 PV_PRIVATE int pv__walker_new(pv__mem *mem, pv__walker **out, pv_error *err);
 PV_PRIVATE void pv__walker_free(pv__walker *w); /* NULL is fine */
-PV_PRIVATE size_t pv__walker_bytes(const pv__walker *w);
 
 /* Which slots may be answers: bit s of the words, for slots below `slots`. NULL words: all. */
 typedef struct pv__allowed {
     const uint64_t *words;
     uint32_t slots;
 } pv__allowed;
+
+/* Candidates whose vectors decide which k are the nearest: so many are worth reading. */
+static inline uint32_t pv__graph_want(uint32_t k) { return k + PV_MAX(k / 2, 10u); }
 
 /* search.c: at most `want` candidates nearest to `vector` by code, ascending; effort->pool is at
  * least want. hits: the caller's array of want; their slots are slots, all of them live. Fewer than

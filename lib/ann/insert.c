@@ -18,6 +18,7 @@
 #include "ann/build.h"
 #include "base/checksum.h"
 #include "base/map.h"
+#include "base/sort.h"
 #include "os/thread.h"
 
 #define INSERT_BATCH_MAX 1024u
@@ -387,10 +388,8 @@ static int insert_write_links(pv__graph *g, const insert_row *row, pv_error *err
 }
 
 /* Is it in the tree already? What was there before the batch is; of the batch, earlier rows. */
-static bool insert_is_placed(const insert_batch *b, const bool *placed, uint32_t node,
-                             const pv__map *of_batch) {
+static bool insert_is_placed(const bool *placed, uint32_t node, const pv__map *of_batch) {
     uint64_t i = 0;
-    (void)b;
     return !pv__map_get(of_batch, node, &i) || placed[i];
 }
 
@@ -402,7 +401,7 @@ static int insert_parent(insert_batch *b, pv__walker *w, const insert_row *row, 
     for (uint32_t i = 0; i < row->count; i++) {
         const pv__edge *link = &row->links[i];
         const uint8_t *links;
-        if (!insert_is_placed(b, placed, link->source, of_batch)) {
+        if (!insert_is_placed(placed, link->source, of_batch)) {
             continue;
         }
         PV_TRY(pv__colview_row(&w->links, link->source, &links, err));
@@ -471,27 +470,7 @@ static bool insert_edge_before(const pv__edge *x, const pv__edge *y) {
     return x->distance < y->distance || (x->distance == y->distance && x->source < y->source);
 }
 
-/* Heap sort by target, distance, source. */
-static void insert_sort_edges(pv__edge *e, size_t n) {
-    for (size_t begin = n / 2, end = n; end > 1;) {
-        pv__edge moved;
-        if (begin > 0) {
-            moved = e[--begin];
-        } else {
-            moved = e[--end];
-            e[end] = e[0];
-        }
-        size_t at = begin;
-        for (size_t child; (child = 2 * at + 1) < end; at = child) {
-            child += child + 1 < end && insert_edge_before(&e[child], &e[child + 1]) ? 1u : 0u;
-            if (!insert_edge_before(&moved, &e[child])) {
-                break;
-            }
-            e[at] = e[child];
-        }
-        e[at] = moved;
-    }
-}
+PV__SORT_DEFINE(insert_sort_edges, pv__edge, insert_edge_before)
 
 static int insert_back(insert_batch *b, pv__walker *w, pv_error *err) {
     pv__graph *g = b->g;

@@ -34,7 +34,6 @@
 
 enum { PV__NODE_FREE = 0, PV__NODE_LIVE = 1, PV__NODE_TOMB0 = 2, PV__NODE_TOMB1 = 3 };
 
-static inline uint32_t pv__links_head(const uint8_t *row) { return pv__get32(row); }
 static inline unsigned pv__links_count(const uint8_t *row) { return pv__get32(row) & 31u; }
 static inline unsigned pv__links_state(const uint8_t *row) { return pv__get32(row) >> 8 & 3u; }
 static inline unsigned pv__links_protected(const uint8_t *row) {
@@ -209,6 +208,9 @@ typedef struct pv__candidate {
     const uint8_t *row;
 } pv__candidate;
 PV_PRIVATE void pv__candidates_sort(pv__candidate *c, size_t n); /* by distance, then node */
+/* Distances from w->query, rows, sorted. No two candidates are the same node. */
+PV_PRIVATE int pv__candidates_measure(pv__graph *g, pv__walker *w, pv__candidate *c, size_t n,
+                                      pv_error *err);
 PV_PRIVATE size_t pv__prune(const pv__code *code, void *pair, pv__candidate *candidates, size_t n,
                             size_t max, float slack);
 

@@ -31,7 +31,8 @@ static void links_load(links_list *l, const uint8_t *row) {
     }
 }
 
-/* incoming: sorted by distance. Beyond INCOMING_MAX only protected ones are taken. */
+/* incoming: sorted by distance; those beyond INCOMING_MAX are left out. A protected one comes
+ * alone. */
 static void links_merge(links_list *l, const pv__edge *incoming, size_t n) {
     for (size_t i = 0; i < n; i++) {
         const size_t at = links_find(l, incoming[i].source);
@@ -48,36 +49,27 @@ static void links_merge(links_list *l, const pv__edge *incoming, size_t n) {
     }
 }
 
-static int links_write(pv__graph *g, uint32_t node, unsigned state, const links_list *l,
-                       pv_error *err) {
+int pv__links_write(pv__graph *g, uint32_t node, unsigned state, const pv__candidate *c, size_t n,
+                    pv_error *err) {
     uint8_t *row;
     unsigned kept = 0;
     PV_TRY(pv__column_write(&g->links, node, &row, err));
     memset(row + 4, 0, PV__LINKS_BYTES - 4);
-    for (unsigned i = 0; i < l->count; i++) {
-        pv__links_set(row, i, l->c[i].node | (l->c[i].keep ? PV__PROTECTED : 0));
-        kept += l->c[i].keep ? 1u : 0u;
+    for (unsigned i = 0; i < n; i++) {
+        pv__links_set(row, i, c[i].node | (c[i].keep ? PV__PROTECTED : 0));
+        kept += c[i].keep ? 1u : 0u;
     }
-    pv__links_head_set(row, (unsigned)l->count, state, kept);
+    pv__links_head_set(row, (unsigned)n, state, kept);
     return 0;
 }
 
-/* Distances from `node` to all in the list, their rows, sorted, pruned. */
-static int links_prune(pv__graph *g, pv__walker *w, uint32_t node, links_list *l, pv_error *err) {
-    const uint8_t *row, *rows[LINKS_CANDIDATES];
-    float distances[LINKS_CANDIDATES];
+int pv__links_prune(pv__graph *g, pv__walker *w, uint32_t node, pv__candidate *c, size_t *io_n,
+                    pv_error *err) {
+    const uint8_t *row;
     PV_TRY(pv__colview_row(&w->codes, node, &row, err));
     pv__code_query_row(&g->code, row, w->query);
-    for (size_t i = 0; i < l->count; i++) {
-        PV_TRY(pv__colview_row(&w->codes, l->c[i].node, &rows[i], err));
-    }
-    pv__code_distances(&g->code, w->query, rows, l->count, distances);
-    for (size_t i = 0; i < l->count; i++) {
-        l->c[i].distance = distances[i];
-        l->c[i].row = rows[i];
-    }
-    pv__candidates_sort(l->c, l->count);
-    l->count = pv__prune(&g->code, w->pair, l->c, l->count, PV__LINKS_KEEP, PV__GRAPH_SLACK);
+    PV_TRY(pv__candidates_measure(g, w, c, *io_n, err));
+    *io_n = pv__prune(&g->code, w->pair, c, *io_n, PV__LINKS_KEEP, PV__GRAPH_SLACK);
     return 0;
 }
 
@@ -93,9 +85,9 @@ int pv__links_add(pv__graph *g, pv__walker *w, uint32_t node, const pv__edge *in
         return 0;
     }
     if (l.count > PV__GRAPH_DEGREE) {
-        PV_TRY(links_prune(g, w, node, &l, err));
+        PV_TRY(pv__links_prune(g, w, node, l.c, &l.count, err));
     }
-    return links_write(g, node, state, &l, err);
+    return pv__links_write(g, node, state, l.c, l.count, err);
 }
 
 int pv__links_child(pv__graph *g, pv__walker *w, uint32_t from, uint32_t node, float distance,

@@ -7,6 +7,7 @@
  * A kept one is compared with all that are left in one call of the kernel, instead of each with
  * all that are kept. */
 #include "ann/internal.h"
+#include "base/sort.h"
 
 #define PRUNE_BLOCK 64u
 
@@ -14,27 +15,31 @@ static bool prune_before(const pv__candidate *a, const pv__candidate *b) {
     return a->distance < b->distance || (a->distance == b->distance && a->node < b->node);
 }
 
-/* Heap sort: no memory, no bad cases. No two candidates are the same node. */
-void pv__candidates_sort(pv__candidate *c, size_t n) {
-    for (size_t begin = n / 2, end = n; end > 1;) {
-        pv__candidate moved;
-        if (begin > 0) {
-            moved = c[--begin];
-        } else {
-            moved = c[--end];
-            c[end] = c[0];
-        }
-        size_t at = begin;
-        for (size_t child; (child = 2 * at + 1) < end; at = child) {
-            child += child + 1 < end && prune_before(&c[child], &c[child + 1]) ? 1u : 0u;
-            if (!prune_before(&moved, &c[child])) {
-                break;
+PV__SORT_DEFINE(prune_sort, pv__candidate, prune_before)
+
+int pv__candidates_measure(pv__graph *g, pv__walker *w, pv__candidate *c, size_t n, pv_error *err) {
+    for (size_t from = 0; from < n; from += PRUNE_BLOCK) {
+        const uint8_t *rows[PRUNE_BLOCK];
+        float distances[PRUNE_BLOCK];
+        const size_t count = PV_MIN(n - from, (size_t)PRUNE_BLOCK);
+        for (size_t i = 0; i < count; i++) {
+            if (c[from + i].node >= g->meta.node_high) {
+                return pv__graph_corrupt(g, c[from + i].node, "a link leads beyond the last node",
+                                         err);
             }
-            c[at] = c[child];
+            PV_TRY(pv__colview_row(&w->codes, c[from + i].node, &rows[i], err));
         }
-        c[at] = moved;
+        pv__code_distances(&g->code, w->query, rows, count, distances);
+        for (size_t i = 0; i < count; i++) {
+            c[from + i].distance = distances[i];
+            c[from + i].row = rows[i];
+        }
     }
+    prune_sort(c, n);
+    return 0;
 }
+
+void pv__candidates_sort(pv__candidate *c, size_t n) { prune_sort(c, n); }
 
 /* Hide what `kept` hides among candidates [from, n). */
 static void prune_hide(const pv__code *code, void *pair, const pv__candidate *kept,

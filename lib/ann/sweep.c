@@ -116,41 +116,6 @@ static int sweep_inherit(pv__graph *g, pv__walker *w, uint32_t node, uint32_t de
     return 0;
 }
 
-/* Distances from w->query, sorted. */
-static int sweep_measure(pv__graph *g, pv__walker *w, sweep_list *l, pv_error *err) {
-    const uint8_t *rows[SWEEP_CANDIDATES];
-    float distances[SWEEP_CANDIDATES];
-    for (size_t i = 0; i < l->count; i++) {
-        PV_TRY(pv__colview_row(&w->codes, l->c[i].node, &rows[i], err));
-    }
-    pv__code_distances(&g->code, w->query, rows, l->count, distances);
-    for (size_t i = 0; i < l->count; i++) {
-        l->c[i].distance = distances[i];
-        l->c[i].row = rows[i];
-    }
-    pv__candidates_sort(l->c, l->count);
-    return 0;
-}
-
-static int sweep_rewrite(pv__graph *g, pv__walker *w, uint32_t node, unsigned state, sweep_list *l,
-                         pv_error *err) {
-    const uint8_t *code;
-    uint8_t *row;
-    unsigned kept = 0;
-    PV_TRY(pv__colview_row(&w->codes, node, &code, err));
-    pv__code_query_row(&g->code, code, w->query);
-    PV_TRY(sweep_measure(g, w, l, err));
-    l->count = pv__prune(&g->code, w->pair, l->c, l->count, PV__LINKS_KEEP, PV__GRAPH_SLACK);
-    PV_TRY(pv__column_write(&g->links, node, &row, err));
-    memset(row + 4, 0, PV__LINKS_BYTES - 4);
-    for (unsigned i = 0; i < l->count; i++) {
-        pv__links_set(row, i, l->c[i].node | (l->c[i].keep ? PV__PROTECTED : 0));
-        kept += l->c[i].keep ? 1u : 0u;
-    }
-    pv__links_head_set(row, (unsigned)l->count, state, kept);
-    return 0;
-}
-
 static int sweep_adopt(pv__graph *g, pv__walker *w, uint32_t node, const sweep_orphans *o,
                        pv_error *err) {
     for (size_t i = 0; i < o->count; i++) {
@@ -186,7 +151,8 @@ static int sweep_node(pv__graph *g, pv__walker *w, uint32_t node, sweep_orphans 
     if (!found) {
         return 0;
     }
-    PV_TRY(sweep_rewrite(g, w, node, state, &l, err));
+    PV_TRY(pv__links_prune(g, w, node, l.c, &l.count, err));
+    PV_TRY(pv__links_write(g, node, state, l.c, l.count, err));
     return sweep_adopt(g, w, node, o, err);
 }
 
@@ -267,7 +233,7 @@ static int sweep_upper_row(pv__graph *g, pv__walker *w, uint32_t level, uint32_t
     }
     PV_TRY(pv__colview_row(&w->codes, own, &code, err));
     pv__code_query_row(&g->code, code, w->query);
-    PV_TRY(sweep_measure(g, w, &l, err));
+    PV_TRY(pv__candidates_measure(g, w, l.c, l.count, err));
     l.count = pv__prune(&g->code, w->pair, l.c, l.count, PV__UPPER_KEEP, PV__GRAPH_SLACK);
     PV_TRY(pv__column_write(&g->upper[level], rank, &out, err));
     memset(out + 16, 0, PV__LINKS_BYTES - 16);

@@ -36,33 +36,17 @@ static int upper_write(pv__graph *g, uint32_t level, uint32_t rank, uint32_t nod
     return 0;
 }
 
-/* Links of a row as candidates with their codes and distances from the row's node; sorted. */
+/* Links of a row as candidates, behind those that are there; measured from the row's node. */
 static int upper_load(pv__graph *g, pv__walker *w, const uint8_t *row, pv__candidate *c, size_t *io,
                       pv_error *err) {
-    const uint8_t *own, *rows[PV__UPPER_DEGREE + 1];
-    float distances[PV__UPPER_DEGREE + 1];
-    size_t count = *io;
+    const uint8_t *own;
     PV_TRY(pv__colview_row(&w->codes, pv__upper_node(row), &own, err));
     pv__code_query_row(&g->code, own, w->query);
     for (unsigned i = 0; i < PV_MIN(pv__upper_count(row), PV__UPPER_DEGREE); i++) {
-        c[count++] =
+        c[(*io)++] =
             (pv__candidate){.node = pv__upper_link(row, i), .rank = pv__upper_rank(row, i)};
     }
-    for (size_t i = 0; i < count; i++) {
-        if (c[i].node >= g->meta.node_high) {
-            return pv__graph_corrupt(g, c[i].node, "an upper level leads beyond the last node",
-                                     err);
-        }
-        PV_TRY(pv__colview_row(&w->codes, c[i].node, &rows[i], err));
-    }
-    pv__code_distances(&g->code, w->query, rows, count, distances);
-    for (size_t i = 0; i < count; i++) {
-        c[i].distance = distances[i];
-        c[i].row = rows[i];
-    }
-    pv__candidates_sort(c, count);
-    *io = count;
-    return 0;
+    return pv__candidates_measure(g, w, c, *io, err);
 }
 
 /* A link back from row `rank` to the new one. */

@@ -109,14 +109,12 @@ int pv__walk_level0(pv__graph *g, pv__walker *w, const pv__effort *effort, size_
 
 /* ---- where not every node counts ------------------------------------------------------------- */
 
-static bool walk_nearer(pv__hit a, pv__hit b) { return pv__hit_less(a, b); }
-
 static int walk_front_push(pv__walker *w, float distance, uint32_t node, pv_error *err) {
     PV_TRY(pv__alloc_grow(w->mem, (void **)&w->front, &w->front_cap, w->front_count + 1,
                           sizeof *w->front, err));
     const pv__hit hit = {distance, node};
     size_t i = w->front_count++;
-    while (i > 0 && walk_nearer(hit, w->front[(i - 1) / 2])) {
+    while (i > 0 && pv__hit_less(hit, w->front[(i - 1) / 2])) {
         w->front[i] = w->front[(i - 1) / 2];
         i = (i - 1) / 2;
     }
@@ -132,10 +130,10 @@ static pv__hit walk_front_pop(pv__walker *w) {
         if (child >= w->front_count) {
             break;
         }
-        if (child + 1 < w->front_count && walk_nearer(w->front[child + 1], w->front[child])) {
+        if (child + 1 < w->front_count && pv__hit_less(w->front[child + 1], w->front[child])) {
             child++;
         }
-        if (!walk_nearer(w->front[child], last)) {
+        if (!pv__hit_less(w->front[child], last)) {
             break;
         }
         w->front[i] = w->front[child];

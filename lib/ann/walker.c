@@ -50,12 +50,6 @@ int pv__walker_helper(pv__walker *w, unsigned index, pv__walker **out, pv_error 
     return 0;
 }
 
-size_t pv__walker_bytes(const pv__walker *w) {
-    return sizeof *w + w->visited_words * sizeof *w->visited + w->mark_cap * sizeof *w->marks +
-           w->pool_cap * sizeof *w->pool + w->front_cap * sizeof *w->front + 2 * w->query_bytes +
-           w->group_cap * sizeof *w->groups + w->seen_cap * sizeof *w->seen_ranks;
-}
-
 void pv__walker_clear(pv__walker *w) {
     if (w->marks_lost) {
         memset(w->visited, 0, w->visited_words * sizeof *w->visited);

@@ -9,7 +9,6 @@
 #include "engine/index.h"
 
 #define APPROX_BLOCK 32u
-#define APPROX_RERANK_MIN 10u /* candidates beyond k whose vectors are looked at */
 
 /* A walk looks at about so many rows for each candidate that is ranked. */
 #define APPROX_ROWS_PER_WANT 40u
@@ -77,7 +76,7 @@ int pv__approx_vectors(pv_db *db, pv__parts *p, const pv__scan *s, size_t k, uin
     pv__walker *w = NULL;
     *out_done = false;
     PV_TRY(pv__index_ready(db, p, &ready, err));
-    const uint32_t want = (uint32_t)k + PV_MAX((uint32_t)k / 2, APPROX_RERANK_MIN);
+    const uint32_t want = pv__graph_want((uint32_t)k);
     if (!ready || want > PV__GRAPH_EF_MAX) {
         return 0;
     }
@@ -87,7 +86,7 @@ int pv__approx_vectors(pv_db *db, pv__parts *p, const pv__scan *s, size_t k, uin
     }
     pv__effort effort = ef != 0 ? pv__graph_effort_ef(&p->graph, (uint32_t)k, ef)
                                 : pv__graph_effort(&p->graph, (uint32_t)k, target);
-    effort.pool = PV_MAX(effort.pool, want);
+    effort.pool = PV_MAX(effort.pool, want); /* dot with a small ef */
     pv__mem *mem = &db->env->mem;
     pv__hit *hits = pv__alloc_array(mem, want, sizeof *hits);
     int rc = hits ? pv__db_walker_take(db, &w, err) : pv__err_nomem(err, want * sizeof *hits);
@@ -101,5 +100,4 @@ int pv__approx_vectors(pv_db *db, pv__parts *p, const pv__scan *s, size_t k, uin
 
 #undef APPROX_BLOCK
 #undef APPROX_TARGET_RECALL
-#undef APPROX_RERANK_MIN
 #undef APPROX_ROWS_PER_WANT

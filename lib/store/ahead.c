@@ -9,6 +9,7 @@
  *
  * Only hints. The log is not verified here and what fails is met again in replay; a file system
  * without `ahead` is asked nothing, and nothing is looked up for it. One thread, that of replay. */
+#include "base/sort.h"
 #include "store/internal.h"
 
 #define AHEAD_NODES 256u                    /* pages looked up at once */
@@ -24,31 +25,9 @@ static uint64_t ahead_key(const pv__pte *pte) {
     return sane ? pte->slot << 8 | pte->slots : 0;
 }
 
-static void ahead_sink(uint64_t *keys, size_t at, size_t count) {
-    for (size_t child; (child = 2 * at + 1) < count; at = child) {
-        if (child + 1 < count && keys[child + 1] > keys[child]) {
-            child++;
-        }
-        if (keys[at] >= keys[child]) {
-            return;
-        }
-        const uint64_t key = keys[at];
-        keys[at] = keys[child];
-        keys[child] = key;
-    }
-}
+static bool ahead_before(const uint64_t *a, const uint64_t *b) { return *a < *b; }
 
-static void ahead_sort(uint64_t *keys, size_t count) {
-    for (size_t i = count / 2; i-- > 0;) {
-        ahead_sink(keys, i, count);
-    }
-    for (size_t n = count; n > 1; n--) {
-        const uint64_t key = keys[0];
-        keys[0] = keys[n - 1];
-        keys[n - 1] = key;
-        ahead_sink(keys, 0, n - 1);
-    }
-}
+PV__SORT_DEFINE(ahead_sort, uint64_t, ahead_before)
 
 PV_PRIVATE void pv__ahead_slots(pv__store *s, uint64_t *keys, size_t count) {
     uint64_t from = 0, to = 0; /* slots of a run */

@@ -10,6 +10,7 @@
  * error of the superblock's own write, which leaves unknown which root is on disk, the store
  * refuses writes until reopened. Only a full disk there is survived: whichever root is found later,
  * all that it reaches is synced and stays until both roots are newer. */
+#include "base/sort.h"
 #include "store/internal.h"
 
 typedef struct ckpt_page {
@@ -35,30 +36,9 @@ typedef struct checkpoint {
 #define CKPT_ASYNC_MS 50u /* asynchronous commits wait this long for company */
 #define CKPT_SCRATCH ((size_t)PV__PAGE_SLOTS_MAX * PV__SLOT_SIZE)
 
-/* Heap sort of page ids: no libc qsort, whose memory use we do not control. */
-static void ckpt_sort(uint64_t *v, size_t n) {
-    for (size_t end = n, start = n / 2; end > 1;) {
-        if (start > 0) {
-            start--;
-        } else {
-            end--;
-            uint64_t t = v[end];
-            v[end] = v[0];
-            v[0] = t;
-        }
-        for (size_t root = start, child; (child = 2 * root + 1) < end; root = child) {
-            if (child + 1 < end && v[child] < v[child + 1]) {
-                child++;
-            }
-            if (v[root] >= v[child]) {
-                break;
-            }
-            uint64_t t = v[root];
-            v[root] = v[child];
-            v[child] = t;
-        }
-    }
-}
+static bool ckpt_before(const uint64_t *a, const uint64_t *b) { return *a < *b; }
+
+PV__SORT_DEFINE(ckpt_sort, uint64_t, ckpt_before)
 
 /* Take the dirty list and fix L. */
 static int ckpt_cut(checkpoint *c, pv_error *err) {

@@ -20,7 +20,11 @@ static void t_world_open(t_world *w) {
     o.sync = PV_SYNC_ASYNC;
     o.threads = 1;
     t_api_open(&w->t, &o);
-    t_api_create(&w->t, "docs", 2, PV_METRIC_L2, 0);
+    pv_collection_opts c = PV_COLLECTION_OPTS_INIT; /* with a graph from the first record on */
+    c.dims = 2;
+    c.metric = PV_METRIC_L2;
+    c.index = PV_INDEX_HNSW;
+    test_assert_ok(pv_collection_create(w->t.db, NULL, "docs", &c, &w->t.err), &w->t.err);
     t_api_create(&w->t, "spare", 2, PV_METRIC_L2, PV_KEY_U64);
     for (int i = 0; i < 40; i++) {
         snprintf(id, sizeof(id), "k%02d", i);
@@ -158,6 +162,18 @@ static int t_call_search(t_world *w) {
     return rc;
 }
 
+static int t_call_search_graph(t_world *w) {
+    pv_results *r = NULL;
+    pv_query q = t_query(t_v, 2, 5);
+    q.ef = 16;
+    const int rc = pv_search(w->t.db, NULL, "docs", &q, &r, &w->t.err);
+    if (rc == 0) {
+        assert_int_equal(pv_results_count(r), 5);
+    }
+    pv_results_free(r);
+    return rc;
+}
+
 static int t_call_search_many(t_world *w) {
     const float q[4] = {1, 2, 3, 4};
     const pv_query query = t_query(q, 2, 5);
@@ -261,6 +277,7 @@ T_LOOP(create)
 T_LOOP(drop)
 T_LOOP(reads)
 T_LOOP(search)
+T_LOOP(search_graph)
 T_LOOP(search_many)
 T_LOOP(txn)
 T_LOOP(careless)
@@ -350,6 +367,7 @@ int main(void) {
         cmocka_unit_test(test_api_memory__drop),
         cmocka_unit_test(test_api_memory__reads),
         cmocka_unit_test(test_api_memory__search),
+        cmocka_unit_test(test_api_memory__search_graph),
         cmocka_unit_test(test_api_memory__search_many),
         cmocka_unit_test(test_api_memory__txn),
         cmocka_unit_test(test_api_memory__careless),
