@@ -2,14 +2,15 @@
 /* walk.c - following links towards a query.
  *
  *      level L..1   few rows, a pool of a handful      (pv__walk_upper)
- *      level 0      pool of ef nearest so far, ascending:
+ *      level 0      pool of the nearest so far, ascending:
  *
  *          | . | x | x | . | . | ...        x: links followed
  *            '-- nearest not followed: read its links, drop those seen before, fetch the codes of
  *                the others, compare them all in one call, put the near ones into the pool
  *
- * It ends when every node of the pool has been followed. One sorted array instead of two heaps as
- * in pyglass; visited nodes are a bitmap that is cleared by a list of its words. */
+ * It ends when every node of the pool has been followed, or the nearest that has not is too far
+ * beyond the k-th (pv__effort). One sorted array instead of two heaps as in pyglass; visited nodes
+ * are a bitmap that is cleared by a list of its words. */
 #include <math.h>
 
 #include "ann/internal.h"

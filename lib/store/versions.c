@@ -407,7 +407,7 @@ static uint64_t versions_evict_old(pv__store *s, uint64_t want, size_t most) {
 /* The clock over page ids, for single frames. *io_most: evictions left in this round. */
 static uint64_t versions_evict_singles(pv__store *s, uint64_t want, size_t *io_most) {
     uint64_t freed = 0, limit = atomic_load_explicit(&s->xlat.limit, memory_order_relaxed);
-    for (uint64_t step = 0; step < 2 * limit && freed<want && * io_most> 0; step++) {
+    for (uint64_t step = 0; step < 2 * limit && freed < want && *io_most != 0; step++) {
         s->clock_hand = s->clock_hand + 1 < limit ? s->clock_hand + 1 : 1;
         pv__xent *x = pv__xlat_find(s, s->clock_hand);
         if (!x) { /* no array: nothing up to its end */
@@ -455,7 +455,7 @@ static uint64_t versions_evict_slab(pv__store *s, const pv__slab_view *b, unsign
     if (!wanted && (free + marked != b->frames || 2 * unused < marked || marked > *io_most)) {
         return 0;
     }
-    for (uint32_t i = 0; i<b->frames && * io_most> 0; i++) {
+    for (uint32_t i = 0; i < b->frames && *io_most != 0; i++) {
         if (cold[i / 64] >> (i % 64) & 1) {
             pv__xent *x = pv__xlat_find(s, b->ids[i]);
             const size_t got = versions_evict_head(s, x, versions_evictable(x));
@@ -471,7 +471,7 @@ static uint64_t versions_evict_slabs(pv__store *s, unsigned raw_slots, uint64_t 
     pv__slab_view b;
     uint64_t freed = 0;
     for (uint64_t step = 0;
-         freed<want && * io_most> 0 && pv__frames_next(s, &b) && step < 2 * (uint64_t)b.count;
+         freed < want && *io_most != 0 && pv__frames_next(s, &b) && step < 2 * (uint64_t)b.count;
          step++) {
         freed += versions_evict_slab(s, &b, raw_slots, io_most);
     }
