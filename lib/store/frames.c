@@ -17,7 +17,8 @@
  * over a caller's allocator: that one owns every byte, in requests it can count and refuse. So
  * are all frames in debug builds and under the address sanitizer, unless a test asks for slabs:
  * one request a frame lets the sanitizer see each use of a freed one. Free frames of slabs are
- * poisoned for it.
+ * poisoned for it. They are linked in a ring, which eviction goes round: who is evicted is looked
+ * for among what is in memory, not among the pages of the database.
  *
  * Lock: frames.mutex, a leaf; memory is mapped under it, nothing else waits. */
 #include "store/internal.h"
@@ -218,6 +219,7 @@ static pv__ver *frames_from(pv__frames *f, pv__slab *b, uint64_t page_id) {
     pv__ver *v = (pv__ver *)(void *)(b->base + i * size);
     FRAMES_SHOW(v, size);
     memset(v, 0, PV__VER_HEAD);
+    v->page_id = page_id;
     v->slab = b;
     return v;
 }
@@ -241,11 +243,39 @@ PV_PRIVATE pv__ver *pv__frame_take(pv__store *s, uint64_t page_id, unsigned raw_
     return v;
 }
 
-static pv__ver *frames_single(pv__store *s, unsigned raw_slots) {
+/* Into the ring, where the hand comes by last. */
+static void frames_ring_add(pv__frames *f, pv__ver *v) {
+    pv__mutex_lock(&f->mutex);
+    if (f->ring) {
+        v->after = f->ring;
+        v->before = f->ring->before;
+        v->before->after = v;
+        v->after->before = v;
+    } else {
+        f->ring = v->after = v->before = v;
+    }
+    f->ring_count++;
+    pv__mutex_unlock(&f->mutex);
+}
+
+static void frames_ring_remove(pv__frames *f, pv__ver *v) {
+    pv__mutex_lock(&f->mutex);
+    v->after->before = v->before;
+    v->before->after = v->after;
+    if (f->ring == v) {
+        f->ring = v->after != v ? v->after : NULL;
+    }
+    f->ring_count--;
+    pv__mutex_unlock(&f->mutex);
+}
+
+static pv__ver *frames_single(pv__store *s, uint64_t page_id, unsigned raw_slots) {
     const size_t size = pv__ver_bytes(raw_slots);
     pv__ver *v = pv__alloc_aligned(s->mem, size, 64);
     if (v) {
         memset(v, 0, PV__VER_HEAD);
+        v->page_id = page_id;
+        frames_ring_add(&s->frames, v);
         atomic_fetch_add_explicit(&s->frames.single[raw_slots], size, memory_order_relaxed);
         atomic_fetch_add_explicit(&s->cache_bytes, size, memory_order_relaxed);
     }
@@ -270,7 +300,7 @@ PV_PRIVATE pv__ver *pv__frame_grow(pv__store *s, uint64_t page_id, unsigned raw_
     }
     const uint64_t used = atomic_load_explicit(&s->cache_bytes, memory_order_relaxed);
     if (!v && (beyond || (!slabs && used + size <= s->cache_limit))) {
-        v = frames_single(s, raw_slots);
+        v = frames_single(s, page_id, raw_slots);
     }
     return v;
 }
@@ -280,6 +310,9 @@ PV_PRIVATE void pv__frame_free(pv__store *s, pv__ver *v) {
     const size_t size = pv__ver_bytes(v->raw_slots);
     pv__slab *b = v->slab;
     if (!b) {
+        if (!f->closing) { /* else all of the ring goes */
+            frames_ring_remove(f, v);
+        }
         atomic_fetch_sub_explicit(&f->single[v->raw_slots], size, memory_order_relaxed);
         atomic_fetch_sub_explicit(&s->cache_bytes, size, memory_order_relaxed);
         pv__alloc_free_aligned(s->mem, v, size, 64);
@@ -321,6 +354,20 @@ PV_PRIVATE bool pv__frames_next(pv__store *s, pv__slab_view *out) {
     }
     pv__mutex_unlock(&f->mutex);
     return out->frames > 0;
+}
+
+PV_PRIVATE bool pv__frames_next_singles(pv__store *s, uint64_t most, pv__ring_view *out) {
+    pv__frames *f = &s->frames;
+    pv__mutex_lock(&f->mutex);
+    out->all = f->ring_count;
+    out->count = (uint32_t)PV_MIN(PV_MIN(f->ring_count, most), (uint64_t)PV__RING_STEPS);
+    for (uint32_t i = 0; i < out->count; i++) {
+        out->at[i].page_id = f->ring->page_id;
+        out->at[i].frame = (uintptr_t)f->ring;
+        f->ring = f->ring->after;
+    }
+    pv__mutex_unlock(&f->mutex);
+    return out->count > 0;
 }
 
 PV_PRIVATE uint64_t pv__frames_excess(const pv__store *s) {

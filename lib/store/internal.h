@@ -47,12 +47,13 @@ typedef struct pv__ver {
     _Atomic(struct pv__ver *) prev; /* older version or NULL */
     struct pv__ver *newer;          /* ver_mutex */
     uint64_t page_id;
-    _Atomic uint32_t flags; /* changed under ver_mutex; RESIDENT and FREED never change */
-    uint32_t list_at;       /* place in the superseded list + 1, 0: not there; ver_mutex */
-    pv__pte pte;            /* STORED; ver_mutex */
-    uint32_t level;         /* of a private version: the savepoint it was made under */
-    uint8_t raw_slots;      /* size of the page */
-    struct pv__slab *slab;  /* of a resident one: where it lies; NULL: a single request */
+    _Atomic uint32_t flags;         /* changed under ver_mutex; RESIDENT and FREED never change */
+    uint32_t list_at;               /* place in the superseded list + 1, 0: not there; ver_mutex */
+    pv__pte pte;                    /* STORED; ver_mutex */
+    uint32_t level;                 /* of a private version: the savepoint it was made under */
+    uint8_t raw_slots;              /* size of the page */
+    struct pv__slab *slab;          /* of a resident one: where it lies; NULL: a single request */
+    struct pv__ver *before, *after; /* in the ring of single frames; frames.mutex */
 } pv__ver;
 PV_STATIC_ASSERT(sizeof(pv__ver) <= PV__VER_HEAD, version_descriptor_fits);
 
@@ -91,6 +92,8 @@ typedef struct pv__frames {
     pv__slab *open[PV__PAGE_SLOTS_MAX + 1]; /* by size: slabs with free frames */
     size_t free[PV__PAGE_SLOTS_MAX + 1];    /* by size: free frames in slabs */
     _Atomic uint64_t single[PV__PAGE_SLOTS_MAX + 1]; /* by size: bytes in single frames */
+    pv__ver *ring; /* single frames; this one is what eviction looks at next */
+    uint64_t ring_count;
     void *spare; /* one empty slab's memory, kept for the next */
     size_t spare_bytes;
     bool closing;
@@ -105,6 +108,17 @@ typedef struct pv__slab_view {
     uint8_t raw_slots;
     uint32_t ids[PV__SLAB_FRAMES_MAX];
 } pv__slab_view;
+
+/* What eviction sees of the ring. */
+#define PV__RING_STEPS 64u
+typedef struct pv__ring_view {
+    uint64_t all; /* frames in the ring */
+    uint32_t count;
+    struct {
+        uint64_t page_id;
+        uintptr_t frame;
+    } at[PV__RING_STEPS];
+} pv__ring_view;
 
 /* ---- readers ------------------------------------------------------------------------------- */
 
@@ -282,8 +296,7 @@ struct pv__store {
     uint64_t *dirty; /* page ids changed since the last checkpoint's cut; ver_mutex */
     size_t dirty_count, dirty_cap;
     uint32_t dirty_seq;
-    uint64_t ckpt_snap; /* LSN a running checkpoint reads, 0: none; ver_mutex */
-    uint64_t clock_hand;
+    uint64_t ckpt_snap;      /* LSN a running checkpoint reads, 0: none; ver_mutex */
     uint64_t evict_again_at; /* a round that found nothing: cache_bytes then + 1/64 of the limit */
     _Atomic uint64_t cache_bytes, dirty_bytes, versions;
     _Atomic uint64_t hits, misses;
@@ -381,7 +394,7 @@ PV_PRIVATE int pv__frames_init(pv__store *s, uint64_t slab_bytes, pv_error *err)
  * child it may be held by a thread that does not exist. */
 PV_PRIVATE void pv__frames_close(pv__store *s);
 PV_PRIVATE void pv__frames_done(pv__store *s);
-/* A frame whose descriptor is zero but for `slab`. From a slab that has a free one, or NULL;
+/* A frame whose descriptor is zero but for its place and page. From a slab that has a free one, or NULL;
  * *out_few: only a few of this size are left, once each time. */
 PV_PRIVATE pv__ver *pv__frame_take(pv__store *s, uint64_t page_id, unsigned raw_slots,
                                    bool *out_few);
@@ -391,6 +404,8 @@ PV_PRIVATE pv__ver *pv__frame_grow(pv__store *s, uint64_t page_id, unsigned raw_
 PV_PRIVATE void pv__frame_free(pv__store *s, pv__ver *v);
 /* The next slab, round and round. False: there is none. */
 PV_PRIVATE bool pv__frames_next(pv__store *s, pv__slab_view *out);
+/* The next single frames, round and round, at most `most`. False: there is none. */
+PV_PRIVATE bool pv__frames_next_singles(pv__store *s, uint64_t most, pv__ring_view *out);
 /* Bytes of single frames that should be in slabs: they were had while all else was pinned. */
 PV_PRIVATE uint64_t pv__frames_excess(const pv__store *s);
 

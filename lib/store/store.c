@@ -122,7 +122,6 @@ static int store_new(const pv__store_opts *o, pv__store **out, pv_error *err) {
     s->first_lsn = STORE_FIRST_LSN;
     s->dirty_seq = 1;
     atomic_store(&s->epoch, 1);
-    s->clock_hand = 0;
     pv__map_init(&s->table.nodes, s->mem);
     s->path_size = strlen(o->path) + 8;
     s->path = store_path(s->mem, o->path, "", s->path_size);

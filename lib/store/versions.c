@@ -16,10 +16,11 @@
 
 /* ---- memory -------------------------------------------------------------------------------- */
 
-static pv__ver *versions_stub(pv__store *s) {
+static pv__ver *versions_stub(pv__store *s, uint64_t page_id) {
     pv__ver *v = pv__alloc_aligned(s->mem, PV__VER_HEAD, 64);
     if (v) {
         memset(v, 0, PV__VER_HEAD);
+        v->page_id = page_id;
         atomic_fetch_add_explicit(&s->cache_bytes, PV__VER_HEAD, memory_order_relaxed);
     }
     return v;
@@ -65,7 +66,8 @@ static pv__ver *versions_frame(pv__store *s, uint64_t page_id, unsigned raw_slot
 PV_PRIVATE int pv__ver_new(pv__store *s, uint64_t page_id, unsigned raw_slots, bool resident,
                            pv__ver **out, pv_error *err) {
     bool full = false;
-    pv__ver *v = resident ? versions_frame(s, page_id, raw_slots, &full) : versions_stub(s);
+    pv__ver *v =
+        resident ? versions_frame(s, page_id, raw_slots, &full) : versions_stub(s, page_id);
     if (!v && full && s->memory) {
         return pv__err(err, PV_ERR_LIMIT,
                        "the in-memory database has reached its budget of %llu bytes",
@@ -74,7 +76,6 @@ PV_PRIVATE int pv__ver_new(pv__store *s, uint64_t page_id, unsigned raw_slots, b
     if (!v) {
         return pv__err_nomem(err, resident ? pv__ver_bytes(raw_slots) : PV__VER_HEAD);
     }
-    v->page_id = page_id;
     v->raw_slots = (uint8_t)raw_slots;
     pv__ver_set(v, resident ? PV__VER_RESIDENT : 0);
     atomic_fetch_add_explicit(&s->versions, 1, memory_order_relaxed);
@@ -404,22 +405,26 @@ static uint64_t versions_evict_old(pv__store *s, uint64_t want, size_t most) {
     return freed;
 }
 
-/* The clock over page ids, for single frames. *io_most: evictions left in this round. */
+/* The clock over single frames: twice round at most. *io_most: evictions left in this round. */
 static uint64_t versions_evict_singles(pv__store *s, uint64_t want, size_t *io_most) {
-    uint64_t freed = 0, limit = atomic_load_explicit(&s->xlat.limit, memory_order_relaxed);
-    for (uint64_t step = 0; step < 2 * limit && freed < want && *io_most != 0; step++) {
-        s->clock_hand = s->clock_hand + 1 < limit ? s->clock_hand + 1 : 1;
-        pv__xent *x = pv__xlat_find(s, s->clock_hand);
-        if (!x) { /* no array: nothing up to its end */
-            s->clock_hand |= PV__XLAT_FAN - 1;
-            continue;
+    pv__ring_view b;
+    uint64_t freed = 0, seen = 0;
+    while (freed < want && *io_most != 0) {
+        /* The hand passes by no more than may be needed. */
+        const uint64_t most = (want - freed) / pv__ver_bytes(1) + 1;
+        if (!pv__frames_next_singles(s, most, &b) || seen >= 2 * b.all) {
+            break;
         }
-        pv__ver *v = versions_evictable(x);
-        if (v && !v->slab && !versions_used(x)) { /* else a second chance */
-            const size_t got = versions_evict_head(s, x, v);
-            freed += got;
-            *io_most -= got != 0;
+        for (uint32_t i = 0; i < b.count && freed < want && *io_most != 0; i++) {
+            pv__xent *x = pv__xlat_find(s, b.at[i].page_id);
+            pv__ver *v = x ? versions_evictable(x) : NULL;
+            if ((uintptr_t)v == b.at[i].frame && !versions_used(x)) { /* else a second chance */
+                const size_t got = versions_evict_head(s, x, v);
+                freed += got;
+                *io_most -= got != 0;
+            }
         }
+        seen += b.count;
     }
     return freed;
 }

@@ -151,18 +151,19 @@ static void test_frames__memory_wanders_between_sizes_within_the_budget(void **s
 }
 
 /* Half the cache is read again and again while pages of another size pass by once: it stays. */
-static void test_frames__what_is_used_stays(void **state) {
-    (void)state;
+static void t_used_stays(uint64_t slab_bytes) {
     enum { SMALL = 200, LARGE = 120 };
     static uint64_t small[SMALL], large[LARGE];
     t_begin(4, 8, 1);
     sim *s = sim_new(1);
     sim_log_enable(s, false);
-    t_open(t_slabs(sim_vfs(s), 4u << 20));
+    pv__store_opts o = t_slabs(sim_vfs(s), 4u << 20);
+    o.slab_bytes = slab_bytes;
+    t_open(o);
     t_fill(small, SMALL, 2);
     t_fill(large, LARGE, 16);
     t_close();
-    t_open(t_slabs(sim_vfs(s), 4u << 20));
+    t_open(o);
     t_read(small, SMALL, 2);
     t_read(small, SMALL, 2);
     const uint64_t before = atomic_load(&t_w.store->misses);
@@ -171,6 +172,43 @@ static void test_frames__what_is_used_stays(void **state) {
         t_read(small, SMALL, 2);
     }
     assert_in_range(atomic_load(&t_w.store->misses) - before, LARGE, LARGE + SMALL / 2);
+    t_close();
+    sim_free(s);
+    test_mem_done(&t_mem);
+}
+
+static void test_frames__what_is_used_stays(void **state) {
+    (void)state;
+    t_used_stays(T_SLAB);
+}
+
+static void test_frames__what_is_used_stays_among_single_frames(void **state) {
+    (void)state;
+    t_used_stays(0); /* the cache is too small for slabs of 2 MiB */
+}
+
+/* What eviction goes round is what is in memory, however many pages the database has. */
+static void test_frames__the_ring_holds_the_single_frames(void **state) {
+    (void)state;
+    enum { PAGES = 600 };
+    static uint64_t ids[PAGES];
+    const uint64_t budget = 512u << 10;
+    t_begin(7, 8, 1);
+    sim *s = sim_new(1);
+    sim_log_enable(s, false);
+    pv__store_opts o = t_slabs(sim_vfs(s), budget);
+    o.slab_bytes = 0;
+    t_open(o);
+    t_fill(ids, PAGES, 2);
+    t_read(ids, PAGES, 2);
+    const pv__frames *f = &t_w.store->frames;
+    uint64_t n = 0;
+    for (const pv__ver *v = f->ring; v && (n == 0 || v != f->ring); v = v->after, n++) {
+        assert_null(v->slab);
+        assert_ptr_equal(v->after->before, v);
+    }
+    assert_int_equal(n, f->ring_count);
+    assert_in_range(n, 10, budget / pv__ver_bytes(1));
     t_close();
     sim_free(s);
     test_mem_done(&t_mem);
@@ -490,6 +528,8 @@ int main(void) {
         cmocka_unit_test(test_frames__a_small_database_takes_no_slab),
         cmocka_unit_test(test_frames__memory_wanders_between_sizes_within_the_budget),
         cmocka_unit_test(test_frames__what_is_used_stays),
+        cmocka_unit_test(test_frames__what_is_used_stays_among_single_frames),
+        cmocka_unit_test(test_frames__the_ring_holds_the_single_frames),
         cmocka_unit_test(test_frames__excess_is_given_back),
         cmocka_unit_test(test_frames__random_changes_with_a_small_cache),
         cmocka_unit_test(test_frames__a_failed_allocation_is_an_error_or_nothing),
