@@ -448,6 +448,9 @@ PV_PRIVATE int pv__pageio_read(pv__store *s, uint64_t page_id, const pv__pte *pt
  * Fills everything of *pte but slot and birth. */
 PV_PRIVATE const uint8_t *pv__pageio_encode(pv__store *s, uint64_t page_id, const uint8_t *page,
                                             uint8_t *scratch, pv__pte *pte);
+static inline pv__mutex *pv__page_stripe(pv__store *s, uint64_t page_id) {
+    return &s->stripe[pv__mix64(page_id) % PV__STRIPES];
+}
 PV_PRIVATE int pv__page_fetch(pv__store *s, uint64_t page_id, uint64_t snap, pv__ver **out,
                               pv_error *err); /* any version visible at snap, resident */
 

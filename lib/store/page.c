@@ -30,15 +30,24 @@ static int page_wrong_kind(uint64_t page_id, unsigned kind, const uint8_t *page,
                    (unsigned long long)page_id, pv__page_owner(page), pv__page_kind(page), kind);
 }
 
-/* The writer's version of a page was spilled to slots: bring it back. */
-static int page_unspill(pv__txn *t, pv__xent *x, pv__ver *stub, pv__ver **out, pv_error *err) {
+/* The writer's version of a page was spilled to slots: bring it back. Several threads may read the
+ * transaction: under the page's stripe one does so, and the stub they may have found stays until
+ * their epoch ends. */
+static int page_unspill(pv__txn *t, pv__xent *x, uint64_t page_id, pv__ver **out, pv_error *err) {
     pv__store *s = t->store;
+    pv__mutex *stripe = pv__page_stripe(s, page_id);
     pv__ver *v = NULL;
-    PV_TRY(pv__ver_new(s, stub->page_id, stub->raw_slots, true, &v, err));
-    int rc = pv__pageio_read(s, stub->page_id, &stub->pte, pv__ver_page(v), err);
+    int rc = PV_OK;
+    pv__mutex_lock(stripe);
+    pv__ver *stub = atomic_load_explicit(&x->mine, memory_order_acquire);
+    if (pv__ver_flags(stub) & PV__VER_RESIDENT) { /* another has done it */
+        *out = stub;
+        goto done;
+    }
+    rc = pv__ver_new(s, page_id, stub->raw_slots, true, &v, err);
+    rc = rc ? rc : pv__pageio_read(s, page_id, &stub->pte, pv__ver_page(v), err);
     if (rc) {
-        pv__ver_free(s, v);
-        return rc;
+        goto done;
     }
     v->lsn = stub->lsn;
     v->pte = stub->pte;
@@ -46,12 +55,22 @@ static int page_unspill(pv__txn *t, pv__xent *x, pv__ver *stub, pv__ver **out, p
     v->list_at = stub->list_at;
     pv__ver_set(v, pv__ver_flags(stub) | PV__VER_RESIDENT);
     pv__mutex_lock(&s->ver_mutex);
-    atomic_store_explicit(&x->mine, v, memory_order_relaxed);
+    rc = pv__ver_reserve(s, 1, err);
+    if (!rc) {
+        /* release: pairs with the acquire of another thread's read */
+        atomic_store_explicit(&x->mine, v, memory_order_release);
+        pv__ver_retire(s, stub);
+        t->mine_bytes += pv__ver_bytes(v->raw_slots);
+        *out = v;
+        v = NULL;
+    }
     pv__mutex_unlock(&s->ver_mutex);
-    pv__ver_free(s, stub);
-    t->mine_bytes += pv__ver_bytes(v->raw_slots);
-    *out = v;
-    return PV_OK;
+done:
+    pv__mutex_unlock(stripe);
+    if (v) {
+        pv__ver_free(s, v);
+    }
+    return rc;
 }
 
 /* Newest committed version, resident, for the writer; NULL: the page does not exist. */
@@ -83,7 +102,7 @@ PV_PRIVATE int pv__page_read(pv__txn *t, uint64_t page_id, unsigned kind, const 
     page_enter(t);
     if (PV_LIKELY(x != NULL)) {
         if (t->write) {
-            v = atomic_load_explicit(&x->mine, memory_order_relaxed);
+            v = atomic_load_explicit(&x->mine, memory_order_acquire);
         }
         if (!v) {
             /* S10: frame first (acquire), then its LSN. */
@@ -104,7 +123,7 @@ PV_PRIVATE int pv__page_read(pv__txn *t, uint64_t page_id, unsigned kind, const 
                 return pv__err(err, PV_ERR_CORRUPT, "page %llu was freed by this transaction",
                                (unsigned long long)page_id);
             }
-            PV_TRY(page_unspill(t, x, v, &v, err));
+            PV_TRY(page_unspill(t, x, page_id, &v, err));
         }
     }
     if (PV_UNLIKELY(!v)) {
@@ -234,7 +253,7 @@ static int page_write(pv__txn *t, uint64_t page_id, pv__ver **out, pv_error *err
         return page_copy_mine(t, x, v, out, err);
     }
     if (v && !(pv__ver_flags(v) & PV__VER_RESIDENT)) {
-        PV_TRY(page_unspill(t, x, v, &v, err));
+        PV_TRY(page_unspill(t, x, page_id, &v, err));
     }
     if (!v) {
         PV_TRY(page_copy(t, x, page_id, &v, err));

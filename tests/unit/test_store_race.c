@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_store_race.c - what another thread does in the middle of a call, done by this thread at that
- * very place: from the allocator, which calls are known to ask. Found by tests/sched. */
+ * very place: from the allocator, which calls are known to ask. Found by tests/sched. And what
+ * several threads do with one transaction. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -88,9 +89,87 @@ static void test_race__a_page_evicted_while_it_is_freed_stays_for_older_readers(
     test_mem_done(&mem);
 }
 
+/* ---- several threads read one transaction -------------------------------------------------- */
+
+#define T_THREADS 4u
+#define T_SPILLED 200u
+
+static uint64_t t_ids[T_SPILLED];
+
+typedef struct t_reading {
+    pv__txn *txn;
+    _Atomic uint32_t *ready;
+    uint32_t wrong;
+} t_reading;
+
+static void *t_read_all(void *arg) {
+    t_reading *r = arg;
+    pv_error err = PV_ERROR_INIT;
+    atomic_fetch_add(r->ready, 1);
+    while (atomic_load(r->ready) < T_THREADS) { /* all at the same page at the same time */
+        pv__thread_yield();
+    }
+    for (size_t i = 0; i < T_SPILLED; i++) {
+        const uint8_t *page = NULL;
+        if (pv__page_read(r->txn, t_ids[i], PV__PAGE_COLUMN, &page, &err) ||
+            !kit_is(page, 4 * PV__SLOT_SIZE, i)) {
+            r->wrong++;
+        }
+    }
+    return NULL;
+}
+
+/* The writer's pages have gone to slots because they were too many, and its readers bring them
+ * back: each page once. */
+static void test_race__threads_of_one_writer_bring_spilled_pages_back(void **state) {
+    (void)state;
+    static const pv_allocator hooked = {NULL, t_realloc};
+    pv__mem mem;
+    pv_error err = PV_ERROR_INIT;
+    pv__txn *t = NULL;
+    sim *disk = sim_new(2);
+    pv__mem_init(&mem, &hooked, 0);
+    const pv__store_opts o = {.path = "a.pv",
+                              .vfs = sim_vfs(disk),
+                              .mem = &mem,
+                              .create = true,
+                              .no_threads = true,
+                              .cache_bytes = 1u << 20};
+    test_assert_ok(pv__store_open(&o, &t_store, &err), &err);
+    for (int round = 0; round < 10; round++) {
+        test_assert_ok(pv__txn_begin(t_store, PV__TXN_WRITE, &t, &err), &err);
+        for (size_t i = 0; i < T_SPILLED; i++) {
+            uint8_t *page = NULL;
+            test_assert_ok(pv__page_new(t, PV__PAGE_COLUMN, 4, 7, 0, &t_ids[i], &page, &err), &err);
+            kit_fill(page, 4 * PV__SLOT_SIZE, i);
+            test_assert_ok(pv__txn_pause(t, &err), &err);
+        }
+        const uint8_t *meta = NULL; /* the epoch that all of them share */
+        test_assert_ok(pv__page_read(t, PV__META_PAGE, PV__PAGE_META, &meta, &err), &err);
+        assert_true(t->mine_bytes < T_SPILLED * 2 * PV__SLOT_SIZE);
+        _Atomic uint32_t ready = 0;
+        t_reading r[T_THREADS];
+        pv__thread threads[T_THREADS];
+        for (size_t i = 0; i < T_THREADS; i++) {
+            r[i] = (t_reading){t, &ready, 0};
+            test_assert_ok(pv__thread_start(&threads[i], t_read_all, &r[i], &err), &err);
+        }
+        for (size_t i = 0; i < T_THREADS; i++) {
+            pv__thread_join(threads[i]);
+            assert_int_equal(r[i].wrong, 0);
+        }
+        assert_int_equal(t->mine_bytes, T_SPILLED * pv__ver_bytes(4) + pv__ver_bytes(1));
+        pv__txn_rollback(t);
+    }
+    test_assert_ok(pv__store_close(t_store, &err), &err);
+    sim_free(disk);
+    test_mem_done(&mem);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_race__a_page_evicted_while_it_is_freed_stays_for_older_readers),
+        cmocka_unit_test(test_race__threads_of_one_writer_bring_spilled_pages_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
