@@ -9,6 +9,7 @@ tenth of the rounds that was disturbed least.
 """
 import argparse
 import ctypes
+import itertools
 import pathlib
 import statistics
 import subprocess
@@ -66,22 +67,26 @@ class CSide:
         assert self.library.pv_close(self.db, None) == 0
 
 
-def arrays(docs, queries, rounds, **options):
-    """Ids and scores as whole columns."""
-    begin = time.thread_time()
-    for query in queries * (rounds // len(queries)):
-        results = docs.search(query, K, **options)
-        _ = results.ids[-1], results.scores[-1]
-    return time.thread_time() - begin
+# What is timed on Python's side, as a program would write it.
+LOOP = """
+def run(docs, queries):
+    begin = thread_time()
+    for query in queries:
+        results = docs.search(query, {k}{options})
+{touch}
+    return thread_time() - begin
+"""
+TOUCH = {
+    "arrays": "        results.ids[-1], results.scores[-1]",
+    "hits": "        for hit in results:\n            hit.id, hit.score",
+}
 
 
-def hits(docs, queries, rounds, **options):
-    """Each hit in a loop."""
-    begin = time.thread_time()
-    for query in queries * (rounds // len(queries)):
-        for hit in docs.search(query, K, **options):
-            _ = hit.id, hit.score
-    return time.thread_time() - begin
+def loop(touch, options):
+    """A function that searches for each query and looks at all rows."""
+    names = {"thread_time": time.thread_time, "FILTER": FILTER}
+    exec(LOOP.format(k=K, options=options, touch=TOUCH[touch]), names)  # noqa: S102
+    return names["run"]
 
 
 def fill(path, rows, rng):
@@ -112,19 +117,18 @@ def single(folder, library, rounds, rng):
     copy.write_bytes(path.read_bytes())
     other = CSide(library, copy)
     queries = rng.standard_normal((100, DIMS), np.float32)
-    rows = list(queries)
-    cases = [("no filter", {}, None, 3.0), ("dict filter", {"filter": FILTER}, FILTER_TEXT, 13.0)]
+    rows = list(queries) * (ROUND // len(queries))
+    cases = [("no filter", "", None, 3.0), ("dict filter", ", filter=FILTER", FILTER_TEXT, 13.0)]
     with piramiddb.open(path) as db:
         for name, key in (("texts", "str"), ("numbers", "int")):
             docs = db.collection(name)
-            for what, options, text, wanted in cases:
-                for label, touch in (("arrays", arrays), ("hits", hits)):
-                    for metadata in (False, True):
-                        seconds = [(other.search(name, queries, int(metadata), text, ROUND),
-                                    touch(docs, rows, ROUND, metadata=metadata, **options))
-                                   for _ in range(rounds)]
-                        report(f"{key} ids, {what:11}, {label:6}, metadata={metadata!s:5}",
-                               seconds, wanted)
+            for (what, options, text, wanted), touch, metadata in itertools.product(
+                    cases, TOUCH, (True, False)):
+                run = loop(touch, options + ("" if metadata else ", metadata=False"))
+                seconds = [(other.search(name, queries, int(metadata), text, ROUND),
+                            run(docs, rows)) for _ in range(rounds)]
+                report(f"{key} ids, {what:11}, {touch:6}, metadata={metadata!s:5}", seconds,
+                       wanted)
     other.close()
 
 

@@ -3,7 +3,6 @@
  * has no lock, because a child may be forked at any time. */
 #include "glue.h"
 
-#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -67,11 +66,10 @@ pvpy_rows *pvpy_rows_new(pv_results *results) {
 }
 
 pvpy_rows *pvpy_search(pv_db *db, pv_txn *txn, const char *collection, const void *vector,
-                       uint32_t dims, int64_t k, int metadata, int vectors, int exact,
-                       double max_distance, uint32_t ef, float target_recall, const char *filter,
-                       size_t filter_len) {
+                       uint32_t dims, int64_t k, uint32_t include, const pv_query *more) {
+    static const pv_query nothing = PV_QUERY_INIT;
+    pv_query q = more ? *more : nothing;
     pv_results *results = NULL;
-    pv_query q = PV_QUERY_INIT;
     if (glue_depth > 0) {
         glue_fail(PV_ERR_MISUSE);
         return NULL;
@@ -82,19 +80,10 @@ pvpy_rows *pvpy_search(pv_db *db, pv_txn *txn, const char *collection, const voi
                  (long long)k);
         return NULL;
     }
-    if (!isnan(max_distance)) {
-        q.flags = PV_QUERY_WITHIN;
-        q.max_distance = (float)max_distance;
-    }
-    q.flags |= exact ? PV_QUERY_EXACT : 0;
     q.vector = vector;
     q.dims = dims;
     q.k = k > PV_LIMIT_K ? PV_LIMIT_K + 1 : (uint32_t)k; /* for the library to refuse */
-    q.include = (metadata ? PV_INCLUDE_METADATA : 0) | (vectors ? PV_INCLUDE_VECTOR : 0);
-    q.ef = ef;
-    q.target_recall = target_recall;
-    q.filter = filter;
-    q.filter_len = filter_len;
+    q.include = include;
     if (pv_search(db, txn, collection, &q, &results, pvpy_err()) != 0) {
         return NULL;
     }

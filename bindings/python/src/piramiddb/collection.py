@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isnan, nan
+from math import isnan
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -32,6 +32,9 @@ _from_buffer = ffi.from_buffer
 _search = lib.pvpy_search
 _drop_rows = lib.pvpy_drop_rows
 _ndarray = np.ndarray
+_new = ffi.new
+_QUERY = ffi.typeof("pv_query *")
+_QUERY_SIZE: int = ffi.sizeof("pv_query")
 
 METRICS = {"l2": lib.PV_METRIC_L2, "cosine": lib.PV_METRIC_COSINE, "dot": lib.PV_METRIC_DOT}
 DTYPES = {"f32": lib.PV_TYPE_F32, "f16": lib.PV_TYPE_F16, "bf16": lib.PV_TYPE_BF16,
@@ -91,6 +94,28 @@ _INSERT = _Kind(lib.pv_insert_batch, 0, True)
 _UPSERT = _Kind(lib.pv_upsert_batch, 0, True)
 _UPDATE = _Kind(lib.pv_update_batch, 0, False)
 _MERGE = _Kind(lib.pv_update_batch, lib.PV_WRITE_MERGE, False)
+
+
+def _query(filter: Any, exact: bool, max_distance: float | None, ef: int,
+           target_recall: float) -> tuple[Any, object]:
+    """A pv_query without its vector, and what must live as long."""
+    query = _new(_QUERY)
+    query.struct_size = _QUERY_SIZE
+    query.ef = ef
+    query.target_recall = target_recall
+    if exact:
+        query.flags = lib.PV_QUERY_EXACT
+    if max_distance is not None:
+        if isnan(max_distance):
+            raise ValueError("max_distance is NaN")
+        query.flags |= lib.PV_QUERY_WITHIN
+        query.max_distance = max_distance
+    text = None
+    if filter is not None:
+        text = convert.filter_text(filter)
+        query.filter = _from_buffer(text)
+        query.filter_len = len(text)
+    return query, text
 
 
 class RecordIterator(Iterator[Record[K]]):
@@ -598,27 +623,22 @@ class Collection(Generic[K]):
         except ValueError:  # elements with gaps between them
             vector = convert.one_vector(vector)
             pointer = _from_buffer(vector)
-        if filter is None:
-            text: Any = _NULL
-            length = 0
-        else:
-            text = convert.filter_text(filter)
-            length = len(text)
-        if max_distance is None:
-            max_distance = nan
-        elif isnan(max_distance):
-            raise ValueError("max_distance is NaN")
+        more, keep = _NULL, None
+        if not (filter is None and max_distance is None and not exact and not ef
+                and not target_recall):
+            more, keep = _query(filter, exact, max_distance, ef, target_recall)
+        include = (_METADATA if metadata else 0) | (_VECTOR if vectors else 0)
         view = self._view
         if view is None:
-            rows = _search(self._handle, _NULL, self._raw_name, pointer, len(vector), k, metadata,
-                           vectors, exact, max_distance, ef, target_recall, text, length)
+            rows = _search(self._handle, _NULL, self._raw_name, pointer, len(vector), k, include,
+                           more)
         else:
             with view._lock:
                 rows = _search(self._handle, view._pointer(), self._raw_name, pointer,
-                               len(vector), k, metadata, vectors, exact, max_distance, ef,
-                               target_recall, text, length)
+                               len(vector), k, include, more)
         if not rows:
             fail(lib.pvpy_err().code)
+        del keep
         return Results(_gc(rows, _drop_rows))
 
     def search_many(self, vectors: Any, k: int = 10, *,
@@ -650,22 +670,11 @@ class Collection(Generic[K]):
         if k < 1:
             raise ValueError(f"k is {k}, wanted at least 1")
         rows = convert.rows(vectors)
-        query = ffi.new("pv_query *")
-        query.struct_size = ffi.sizeof("pv_query")
-        query.flags = lib.PV_QUERY_EXACT if exact else 0
+        query, keep = _query(filter, exact, max_distance, ef, target_recall)
         query.vector = rows.pointer
         query.dims = rows.dims
         query.k = k
-        query.ef = ef
-        query.target_recall = target_recall
         query.include = (_METADATA if metadata else 0) | (_VECTOR if with_vectors else 0)
-        if max_distance is not None:
-            query.flags |= lib.PV_QUERY_WITHIN
-            query.max_distance = max_distance
-        text = b"" if filter is None else convert.filter_text(filter)
-        if filter is not None:
-            query.filter = ffi.from_buffer(text)
-            query.filter_len = len(text)
         many = ffi.new("pv_query_vectors *")
         many.struct_size = ffi.sizeof("pv_query_vectors")
         many.count = rows.length
@@ -679,5 +688,5 @@ class Collection(Generic[K]):
                                              many)
         if not batch:
             fail(lib.pvpy_err().code)
-        del text
+        del keep
         return BatchResults(_gc(batch, lib.pvpy_drop_batch))

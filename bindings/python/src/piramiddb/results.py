@@ -22,7 +22,7 @@ K = TypeVar("K", bound="str | int")
 _F32 = np.dtype(np.float32)
 _U64 = np.dtype(np.uint64)
 _OBJECT = np.dtype(object)
-_array = np.array
+_asarray = np.asarray
 _frombuffer = np.frombuffer
 _buffer = ffi.buffer
 _unpack = ffi.unpack
@@ -61,7 +61,7 @@ def key_array(rows: Any) -> npt.NDArray[Any]:
     """Ids of all rows as an array: uint64, or objects of type str."""
     size = rows.ids_size
     if size:
-        return _array(_unpack(rows.ids_text, size).decode().split("\0"), _OBJECT)
+        return _asarray(_unpack(rows.ids_text, size).decode().split("\0"), _OBJECT)
     numbers = rows.ids_u64
     if numbers:
         return _frombuffer(_buffer(numbers, 8 * rows.count)[:], _U64)
@@ -105,22 +105,24 @@ class Hit(Generic[K]):
     Attributes:
         id: its id, str or int.
         score: larger is nearer (see `Results.scores`).
-        distance: smaller is nearer, by the collection's metric.
     """
 
-    __slots__ = ("_results", "_row", "distance", "id", "score")
+    __slots__ = ("_results", "_row", "id", "score")
 
     id: K
     score: float
-    distance: float
 
-    def __init__(self, id: K, score: float, distance: float, results: Results[K],
-                 row: int) -> None:
+    def __init__(self, id: K, score: float, results: Results[K], row: int) -> None:
         self.id = id
         self.score = score
-        self.distance = distance
         self._results = results
         self._row = row
+
+    @property
+    def distance(self) -> float:
+        """Smaller is nearer, by the collection's metric."""
+        distance: float = self._results._rows.distances[self._row]
+        return distance
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -186,8 +188,11 @@ class Results(Sequence[Hit[K]]):
         return count
 
     def __iter__(self) -> Iterator[Hit[K]]:
-        return map(Hit, self._id_list(), self.scores.tolist(), self.distances.tolist(),
-                   repeat(self), range(len(self)))
+        rows = self._rows
+        count = rows.count
+        if not count:
+            return iter(())
+        return map(Hit, self._id_list(), _unpack(rows.scores, count), repeat(self), range(count))
 
     @overload
     def __getitem__(self, at: int) -> Hit[K]: ...
@@ -197,8 +202,8 @@ class Results(Sequence[Hit[K]]):
         if isinstance(at, slice):
             return list(self)[at]
         row = range(len(self))[at]
-        return Hit(self._id_list()[row], float(self.scores[row]), float(self.distances[row]),
-                   self, row)
+        rows = self._rows
+        return Hit(self._id_list()[row], rows.scores[row], self, row)
 
     def __repr__(self) -> str:
         shown = ", ".join(map(repr, self[:3]))
