@@ -16,7 +16,7 @@ uint32_t pv_results_key(const pv_results *r) { return r ? r->key : 0; }
 int pv_results_found(const pv_results *r, size_t i) { return rows_has(r, i) ? 1 : 0; }
 
 const char *pv_results_id(const pv_results *r, size_t i) {
-    return r && r->ids && i < r->count ? (const char *)r->id_text.data + r->ids[i] : NULL;
+    return r && r->ids && i < r->count ? r->id_text + r->ids[i] : NULL;
 }
 
 uint64_t pv_results_id_u64(const pv_results *r, size_t i) {
@@ -54,7 +54,7 @@ const char *pv_results_ids_text(const pv_results *r, const uint64_t **out_offset
     if (out_offsets) {
         *out_offsets = texts ? r->ids : NULL;
     }
-    return !texts ? NULL : r->id_text.data ? (const char *)r->id_text.data : "";
+    return !texts ? NULL : r->id_room > 0 ? r->id_text : "";
 }
 
 const float *pv_results_scores(const pv_results *r) { return r ? r->scores : NULL; }

@@ -50,15 +50,31 @@ int pv__key_check(const pv__parts *p, const char *id, size_t id_len, uint64_t id
     return 0;
 }
 
+/* A text, or NULL. */
+static const char *key_list_text(const pv__key_list *list, size_t i, size_t *out_len) {
+    const char *id = list->ids ? list->ids[i] : NULL;
+    *out_len = id ? (list->id_lens && list->id_lens[i] ? list->id_lens[i] : strlen(id)) : 0;
+    if (list->id_data) {
+        *out_len = (size_t)(list->id_offsets[i + 1] - list->id_offsets[i]);
+        id = *out_len > 0 ? list->id_data + list->id_offsets[i] : NULL;
+    }
+    return id;
+}
+
+size_t pv__key_list_bytes(const pv__key_list *list) {
+    size_t sum = 0, len = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        (void)key_list_text(list, i, &len);
+        sum += PV_MIN(len, (size_t)PV__KEY_BYTES_MAX) + 1; /* longer ones are refused */
+    }
+    return sum;
+}
+
 static int key_list_get(const pv__key_list *list, const pv__parts *p, size_t i, uint8_t buf[8],
                         pv__bytes *out, pv_error *err) {
-    const char *id = list->ids ? list->ids[i] : NULL;
+    size_t len = 0;
+    const char *id = key_list_text(list, i, &len);
     uint64_t id_u64 = list->ids_u64 ? list->ids_u64[i] : PV_ID_NONE;
-    size_t len = id ? (list->id_lens && list->id_lens[i] ? list->id_lens[i] : strlen(id)) : 0;
-    if (list->id_data) {
-        len = (size_t)(list->id_offsets[i + 1] - list->id_offsets[i]);
-        id = len > 0 ? list->id_data + list->id_offsets[i] : NULL;
-    }
     int rc = pv__key_check(p, id, len, id_u64, buf, out, err);
     if (rc == 0 && out->size == 0) {
         rc = pv__err(err, PV_ERR_MISUSE, "the id is missing");

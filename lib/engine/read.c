@@ -12,7 +12,7 @@ static int read_one(pv_results *r, size_t i, pv__parts *p, const pv__key_list *l
     PV_TRY(pv__key_list_find(list, p, i, must_exist, number, &key, &slot, &found, err));
     PV_TRY(pv__results_set_id(r, i, key, err));
     if (found) {
-        PV_TRY(pv__results_fill_found(r, i, p, slot, buf, err));
+        PV_TRY(pv__results_fill(r, i, p, slot, NULL, buf, err));
     }
     return pv__txn_pause(p->txn, err);
 }
@@ -30,8 +30,8 @@ int pv__read_many(pv__call *call, const char *collection, const pv__key_list *li
     pv__buf_init(&buf, &call->db->env->mem);
     int rc = pv__parts_open(&parts, call->txn, collection, err);
     if (rc == 0) {
-        rc = pv__results_new(call->db->env, &parts.c, list->count, include | PV__RESULTS_FOUND, &r,
-                             err);
+        rc = pv__results_new(call->db->env, &parts.c, list->count, pv__key_list_bytes(list),
+                             include | PV__RESULTS_FOUND, &r, err);
     }
     for (size_t i = 0; i < list->count && rc == 0; i++) {
         rc = pv__db_interrupted_at(call->db, i, err);

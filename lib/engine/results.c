@@ -7,20 +7,6 @@
 
 #define RESULTS_ALIGN 64u
 
-static int results_array(pv__mem *mem, void **out, size_t count, size_t size, pv_error *err) {
-    void *p = pv__alloc_array(mem, PV_MAX(count, (size_t)1), size);
-    if (!p) {
-        return pv__err_nomem(err, count * size);
-    }
-    memset(p, 0, PV_MAX(count, (size_t)1) * size);
-    *out = p;
-    return 0;
-}
-
-static void results_array_free(pv__mem *mem, void *p, size_t count, size_t size) {
-    pv__alloc_free(mem, p, PV_MAX(count, (size_t)1) * size);
-}
-
 static size_t results_vector_bytes(const pv_results *r) {
     return PV_MAX(r->count, (size_t)1) * r->row_bytes;
 }
@@ -40,47 +26,50 @@ static int results_vectors(pv_results *r, const pv__collection *c, pv_error *err
     return 0;
 }
 
-int pv__results_new(pv__env *env, const pv__collection *c, size_t count, uint32_t include,
-                    pv_results **out, pv_error *err) {
+/* A place for an array in the piece of memory behind *io_at bytes. */
+static size_t results_place(size_t *io_at, size_t count, size_t size) {
+    const size_t at = PV_ALIGN_UP(*io_at, sizeof(uint64_t));
+    *io_at = at + count * size;
+    return at;
+}
+
+int pv__results_new(pv__env *env, const pv__collection *c, size_t count, size_t id_bytes,
+                    uint32_t include, pv_results **out, pv_error *err) {
     pv__mem *mem = &env->mem;
-    pv_results *r = pv__alloc_zero(mem, sizeof(*r));
-    if (!r) {
-        return pv__err_nomem(err, sizeof(*r));
+    const bool texts = c->key != PV_KEY_U64;
+    const size_t room = texts ? id_bytes : 0;
+    size_t at = sizeof(pv_results);
+    const size_t ids = results_place(&at, texts ? count + 1 : count, sizeof(uint64_t));
+    const size_t spans =
+        results_place(&at, include & PV_INCLUDE_METADATA ? count : 0, sizeof(pv__span));
+    const size_t distances =
+        results_place(&at, include & PV__RESULTS_DISTANCES ? count : 0, 2 * sizeof(float));
+    const size_t found = results_place(&at, include & PV__RESULTS_FOUND ? count : 0, 1);
+    if (count > SIZE_MAX / 64 || room > SIZE_MAX / 2) {
+        return pv__err(err, PV_ERR_LIMIT, "%zu rows do not fit into memory", count);
     }
+    uint8_t *p = pv__alloc(mem, at + room);
+    if (!p) {
+        return pv__err_nomem(err, at + room);
+    }
+    memset(p, 0, at);
+    pv_results *r = (void *)p;
     pv__env_ref(env);
     r->env = env;
+    r->bytes = at + room;
     r->count = count;
     r->key = c->key;
     r->metric = c->field.metric;
-    pv__buf_init(&r->id_text, mem);
+    r->ids = texts ? (void *)(p + ids) : NULL;
+    r->ids_u64 = texts ? NULL : (void *)(p + ids);
+    r->id_text = (char *)p + at;
+    r->id_room = room;
+    r->metadata = include & PV_INCLUDE_METADATA ? (void *)(p + spans) : NULL;
+    r->distances = include & PV__RESULTS_DISTANCES ? (void *)(p + distances) : NULL;
+    r->scores = r->distances ? r->distances + count : NULL;
+    r->found = include & PV__RESULTS_FOUND ? p + found : NULL;
     pv__buf_init(&r->text, mem);
-    void *p = NULL;
-    int rc = r->key == PV_KEY_U64 ? results_array(mem, &p, count, sizeof(uint64_t), err)
-                                  : results_array(mem, &p, count + 1, sizeof(uint64_t), err);
-    if (r->key == PV_KEY_U64) {
-        r->ids_u64 = p;
-    } else {
-        r->ids = p;
-    }
-    if (rc == 0 && (include & PV__RESULTS_DISTANCES)) {
-        p = NULL;
-        rc = results_array(mem, &p, count, 2 * sizeof(float), err);
-        r->distances = p;
-        r->scores = r->distances ? r->distances + count : NULL;
-    }
-    if (rc == 0 && (include & PV__RESULTS_FOUND)) {
-        p = NULL;
-        rc = results_array(mem, &p, count, 1, err);
-        r->found = p;
-    }
-    if (rc == 0 && (include & PV_INCLUDE_METADATA)) {
-        p = NULL;
-        rc = results_array(mem, &p, count, sizeof(pv__span), err);
-        r->metadata = p;
-    }
-    if (rc == 0 && (include & PV_INCLUDE_VECTOR)) {
-        rc = results_vectors(r, c, err);
-    }
+    const int rc = include & PV_INCLUDE_VECTOR ? results_vectors(r, c, err) : 0;
     if (rc != 0) {
         pv__results_free(r);
         return rc;
@@ -95,15 +84,9 @@ void pv__results_free(pv_results *r) {
     }
     pv__env *env = r->env;
     pv__mem *mem = &env->mem;
-    results_array_free(mem, r->ids_u64, r->count, sizeof(uint64_t));
-    results_array_free(mem, r->ids, r->count + 1, sizeof(uint64_t));
-    results_array_free(mem, r->distances, r->count, 2 * sizeof(float));
-    results_array_free(mem, r->found, r->count, 1);
-    results_array_free(mem, r->metadata, r->count, sizeof(pv__span));
     pv__alloc_free_aligned(mem, r->vectors, results_vector_bytes(r), RESULTS_ALIGN);
-    pv__buf_done(&r->id_text);
     pv__buf_done(&r->text);
-    pv__alloc_free(mem, r, sizeof(*r));
+    pv__alloc_free(mem, r, r->bytes);
     pv__env_unref(env);
 }
 
@@ -112,11 +95,13 @@ int pv__results_set_id(pv_results *r, size_t i, pv__bytes key, pv_error *err) {
         r->ids_u64[i] = pv__get64be(key.data);
         return 0;
     }
-    r->ids[i] = r->id_text.len;
-    pv__buf_add(&r->id_text, key.data, key.size);
-    pv__buf_add_u8(&r->id_text, 0);
-    r->ids[i + 1] = r->id_text.len;
-    return pv__buf_check(&r->id_text, err);
+    PV_ASSERT(r->id_room - r->id_bytes > key.size);
+    memcpy(r->id_text + r->id_bytes, key.data, key.size);
+    r->id_text[r->id_bytes + key.size] = '\0';
+    r->ids[i] = r->id_bytes;
+    r->id_bytes += key.size + 1;
+    r->ids[i + 1] = r->id_bytes;
+    return 0;
 }
 
 void pv__results_set_distance(pv_results *r, size_t i, float distance) {
@@ -134,12 +119,15 @@ static int results_metadata(pv_results *r, size_t i, const pv__row *row, pv_erro
     return pv__buf_check(&r->text, err);
 }
 
-int pv__results_fill_found(pv_results *r, size_t i, pv__parts *p, uint32_t slot, pv__buf *buf,
-                           pv_error *err) {
+int pv__results_fill(pv_results *r, size_t i, pv__parts *p, uint32_t slot, const pv__row *row,
+                     pv__buf *buf, pv_error *err) {
     if (r->metadata) {
-        pv__row row;
-        PV_TRY(pv__row_get(p, slot, buf, &row, err));
-        PV_TRY(results_metadata(r, i, &row, err));
+        pv__row own;
+        if (!row) {
+            PV_TRY(pv__row_get(p, slot, buf, &own, err));
+            row = &own;
+        }
+        PV_TRY(results_metadata(r, i, row, err));
     }
     if (r->vectors) {
         const uint8_t *vector = NULL;
@@ -148,22 +136,6 @@ int pv__results_fill_found(pv_results *r, size_t i, pv__parts *p, uint32_t slot,
     }
     if (r->found) {
         r->found[i] = 1;
-    }
-    return 0;
-}
-
-int pv__results_fill(pv_results *r, size_t i, pv__parts *p, uint32_t slot, pv__buf *buf,
-                     pv_error *err) {
-    pv__row row;
-    PV_TRY(pv__row_get(p, slot, buf, &row, err));
-    PV_TRY(pv__results_set_id(r, i, (pv__bytes){row.key, row.key_len}, err));
-    if (r->metadata) {
-        PV_TRY(results_metadata(r, i, &row, err));
-    }
-    if (r->vectors) {
-        const uint8_t *vector = NULL;
-        PV_TRY(pv__column_read(&p->column, slot, &vector, err));
-        memcpy(r->vectors + i * r->row_bytes, vector, r->row_bytes);
     }
     return 0;
 }

@@ -38,10 +38,9 @@ static int row_damaged(const pv__parts *p, uint32_t slot, const char *what, pv_e
                    (unsigned)slot, what);
 }
 
-static int row_decode(const pv__parts *p, uint32_t slot, pv__bytes value, pv__row *out,
-                      pv_error *err) {
+static int row_decode_key(const pv__parts *p, uint32_t slot, pv__bytes value, pv__row *out,
+                          pv_error *err) {
     pv__reader r = pv__reader_of(value.data, value.size);
-    pv_error doc_err = PV_ERROR_INIT;
     uint8_t layout = pv__reader_u8(&r);
     uint64_t key_len = pv__reader_varint(&r);
     if (r.bad || layout != ROW_LAYOUT || key_len == 0 || key_len > PV__KEY_BYTES_MAX ||
@@ -52,9 +51,13 @@ static int row_decode(const pv__parts *p, uint32_t slot, pv__bytes value, pv__ro
     out->key_len = (size_t)key_len;
     out->doc_len = pv__reader_left(&r);
     out->doc = pv__reader_take(&r, out->doc_len);
-    if (r.bad) {
-        return row_damaged(p, slot, "its key is cut short", err);
-    }
+    return r.bad ? row_damaged(p, slot, "its key is cut short", err) : 0;
+}
+
+static int row_decode(const pv__parts *p, uint32_t slot, pv__bytes value, pv__row *out,
+                      pv_error *err) {
+    pv_error doc_err = PV_ERROR_INIT;
+    PV_TRY(row_decode_key(p, slot, value, out, err));
     int rc = pv__doc_check(out->doc, out->doc_len, &doc_err);
     if (rc == 0 && pv__value_type(pv__doc_root(out->doc, out->doc_len)) != PV__VALUE_OBJECT) {
         return row_damaged(p, slot, "its metadata is no object", err);
@@ -71,6 +74,48 @@ int pv__row_get(pv__parts *p, uint32_t slot, pv__buf *buf, pv__row *out, pv_erro
         return row_damaged(p, slot, "it has no document", err);
     }
     return row_decode(p, slot, (pv__bytes){buf->data, buf->len}, out, err);
+}
+
+/* Values of long rows, one behind the other in `buf`. */
+static int rows_long(pv__parts *p, const pv__bytes *keys, size_t n, pv__tree_seen *seen,
+                     pv__buf *buf, pv_error *err) {
+    bool found = false;
+    pv__buf_clear(buf);
+    for (size_t i = 0; i < n; i++) {
+        const size_t at = buf->len;
+        if (seen[i].found && seen[i].is_long) {
+            PV_TRY(pv__tree_get(&p->docs, keys[i], buf, &found, err));
+            seen[i].value.size = buf->len - at;
+        }
+    }
+    size_t at = 0;
+    for (size_t i = 0; i < n; i++) { /* now that the buffer does not move any more */
+        if (seen[i].found && seen[i].is_long) {
+            seen[i].value.data = buf->data + at;
+            at += seen[i].value.size;
+        }
+    }
+    return 0;
+}
+
+int pv__rows_get(pv__parts *p, const uint32_t *slots, size_t n, bool with_docs, pv__buf *buf,
+                 pv__row *out, pv_error *err) {
+    uint8_t slot_keys[PV__TREE_MANY][4];
+    pv__bytes keys[PV__TREE_MANY] = {{NULL, 0}};
+    pv__tree_seen seen[PV__TREE_MANY];
+    for (size_t i = 0; i < n; i++) {
+        keys[i] = pv__row_slot_key(slot_keys[i], slots[i]);
+    }
+    PV_TRY(pv__tree_get_many(&p->docs, keys, n, seen, err));
+    PV_TRY(rows_long(p, keys, n, seen, buf, err));
+    for (size_t i = 0; i < n; i++) {
+        if (!seen[i].found) {
+            return row_damaged(p, slots[i], "it has no document", err);
+        }
+        PV_TRY(with_docs ? row_decode(p, slots[i], seen[i].value, &out[i], err)
+                         : row_decode_key(p, slots[i], seen[i].value, &out[i], err));
+    }
+    return 0;
 }
 
 int pv__row_at(pv__parts *p, pv__cursor *cursor, pv__buf *buf, uint32_t *out_slot, pv__row *out,

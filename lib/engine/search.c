@@ -22,7 +22,7 @@ typedef struct search_job {
     pv__nearest *nearest;
     pv__hit *hits;
     pv__filter *filter;
-    pv__buf buf;
+    pv__buf buf, rows; /* keys of an answer; long rows */
 } search_job;
 
 static int search_check(const search_job *j, pv_error *err) {
@@ -125,6 +125,7 @@ static void search_done(search_job *j) {
                            SEARCH_ALIGN);
     pv__filter_free(j->filter);
     pv__buf_done(&j->buf);
+    pv__buf_done(&j->rows);
     pv__parts_done(&j->parts);
 }
 
@@ -177,22 +178,57 @@ static int search_run(search_job *j, pv_error *err) {
     return 0;
 }
 
+/* Keys of the rows, one behind the other in j->buf as u32 length and bytes. */
+static int search_keys(search_job *j, const pv__hit *hits, size_t rows, size_t *out_bytes,
+                       pv_error *err) {
+    pv__buf_clear(&j->buf);
+    *out_bytes = 0;
+    for (size_t at = 0; at < rows; at += PV__TREE_MANY) {
+        const size_t n = PV_MIN(rows - at, (size_t)PV__TREE_MANY);
+        uint32_t slots[PV__TREE_MANY];
+        pv__row found[PV__TREE_MANY];
+        for (size_t i = 0; i < n; i++) {
+            slots[i] = hits[at + i].slot;
+        }
+        PV_TRY(pv__rows_get(&j->parts, slots, n, false, &j->rows, found, err));
+        for (size_t i = 0; i < n; i++) {
+            pv__buf_add_u32(&j->buf, (uint32_t)found[i].key_len);
+            pv__buf_add(&j->buf, found[i].key, found[i].key_len);
+            *out_bytes += found[i].key_len + 1;
+        }
+        PV_TRY(pv__buf_check(&j->buf, err));
+        PV_TRY(pv__txn_pause(j->parts.txn, err));
+    }
+    return 0;
+}
+
+static int search_fill(search_job *j, pv_results *r, const pv__hit *hits, pv_error *err) {
+    const uint8_t *key = j->buf.data;
+    for (size_t h = 0; h < r->count; h++) {
+        const pv__bytes bytes = {key + 4, pv__get32(key)};
+        key += 4 + bytes.size;
+        pv__results_set_distance(r, h, hits[h].distance);
+        PV_TRY(pv__results_set_id(r, h, bytes, err));
+        if (r->metadata || r->vectors) {
+            PV_TRY(pv__results_fill(r, h, &j->parts, hits[h].slot, NULL, &j->rows, err));
+            PV_TRY(pv__txn_pause(j->parts.txn, err));
+        }
+    }
+    return 0;
+}
+
 static int search_rows(search_job *j, size_t i, pv_results **out, pv_error *err) {
     const pv__topk *top = &j->nearest[i].top;
     const size_t rows = j->k > 0 ? top->count : 0;
+    size_t bytes = 0;
     pv_results *r = NULL;
-    PV_TRY(pv__results_new(j->db->env, &j->parts.c, rows, j->query->include | PV__RESULTS_DISTANCES,
-                           &r, err));
-    for (size_t h = 0; h < rows; h++) {
-        pv__results_set_distance(r, h, top->hits[h].distance);
-        int rc = pv__results_fill(r, h, &j->parts, top->hits[h].slot, &j->buf, err);
-        if (rc == 0) {
-            rc = pv__txn_pause(j->parts.txn, err);
-        }
-        if (rc != 0) {
-            pv__results_free(r);
-            return rc;
-        }
+    PV_TRY(search_keys(j, top->hits, rows, &bytes, err));
+    PV_TRY(pv__results_new(j->db->env, &j->parts.c, rows, bytes,
+                           j->query->include | PV__RESULTS_DISTANCES, &r, err));
+    const int rc = search_fill(j, r, top->hits, err);
+    if (rc != 0) {
+        pv__results_free(r);
+        return rc;
     }
     *out = r;
     return 0;
@@ -203,6 +239,7 @@ int pv__search(pv__call *call, const char *collection, const pv_query *query, si
     search_job j = {.db = call->db, .query = query, .count = count};
     size_t made = 0;
     pv__buf_init(&j.buf, &j.db->env->mem);
+    pv__buf_init(&j.rows, &j.db->env->mem);
     int rc = search_check(&j, err);
     if (rc == 0) {
         rc = pv__parts_open(&j.parts, call->txn, collection, err);

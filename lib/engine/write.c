@@ -172,11 +172,15 @@ static bool write_is_empty(const pv__changes *ch) {
 }
 
 static int write_ids(const pv__changes *ch, pv_results **out, pv_error *err) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < ch->count; i++) {
+        bytes += ch->rows[i].key_len + 1;
+    }
     pv_results *ids = NULL;
-    PV_TRY(pv__results_new(ch->db->env, &ch->parts->c, ch->count, 0, &ids, err));
+    PV_TRY(pv__results_new(ch->db->env, &ch->parts->c, ch->count, bytes, 0, &ids, err));
     for (size_t i = 0; i < ch->count; i++) {
         const pv__bytes key = {ch->rows[i].key, ch->rows[i].key_len};
-        int rc = pv__results_set_id(ids, i, key, err);
+        const int rc = pv__results_set_id(ids, i, key, err);
         if (rc != 0) {
             pv__results_free(ids);
             return rc;

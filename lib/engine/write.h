@@ -107,6 +107,8 @@ typedef struct pv__key_list {
     const char *id_data; /* instead of ids; offsets checked */
     const uint64_t *id_offsets;
 } pv__key_list;
+/* At least the bytes of all texts, a NUL each. */
+PV_PRIVATE size_t pv__key_list_bytes(const pv__key_list *list);
 /* Key i, checked, and where its record is. With must_exist a missing one is PV_ERR_NOTFOUND. On
  * failure record_index is set. *out_key points into the list or into buf. */
 PV_PRIVATE int pv__key_list_find(const pv__key_list *list, pv__parts *p, size_t i, bool must_exist,
