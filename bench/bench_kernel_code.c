@@ -23,7 +23,8 @@ static const struct {
     unsigned kind;
     const char *name;
 } kinds[] = {
-    {PV__CODE_F32, "f32"}, {PV__CODE_SQ8, "sq8"}, {PV__CODE_Q4, "q4"}, {PV__CODE_B1, "b1"}};
+    {PV__CODE_F32, "f32"}, {PV__CODE_F16, "f16"}, {PV__CODE_SQ8, "sq8"},
+    {PV__CODE_Q4, "q4"},   {PV__CODE_B1, "b1"}};
 
 static uint64_t random_state = 1;
 static uint32_t random_bits(void) {
@@ -127,7 +128,8 @@ static void bench_table(bench_code *b, const char *name, const uint8_t *const *r
 
 static bool bench(bench_code *b, unsigned kind, uint32_t dims, const char *name) {
     const uint32_t cpu = pv__sys_cpu();
-    if (!pv__code_init(&b->code, kind, PV_METRIC_L2, dims, 0, 1, cpu) ||
+    const pv__code_spec spec = {.kind = kind, .metric = PV_METRIC_L2, .dims = dims, .seed = 1};
+    if (!pv__code_init(&b->code, &spec, cpu) ||
         b->code.query_bytes > 65536 || b->code.scratch_bytes > 65536) {
         return false;
     }
@@ -139,8 +141,7 @@ static bool bench(bench_code *b, unsigned kind, uint32_t dims, const char *name)
     const uint8_t **rows = shuffled_rows(b, n, stride);
     for (size_t i = 0; pv__code_kernel_at(i); i++) {
         const uint32_t wants = pv__code_kernel_at(i)->cpu;
-        if ((wants & cpu) == wants &&
-            pv__code_init(&b->code, kind, PV_METRIC_L2, dims, 0, 1, wants)) {
+        if ((wants & cpu) == wants && pv__code_init(&b->code, &spec, wants)) {
             bench_table(b, name, rows, n);
         }
     }

@@ -296,7 +296,9 @@ PV_EXTERN void pv_db_unref(pv_db *db);
 #define PV_CODE_AUTO 0 /* this version: SQ8 */
 #define PV_CODE_F32 1  /* the vectors themselves */
 #define PV_CODE_SQ8 2  /* 8 bits a dimension */
-#define PV_CODE_Q4 3   /* 4 bits a dimension, after a rotation */
+#define PV_CODE_Q4 3   /* 4 bits a dimension, after a rotation, about the mean */
+#define PV_CODE_B1 4   /* 1 bit a dimension, and Q4 for what comes near: for data beyond memory */
+#define PV_CODE_F16 5  /* 16 bits a dimension */
 
 /* No number: an id_u64 that is left out, and the answer where there is none. */
 #define PV_ID_NONE UINT64_MAX

@@ -32,9 +32,10 @@ PV_PRIVATE int pv__links_write(pv__graph *g, uint32_t node, unsigned state, cons
                                size_t n, pv_error *err);
 
 /* nodes.c: numbers of nodes and which slots they have. */
-/* A node for `slot`, with its code; its row of links is LIVE and empty. */
-PV_PRIVATE int pv__node_new(pv__graph *g, uint32_t slot, const uint8_t *code_row, uint32_t *out,
-                            pv_error *err);
+/* A node for `slot`, with its codes (coarse: of a split graph); its row of links is LIVE and
+ * empty. */
+PV_PRIVATE int pv__node_new(pv__graph *g, uint32_t slot, const uint8_t *fine, const uint8_t *coarse,
+                            uint32_t *out, pv_error *err);
 /* Another slot with an equal vector. */
 PV_PRIVATE int pv__node_share(pv__graph *g, uint32_t node, uint32_t slot, pv_error *err);
 /* Back to the list of free ones: nothing links to it any more. */

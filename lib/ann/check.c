@@ -125,9 +125,18 @@ static int gcheck_code(gcheck *k, uint32_t node, uint8_t *buf, void *scratch, pv
     if (k->g->metric == PV_METRIC_COSINE && k->g->meta.zero == node + 1) {
         return 0; /* zero vectors share it whatever the signs of their zeros */
     }
-    pv__code_encode(&k->g->code, (const float *)(const void *)vector, scratch, buf);
-    PV_TRY(pv__colview_row(&k->w->codes, node, &row, err));
-    if (memcmp(row, buf, k->g->code.row_size) != 0) {
+    const float *const v = (const float *)(const void *)vector;
+    pv__code_encode(&k->w->fine, v, scratch, buf);
+    PV_TRY(pv__column_read(&k->g->fines, node, &row, err));
+    bool same = memcmp(row, buf, k->g->fine.row_size) == 0;
+    if (k->g->split) {
+        pv__code code = k->g->code;
+        code.book = k->w->fine.book;
+        pv__code_encode(&code, v, scratch, buf);
+        PV_TRY(pv__column_read(&k->g->codes, node, &row, err));
+        same = same && memcmp(row, buf, k->g->code.row_size) == 0;
+    }
+    if (!same) {
         gcheck_report(k, node, "its code is not that of its vector");
     }
     return 0;
@@ -362,7 +371,7 @@ static int gcheck_upper(gcheck *k, uint32_t level, pv_error *err) {
 
 static int gcheck_run(gcheck *k, uint8_t *buf, void *scratch, pv_error *err) {
     pv__graph *g = k->g;
-    PV_TRY(pv__walker_begin(k->w, g, 1, err));
+    PV_TRY(pv__walker_begin_build(k->w, g, 1, err));
     PV_TRY(gcheck_nodes(k, buf, scratch, err));
     PV_TRY(gcheck_free_list(k, err));
     if (k->live != g->meta.node_count || k->tombs != g->meta.tomb_count) {
@@ -382,6 +391,12 @@ static int gcheck_columns(gcheck *k, pv_error *err) {
     const pv__graph *g = k->g;
     PV_TRY(pv__column_check(&g->links, k->fn, k->ctx, k->bad, err));
     PV_TRY(pv__column_check(&g->codes, k->fn, k->ctx, k->bad, err));
+    if (g->split) {
+        PV_TRY(pv__column_check(&g->fines, k->fn, k->ctx, k->bad, err));
+    }
+    if (g->meta.books_root != 0) {
+        PV_TRY(pv__column_check(&g->books, k->fn, k->ctx, k->bad, err));
+    }
     PV_TRY(pv__column_check(&g->slot_of, k->fn, k->ctx, k->bad, err));
     return pv__column_check(&g->node_of, k->fn, k->ctx, k->bad, err);
 }
@@ -397,7 +412,8 @@ int pv__graph_check(pv__graph *g, const pv__slots *slots, bool deep, pv__check_f
     }
     k.words = (size_t)g->meta.node_high / 64 + 1;
     k.seen = pv__alloc_array(mem, k.words, sizeof *k.seen);
-    const size_t code_bytes = g->code.row_size, scratch_bytes = g->code.scratch_bytes + 64u;
+    const size_t code_bytes = PV_MAX(g->code.row_size, g->fine.row_size);
+    const size_t scratch_bytes = PV_MAX(g->code.scratch_bytes, g->fine.scratch_bytes) + 64u;
     int rc = pv__walker_new(mem, &k.w, err);
     if (deep) {
         buf = pv__alloc(mem, code_bytes);

@@ -3,7 +3,8 @@
  * in pages, so that commit, rollback, snapshots and recovery need no line of code here.
  *
  *      slot --node_of--> node ----+--- links   31 neighbours at most, 128 bytes
- *        ^                  |     '--- code    what the walk compares (quant/code.h)
+ *        ^                  |     |--- code    what the walk compares (quant/code.h)
+ *        |                  |     '--- fine    what the graph is built by, where that is too coarse
  *        '------slot_of-----'
  *                  '-- dups: the other slots with an equal vector (tree)
  *
@@ -63,6 +64,14 @@ typedef struct pv__graph_curve {
     uint32_t sums[PV__CURVES][PV__CURVE_POINTS];
 } pv__graph_curve;
 
+/* What a code has learned from data (quant/code.h): bytes in rows of the column of books. */
+#define PV__GRAPH_BOOKS 1u
+typedef struct pv__graph_book {
+    uint64_t hash; /* of the bytes; 0: there is none */
+    uint32_t row;  /* the first that it takes */
+    uint32_t bytes;
+} pv__graph_book;
+
 /* What the graph's page holds. */
 typedef struct pv__graph_meta {
     uint32_t code; /* PV__CODE_; 0: nothing has been built */
@@ -84,6 +93,9 @@ typedef struct pv__graph_meta {
     uint64_t links_root, codes_root, slot_of_root, node_of_root, dups_root;
     pv__graph_level levels[PV__GRAPH_LEVELS];
     pv__graph_curve curve;
+    bool centred; /* codes are about a mean, the first book */
+    uint64_t fines_root, books_root;
+    pv__graph_book books[PV__GRAPH_BOOKS];
 } pv__graph_meta;
 
 typedef struct pv__graph {
@@ -97,13 +109,16 @@ typedef struct pv__graph {
     const pv__column *vectors;
     uint32_t slots; /* slots of `vectors` are below; set after open */
     pv__graph_meta meta;
-    pv__code code;
-    pv__column links, codes, slot_of, node_of, upper[PV__GRAPH_LEVELS];
+    /* What searches walk by, and what the graph is built and candidates are ranked by: the same,
+     * unless the first is too coarse for that (split). */
+    pv__code code, fine;
+    bool split;
+    pv__column links, codes, fines, slot_of, node_of, books, upper[PV__GRAPH_LEVELS];
     pv__tree dups;
 } pv__graph;
 
 /* Object ids that a graph takes from `owner` on. */
-#define PV__GRAPH_OWNERS (3u + PV__GRAPH_LEVELS)
+#define PV__GRAPH_OWNERS (5u + PV__GRAPH_LEVELS)
 
 /* meta.c */
 /* An empty graph: one page. code 0: SQ8. */
@@ -139,6 +154,10 @@ PV_PRIVATE int pv__graph_search(pv__graph *g, pv__walker *w, const float *vector
                                 const pv__effort *effort, uint32_t want, const pv__allowed *allowed,
                                 pv__hit *hits, uint32_t *out_count, bool *out_complete,
                                 pv_error *err);
+
+/* For each hit of the last search with w: a distance, in the scale of pv.h, that the exact one is
+ * hardly below (two deviations of the code's error). Ascending. */
+PV_PRIVATE const float *pv__graph_lower(const pv__walker *w);
 
 /* The vector of a slot that pv__graph_search has just found with w. */
 PV_PRIVATE int pv__graph_vector(pv__graph *g, pv__walker *w, uint32_t slot, const uint8_t **out,

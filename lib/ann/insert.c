@@ -44,11 +44,12 @@ typedef struct insert_batch {
     pv__graph *g;
     insert_row *rows;
     size_t count;
-    uint8_t *codes; /* of the batch, one after the other */
+    uint8_t *codes;  /* of the batch, one after the other */
+    uint8_t *coarse; /* those that searches walk by, where they are others */
     void *scratch;
     pv__edge *edges;
     size_t edge_count;
-    size_t cap, row_size;
+    size_t cap, row_size, coarse_size, scratch_size;
 } insert_batch;
 
 /* One thread's share of a plan. */
@@ -106,9 +107,8 @@ static int insert_norms(pv__graph *g, const uint32_t *slots, size_t count, pv_er
         most = PV_MAX(most, insert_norm2(v, g->dims));
     }
     g->meta.norm2_max = PV_MIN(4.0f * most, FLT_MAX);
-    g->code.norm2_max = g->meta.norm2_max;
     g->changed = true;
-    return 0;
+    return pv__graph_code_init(g, err);
 }
 
 /* The first row before i with the same elements, by hash and then by comparing. */
@@ -128,16 +128,19 @@ static int insert_find_twin(insert_batch *b, pv__map *seen, size_t i, const floa
     return pv__map_put(seen, hash, i, err);
 }
 
-static int insert_encode(insert_batch *b, pv_error *err) {
+static int insert_encode(insert_batch *b, pv__walker *w, pv_error *err) {
     pv__graph *g = b->g;
     pv__map seen;
-    int rc = 0;
+    int rc = pv__book_load(w, g, err);
     pv__map_init(&seen, pv__txn_mem(g->txn));
     for (size_t i = 0; i < b->count && rc == 0; i++) {
         const float *v = NULL;
         rc = insert_vector(g, b->rows[i].slot, &v, err);
         if (rc == 0) {
-            pv__code_encode(&g->code, v, b->scratch, b->codes + i * b->row_size);
+            pv__code_encode(&w->fine, v, b->scratch, b->codes + i * b->row_size);
+            if (g->split) {
+                pv__code_encode(&w->code, v, b->scratch, b->coarse + i * b->coarse_size);
+            }
             b->rows[i].zero = g->metric == PV_METRIC_COSINE && insert_is_zero(v, g->dims);
             rc = b->count > 1 ? insert_find_twin(b, &seen, i, v, err) : 0;
         }
@@ -164,7 +167,7 @@ static size_t insert_plan_near(insert_part *p, size_t i, size_t count) {
                 ids[n++] = (uint32_t)j;
             }
         }
-        pv__code_distances(&b->g->code, p->w->query, rows, n, distances);
+        pv__code_distances(&p->w->code, p->w->query, rows, n, distances);
         for (size_t r = 0; r < n; r++) {
             if (found < INSERT_NEAR || distances[r] < near[found - 1].distance) {
                 (void)pv__pool_insert(near, &found, INSERT_NEAR, distances[r], ids[r]);
@@ -185,7 +188,7 @@ static int insert_plan_twin(insert_part *p, insert_row *row, const uint8_t *code
     const pv__graph *g = p->b->g;
     for (size_t i = 0; i < PV_MIN(count, (size_t)INSERT_TWINS); i++) {
         const pv__candidate *c = &p->candidates[i];
-        if (memcmp(c->row, code, g->code.row_size) == 0) {
+        if (memcmp(c->row, code, g->fine.row_size) == 0) {
             const float *own, *other;
             uint32_t slot = 0;
             PV_TRY(pv__graph_word_get(&g->slot_of, c->node, &slot, err));
@@ -243,7 +246,7 @@ static int insert_plan(insert_part *p, size_t i, pv_error *err) {
         row->node = g->meta.zero - 1;
         return 0;
     }
-    pv__code_query_row(&g->code, insert_code(b, i), p->w->query);
+    pv__code_query_row(&p->w->code, insert_code(b, i), p->w->query);
     PV_TRY(insert_plan_search(p, &count, err));
     PV_TRY(insert_plan_twin(p, row, insert_code(b, i), count, err));
     if (row->shares) {
@@ -253,7 +256,8 @@ static int insert_plan(insert_part *p, size_t i, pv_error *err) {
         count = insert_plan_near(p, i, count);
         pv__candidates_sort(p->candidates, count);
     }
-    count = pv__prune(&g->code, p->w->pair, p->candidates, count, PV__LINKS_KEEP, PV__GRAPH_SLACK);
+    count =
+        pv__prune(&p->w->code, p->w->pair, p->candidates, count, PV__LINKS_KEEP, PV__GRAPH_SLACK);
     for (size_t c = 0; c < count; c++) {
         row->links[c] =
             (pv__edge){.source = p->candidates[c].node, .distance = p->candidates[c].distance};
@@ -277,7 +281,8 @@ static int insert_plan_rows(insert_batch *b, insert_part *parts, unsigned thread
         parts[t].first = first + t;
         parts[t].step = threads;
         parts[t].end = end;
-        parts[t].rc = pv__walker_begin(parts[t].w, b->g, b->g->meta.ef_construction, &parts[t].err);
+        parts[t].rc =
+            pv__walker_begin_build(parts[t].w, b->g, b->g->meta.ef_construction, &parts[t].err);
     }
     for (unsigned t = 1; t < threads; t++) { /* one that cannot start is run here instead */
         parts[t].started =
@@ -344,7 +349,8 @@ static int insert_nodes(insert_batch *b, pv_error *err) {
         if (row->shares) {
             PV_TRY(pv__node_share(g, row->node, row->slot, err));
         } else {
-            PV_TRY(pv__node_new(g, row->slot, insert_code(b, i), &row->node, err));
+            PV_TRY(pv__node_new(g, row->slot, insert_code(b, i), b->coarse + i * b->coarse_size,
+                                &row->node, err));
             if (row->zero) {
                 g->meta.zero = row->node + 1;
             }
@@ -426,7 +432,7 @@ static int insert_links_in_order(insert_batch *b, pv__walker *w, bool *placed, p
             PV_TRY(pv__map_put(of_batch, b->rows[i].node, i, err));
         }
     }
-    PV_TRY(pv__walker_begin(w, g, g->meta.ef_construction, err));
+    PV_TRY(pv__walker_begin_build(w, g, g->meta.ef_construction, err));
     for (size_t i = 0; i < b->count; i++) {
         insert_row *row = &b->rows[i];
         if (row->shares) {
@@ -520,7 +526,7 @@ static int insert_batch_run(insert_batch *b, pv__walker *w, const uint32_t *slot
     for (size_t i = 0; i < count; i++) {
         b->rows[i].slot = slots[i];
     }
-    PV_TRY(insert_encode(b, err));
+    PV_TRY(insert_encode(b, w, err));
     PV_TRY(insert_plan_all(b, w, err));
     PV_TRY(insert_nodes(b, err));
     PV_TRY(insert_links(b, w, err));
@@ -532,12 +538,15 @@ static int insert_batch_run(insert_batch *b, pv__walker *w, const uint32_t *slot
 static int insert_alloc(insert_batch *b, size_t cap, pv_error *err) {
     pv__mem *mem = pv__txn_mem(b->g->txn);
     b->cap = cap;
-    b->row_size = b->g->code.row_size;
+    b->row_size = b->g->fine.row_size;
+    b->coarse_size = b->g->split ? b->g->code.row_size : 0;
+    b->scratch_size = PV_MAX(b->g->code.scratch_bytes, b->g->fine.scratch_bytes) + 64u;
     b->rows = pv__alloc_array(mem, cap, sizeof *b->rows);
     b->codes = pv__alloc_array(mem, cap, b->row_size);
     b->edges = pv__alloc_array(mem, cap * PV__LINKS_KEEP, sizeof *b->edges);
-    b->scratch = pv__alloc_aligned(mem, b->g->code.scratch_bytes + 64u, 64);
-    return b->rows && b->codes && b->edges && b->scratch
+    b->coarse = pv__alloc_array(mem, cap, b->coarse_size + 1);
+    b->scratch = pv__alloc_aligned(mem, b->scratch_size, 64);
+    return b->rows && b->codes && b->coarse && b->edges && b->scratch
                ? 0
                : pv__err_nomem(err, cap * (sizeof *b->rows + b->row_size));
 }
@@ -547,7 +556,8 @@ static void insert_free(insert_batch *b) {
     pv__alloc_free(mem, b->rows, b->cap * sizeof *b->rows);
     pv__alloc_free(mem, b->codes, b->cap * b->row_size);
     pv__alloc_free(mem, b->edges, b->cap * PV__LINKS_KEEP * sizeof *b->edges);
-    pv__alloc_free_aligned(mem, b->scratch, b->g->code.scratch_bytes + 64u, 64);
+    pv__alloc_free(mem, b->coarse, b->cap * (b->coarse_size + 1));
+    pv__alloc_free_aligned(mem, b->scratch, b->scratch_size, 64);
 }
 
 int pv__graph_insert(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t count,
@@ -558,6 +568,7 @@ int pv__graph_insert(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t 
     }
     int rc = pv__graph_begin(g, err);
     rc = rc == 0 ? insert_norms(g, slots, count, err) : rc;
+    rc = rc == 0 ? pv__book_learn(g, slots, count, err) : rc;
     rc = rc == 0 ? insert_alloc(&b, PV_MIN(count, (size_t)INSERT_BATCH_MAX), err) : rc;
     for (size_t i = 0; i < count && rc == 0;) {
         const size_t share = g->meta.node_count / INSERT_BATCH_SHARE;

@@ -92,6 +92,8 @@ PV_PRIVATE int pv__graph_corrupt(const pv__graph *g, uint32_t node, const char *
 
 /* meta.c */
 PV_PRIVATE int pv__graph_begin(pv__graph *g, pv_error *err); /* make the columns of level 0 */
+/* The codes again, when what they depend on has changed. */
+PV_PRIVATE int pv__graph_code_init(pv__graph *g, pv_error *err);
 PV_PRIVATE int pv__graph_level_begin(pv__graph *g, uint32_t level, pv_error *err);
 PV_PRIVATE int pv__graph_word_get(const pv__column *c, uint32_t at, uint32_t *out, pv_error *err);
 PV_PRIVATE int pv__graph_word_set(const pv__column *c, uint32_t at, uint32_t v, pv_error *err);
@@ -118,7 +120,15 @@ struct pv__walker {
     uint8_t *pair; /* a second one, for pruning */
     const uint8_t **groups;
     size_t group_cap;
-    pv__colview links, codes, slot_of, vectors;
+    pv__code code, fine; /* of this walk, with their books; fine: in searches of a split graph */
+    pv__colview links, codes, fines, slot_of, vectors;
+    struct {
+        uint64_t hash; /* as in the graph's page; 0: empty */
+        uint8_t *data; /* 64-byte aligned */
+        size_t size;
+    } books[PV__GRAPH_BOOKS]; /* the last ones that were wanted */
+    float *lower;             /* of the pool, `bounds` of them, and behind those of the hits */
+    size_t lower_cap, bounds;
     const uint8_t *rows[PV__WALK_ROWS];
     uint32_t ids[PV__WALK_ROWS];
     float distances[PV__WALK_ROWS];
@@ -131,6 +141,8 @@ struct pv__walker {
 /* walker.c: ready for walks with pools of up to `ef` in the graph as it is now. The views are
  * fresh. */
 PV_PRIVATE int pv__walker_begin(pv__walker *w, const pv__graph *g, size_t ef, pv_error *err);
+/* The same for walks by the code that the graph is built by. */
+PV_PRIVATE int pv__walker_begin_build(pv__walker *w, const pv__graph *g, size_t ef, pv_error *err);
 PV_PRIVATE void pv__walker_clear(pv__walker *w); /* visited */
 /* After every pause: the views hold pointers into pages. */
 PV_PRIVATE int pv__walker_pause(pv__walker *w, pv__txn *txn, pv_error *err);
@@ -213,6 +225,14 @@ PV_PRIVATE int pv__candidates_measure(pv__graph *g, pv__walker *w, pv__candidate
                                       pv_error *err);
 PV_PRIVATE size_t pv__prune(const pv__code *code, void *pair, pv__candidate *candidates, size_t n,
                             size_t max, float slack);
+
+/* book.c: what codes have learned, in pages and in memory. */
+#define PV__BOOK_ROW_BYTES (PV__SLOT_SIZE - PV__PAGE_HEAD) /* a page each */
+/* Learn from the vectors of the first of these slots, unless there is nothing to learn or it has
+ * been done. The columns are there. */
+PV_PRIVATE int pv__book_learn(pv__graph *g, const uint32_t *slots, size_t count, pv_error *err);
+/* The books of g in w, and in the codes of w. */
+PV_PRIVATE int pv__book_load(pv__walker *w, const pv__graph *g, pv_error *err);
 
 /* upper.c */
 PV_PRIVATE int pv__upper_insert(pv__graph *g, pv__walker *w, uint32_t node, pv_error *err);

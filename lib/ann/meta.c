@@ -2,7 +2,7 @@
 /* meta.c - the page of a graph: what is where and how much. docs/format/graph.md has the same
  * byte table.
  *
- *    64  u32  version            1
+ *    64  u32  version            2; 1 ends before 448
  *    68  u32  code               PV__CODE_
  *    72  u32  ef_construction
  *    76  u32  node_high          80  u32 node_free       84  u32 node_count
@@ -15,20 +15,29 @@
  *   176  6 x { u64 root, u32 high, u32 free, u32 count, u32 entry }
  *   320  u32  curve: nodes      324  u32 samples        328  2 x 10 x u16 recall
  *   368  2 x 10 x u32 sums
+ *   448  u32  flags              1: codes are about a mean
+ *   456  u64  fines_root        464  u64 books_root
+ *   472  { u64 hash, u32 row, u32 bytes }
  */
 #include "ann/internal.h"
 
-#define GMETA_VERSION 1u
+#define GMETA_VERSION 2u
 #define GMETA_AT(n) (PV__PAGE_HEAD + (n))
 #define GMETA_LEVELS GMETA_AT(112)
 #define GMETA_LEVEL_BYTES 24u
 #define GMETA_CURVE GMETA_AT(256)
 #define GMETA_CURVE_SUMS GMETA_AT(304)
+#define GMETA_CODES GMETA_AT(384)
+#define GMETA_BOOKS GMETA_AT(408)
+#define GMETA_BOOK_BYTES 16u
+#define GMETA_CENTRED 1u
 
 /* Owners, from the graph's own. */
 #define GMETA_OWNER_CODES 1u
 #define GMETA_OWNER_MAPS 2u
 #define GMETA_OWNER_UPPER 3u
+#define GMETA_OWNER_FINES (3u + PV__GRAPH_LEVELS)
+#define GMETA_OWNER_BOOKS (4u + PV__GRAPH_LEVELS)
 
 /* Pages of codes: large enough to be few, small enough that one row costs little to change. */
 #define GMETA_CODE_SLOTS_MIN 4u
@@ -46,6 +55,28 @@ static void gmeta_curve_encode(const pv__graph_curve *c, uint8_t *page) {
         const size_t k = i / PV__CURVE_POINTS, at = i % PV__CURVE_POINTS;
         pv__put16(page + GMETA_CURVE + 8 + 2 * i, c->recall[k][at]);
         pv__put32(page + GMETA_CURVE_SUMS + 4 * i, c->sums[k][at]);
+    }
+}
+
+static void gmeta_codes_encode(const pv__graph_meta *m, uint8_t *page) {
+    pv__put32(page + GMETA_CODES, m->centred ? GMETA_CENTRED : 0);
+    pv__put64(page + GMETA_CODES + 8, m->fines_root);
+    pv__put64(page + GMETA_CODES + 16, m->books_root);
+    for (unsigned i = 0; i < PV__GRAPH_BOOKS; i++) {
+        uint8_t *p = page + GMETA_BOOKS + (size_t)GMETA_BOOK_BYTES * i;
+        pv__put64(p, m->books[i].hash);
+        pv__put32(p + 8, m->books[i].row);
+        pv__put32(p + 12, m->books[i].bytes);
+    }
+}
+
+static void gmeta_codes_decode(const uint8_t *page, pv__graph_meta *m) {
+    m->centred = pv__get32(page + GMETA_CODES) & GMETA_CENTRED;
+    m->fines_root = pv__get64(page + GMETA_CODES + 8);
+    m->books_root = pv__get64(page + GMETA_CODES + 16);
+    for (unsigned i = 0; i < PV__GRAPH_BOOKS; i++) {
+        const uint8_t *p = page + GMETA_BOOKS + (size_t)GMETA_BOOK_BYTES * i;
+        m->books[i] = (pv__graph_book){pv__get64(p), pv__get32(p + 8), pv__get32(p + 12)};
     }
 }
 
@@ -73,6 +104,7 @@ static void gmeta_encode(const pv__graph_meta *m, uint8_t *page) {
         pv__put32(p + 20, m->levels[i].entry);
     }
     gmeta_curve_encode(&m->curve, page);
+    gmeta_codes_encode(m, page);
 }
 
 static void gmeta_curve_decode(const uint8_t *page, pv__graph_curve *c) {
@@ -120,6 +152,10 @@ static void gmeta_decode(const uint8_t *page, pv__graph_meta *m) {
         m->levels[i].entry = pv__get32(p + 20);
     }
     gmeta_curve_decode(page, &m->curve);
+    memset(&m->centred, 0, sizeof *m - offsetof(pv__graph_meta, centred));
+    if (w[0] > 1) {
+        gmeta_codes_decode(page, m);
+    }
 }
 
 static bool gmeta_possible(const pv__graph_meta *m) {
@@ -129,6 +165,9 @@ static bool gmeta_possible(const pv__graph_meta *m) {
               m->sweep_at <= m->node_high && m->built <= PV__SLOTS_PER_COLLECTION_MAX &&
               m->ef_construction >= 1 && m->ef_construction <= PV__GRAPH_EF_MAX &&
               (m->root != 0 || m->node_count == 0) && m->sweep_phase <= 2 + 2 * PV__GRAPH_LEVELS;
+    for (unsigned i = 0; i < PV__GRAPH_BOOKS && ok; i++) {
+        ok = m->books[i].hash == 0 || m->books_root != 0;
+    }
     for (unsigned i = 0; i < PV__GRAPH_LEVELS && ok; i++) {
         const pv__graph_level *l = &m->levels[i];
         ok = l->count <= l->high && l->high <= m->node_high && l->free <= l->high &&
@@ -144,13 +183,30 @@ int pv__graph_create(pv__txn *txn, uint32_t owner, uint32_t code, uint32_t ef_co
     uint8_t *page;
     PV_TRY(pv__page_new(txn, PV__PAGE_GRAPH, 1, owner, 0, out_page, &page, err));
     m.seed = pv__mix64(owner);
+    m.centred = true;
     gmeta_encode(&m, page);
     return 0;
 }
 
 static bool gmeta_code(pv__graph *g) {
-    return pv__code_init(&g->code, g->meta.code, g->metric, g->dims, g->meta.norm2_max,
-                         g->meta.seed, g->cpu);
+    const pv__graph_meta *m = &g->meta;
+    pv__code_spec spec = {.kind = m->code,
+                          .metric = g->metric,
+                          .dims = g->dims,
+                          .centred = m->centred,
+                          .norm2_max = m->norm2_max,
+                          .seed = m->seed};
+    g->split = m->code == PV__CODE_B1;
+    if (!pv__code_init(&g->code, &spec, g->cpu)) {
+        return false;
+    }
+    spec.kind = g->split ? (uint32_t)PV__CODE_Q4 : m->code;
+    return pv__code_init(&g->fine, &spec, g->cpu);
+}
+
+int pv__graph_code_init(pv__graph *g, pv_error *err) {
+    PV_ASSERT(gmeta_code(g));
+    return 0;
 }
 
 static int gmeta_open_columns(pv__graph *g, pv_error *err) {
@@ -158,6 +214,15 @@ static int gmeta_open_columns(pv__graph *g, pv_error *err) {
     PV_TRY(pv__column_open(g->txn, g->owner, m->links_root, PV__LINKS_BYTES, &g->links, err));
     PV_TRY(pv__column_open(g->txn, g->owner + GMETA_OWNER_CODES, m->codes_root, g->code.row_size,
                            &g->codes, err));
+    g->fines = g->codes;
+    if (g->split) {
+        PV_TRY(pv__column_open(g->txn, g->owner + GMETA_OWNER_FINES, m->fines_root,
+                               g->fine.row_size, &g->fines, err));
+    }
+    if (m->books_root != 0) {
+        PV_TRY(pv__column_open(g->txn, g->owner + GMETA_OWNER_BOOKS, m->books_root,
+                               PV__BOOK_ROW_BYTES, &g->books, err));
+    }
     PV_TRY(
         pv__column_open(g->txn, g->owner + GMETA_OWNER_MAPS, m->slot_of_root, 4, &g->slot_of, err));
     PV_TRY(
@@ -193,7 +258,7 @@ int pv__graph_open(pv__graph *g, pv__txn *txn, uint64_t page_id, uint32_t owner,
                        (unsigned long long)page_id, (unsigned)owner);
     }
     gmeta_decode(page, &g->meta);
-    if (version != GMETA_VERSION) {
+    if (version > GMETA_VERSION) {
         return pv__err(err, PV_ERR_FORMAT,
                        "the graph of object %u needs a newer version of the "
                        "library (graph version %u)",
@@ -247,6 +312,14 @@ int pv__graph_begin(pv__graph *g, pv_error *err) {
     PV_TRY(pv__column_create(g->txn, g->owner, PV__LINKS_BYTES, 1, &m->links_root, err));
     PV_TRY(pv__column_create(g->txn, g->owner + GMETA_OWNER_CODES, g->code.row_size,
                              gmeta_code_slots(g->code.row_size), &m->codes_root, err));
+    if (g->split) {
+        PV_TRY(pv__column_create(g->txn, g->owner + GMETA_OWNER_FINES, g->fine.row_size,
+                                 gmeta_code_slots(g->fine.row_size), &m->fines_root, err));
+    }
+    if (g->fine.book_bytes || g->code.book_bytes) {
+        PV_TRY(pv__column_create(g->txn, g->owner + GMETA_OWNER_BOOKS, PV__BOOK_ROW_BYTES, 1,
+                                 &m->books_root, err));
+    }
     PV_TRY(pv__column_create_part(g->txn, g->owner + GMETA_OWNER_MAPS, 4, 1, 0, &m->slot_of_root,
                                   err));
     PV_TRY(pv__column_create_part(g->txn, g->owner + GMETA_OWNER_MAPS, 4, 1, 1, &m->node_of_root,
@@ -272,6 +345,12 @@ int pv__graph_drop(pv__graph *g, pv_error *err) {
     if (g->built) {
         PV_TRY(pv__column_drop(&g->links, err));
         PV_TRY(pv__column_drop(&g->codes, err));
+        if (g->split) {
+            PV_TRY(pv__column_drop(&g->fines, err));
+        }
+        if (g->meta.books_root != 0) {
+            PV_TRY(pv__column_drop(&g->books, err));
+        }
         PV_TRY(pv__column_drop(&g->slot_of, err));
         PV_TRY(pv__column_drop(&g->node_of, err));
         for (uint32_t i = 0; i < PV__GRAPH_LEVELS && g->meta.levels[i].root != 0; i++) {
@@ -303,8 +382,14 @@ int pv__graph_word_set(const pv__column *c, uint32_t at, uint32_t v, pv_error *e
 #undef GMETA_LEVEL_BYTES
 #undef GMETA_CURVE
 #undef GMETA_CURVE_SUMS
+#undef GMETA_CODES
+#undef GMETA_BOOKS
+#undef GMETA_BOOK_BYTES
+#undef GMETA_CENTRED
 #undef GMETA_OWNER_CODES
 #undef GMETA_OWNER_MAPS
 #undef GMETA_OWNER_UPPER
+#undef GMETA_OWNER_FINES
+#undef GMETA_OWNER_BOOKS
 #undef GMETA_CODE_SLOTS_MIN
 #undef GMETA_CODE_WASTE_PERCENT

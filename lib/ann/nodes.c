@@ -35,13 +35,17 @@ static int nodes_take(pv__graph *g, uint32_t *out, pv_error *err) {
     return 0;
 }
 
-int pv__node_new(pv__graph *g, uint32_t slot, const uint8_t *code_row, uint32_t *out,
-                 pv_error *err) {
+int pv__node_new(pv__graph *g, uint32_t slot, const uint8_t *fine, const uint8_t *coarse,
+                 uint32_t *out, pv_error *err) {
     uint8_t *row;
     uint32_t node = 0;
     PV_TRY(nodes_take(g, &node, err));
-    PV_TRY(pv__column_write(&g->codes, node, &row, err));
-    memcpy(row, code_row, g->code.row_size);
+    PV_TRY(pv__column_write(&g->fines, node, &row, err));
+    memcpy(row, fine, g->fine.row_size);
+    if (g->split) {
+        PV_TRY(pv__column_write(&g->codes, node, &row, err));
+        memcpy(row, coarse, g->code.row_size);
+    }
     PV_TRY(pv__column_write(&g->links, node, &row, err));
     memset(row, 0, PV__LINKS_BYTES);
     pv__links_head_set(row, 0, PV__NODE_LIVE, 0);

@@ -29,7 +29,7 @@ int pv__candidates_measure(pv__graph *g, pv__walker *w, pv__candidate *c, size_t
             }
             PV_TRY(pv__colview_row(&w->codes, c[from + i].node, &rows[i], err));
         }
-        pv__code_distances(&g->code, w->query, rows, count, distances);
+        pv__code_distances(&w->code, w->query, rows, count, distances);
         for (size_t i = 0; i < count; i++) {
             c[from + i].distance = distances[i];
             c[from + i].row = rows[i];

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* search.c - one query: prepare, walk, turn nodes into slots. */
+/* search.c - one query: prepare, walk, refine, turn nodes into slots. */
+#include <math.h>
+
 #include "ann/internal.h"
 
 #define SEARCH_POOL_MIN 8u   /* room for where a walk begins */
 #define SEARCH_EXPANSIONS 8u /* of the pool, beyond which a walk among the dead is given up */
+#define SEARCH_SIGMAS 2.0f   /* deviations that an estimate is trusted to stay within */
 
 static bool gsearch_allowed(const pv__allowed *a, uint32_t slot) {
     return !a || !a->words || (slot < a->slots && (a->words[slot / 64] >> (slot % 64) & 1u));
@@ -35,11 +38,83 @@ static int gsearch_dups(pv__graph *g, pv__hit node, const pv__allowed *allowed, 
     return rc;
 }
 
+/* ---- what the error of codes may have put in the wrong place -------------------------------- */
+
+/* Candidates of a coarse walk are measured again by the finer code, nearest first, until the k-th of
+ * those is nearer than the others can be. They come out in the pool, at most `cap`. */
+static int gsearch_refine(pv__walker *w, const void *query, uint32_t k, uint32_t cap,
+                          size_t *io_count, pv_error *err) {
+    const uint8_t *rows[PV__WALK_ROWS];
+    float distances[PV__WALK_ROWS], sigma;
+    size_t n = 0;
+    PV_TRY(pv__alloc_grow(w->mem, (void **)&w->front, &w->front_cap, (size_t)cap + 1,
+                          sizeof *w->front, err));
+    for (size_t at = 0; at < *io_count; at += PV__WALK_ROWS) {
+        const size_t count = PV_MIN(*io_count - at, (size_t)PV__WALK_ROWS);
+        if (n >= cap) {
+            PV_TRY(pv__colview_row(&w->codes, w->pool[at].slot, rows, err));
+            pv__code_sigmas(&w->code, w->query, rows, 1, &w->pool[at].distance, &sigma);
+            if (w->pool[at].distance - SEARCH_SIGMAS * sigma > w->front[k - 1].distance) {
+                break;
+            }
+        }
+        for (size_t i = 0; i < count; i++) {
+            PV_TRY(pv__colview_row(&w->fines, w->pool[at + i].slot, &rows[i], err));
+        }
+        pv__code_distances(&w->fine, query, rows, count, distances);
+        for (size_t i = 0; i < count; i++) {
+            (void)pv__pool_insert(w->front, &n, cap, distances[i], w->pool[at + i].slot);
+        }
+    }
+    memcpy(w->pool, w->front, n * sizeof *w->front);
+    *io_count = n;
+    return 0;
+}
+
+/* To the scale of pv.h. */
+static float gsearch_scale(const pv__graph *g, float distance) {
+    if (g->metric == PV_METRIC_DOT) {
+        return distance;
+    }
+    distance = PV_MAX(distance, 0.0f);
+    return g->metric == PV_METRIC_L2 ? sqrtf(distance) : distance / 2;
+}
+
+/* Lower bounds of the first `count` of the pool, ascending; and room for those of `want` hits. */
+static int gsearch_lower(pv__graph *g, pv__walker *w, const void *query, size_t count,
+                         uint32_t want, pv_error *err) {
+    PV_TRY(pv__alloc_grow(w->mem, (void **)&w->lower, &w->lower_cap, count + want, sizeof *w->lower,
+                          err));
+    w->bounds = count;
+    for (size_t at = 0; at < count; at += PV__WALK_ROWS) {
+        const uint8_t *rows[PV__WALK_ROWS];
+        float distances[PV__WALK_ROWS], sigmas[PV__WALK_ROWS];
+        const size_t n = PV_MIN(count - at, (size_t)PV__WALK_ROWS);
+        for (size_t i = 0; i < n; i++) {
+            distances[i] = w->pool[at + i].distance;
+            PV_TRY(pv__colview_row(&w->fines, w->pool[at + i].slot, &rows[i], err));
+        }
+        pv__code_sigmas(&w->fine, query, rows, n, distances, sigmas);
+        for (size_t i = 0; i < n; i++) {
+            w->lower[at + i] = gsearch_scale(g, distances[i] - SEARCH_SIGMAS * sigmas[i]);
+        }
+    }
+    for (size_t i = count; i-- > 1;) {
+        w->lower[i - 1] = PV_MIN(w->lower[i - 1], w->lower[i]);
+    }
+    return 0;
+}
+
+const float *pv__graph_lower(const pv__walker *w) { return w->lower + w->bounds; }
+
+/* The nodes of the pool as slots. Their bounds go with them. */
 static int gsearch_slots(pv__graph *g, pv__walker *w, size_t count, const pv__allowed *allowed,
                          uint32_t want, pv__hit *hits, uint32_t *out_count, pv_error *err) {
+    float *const lower = w->lower + w->bounds;
     uint32_t n = 0;
     for (size_t i = 0; i < count && n < want; i++) {
         const uint8_t *row;
+        const uint32_t before = n;
         PV_TRY(pv__colview_row(&w->slot_of, w->pool[i].slot, &row, err));
         const uint32_t word = pv__get32(row);
         if (word == PV__SLOT_NONE) {
@@ -51,6 +126,9 @@ static int gsearch_slots(pv__graph *g, pv__walker *w, size_t count, const pv__al
         }
         if (word & PV__SLOT_MORE) {
             PV_TRY(gsearch_dups(g, w->pool[i], allowed, want, hits, &n, err));
+        }
+        for (uint32_t h = before; h < n; h++) {
+            lower[h] = w->lower[PV_MIN(i, w->bounds - 1)];
         }
     }
     *out_count = n;
@@ -74,7 +152,7 @@ int pv__graph_search(pv__graph *g, pv__walker *w, const float *vector, const pv_
     }
     PV_ASSERT(effort->k > 0 && effort->pool >= want && effort->pool <= PV__GRAPH_EF_MAX);
     PV_TRY(pv__walker_begin(w, g, PV_MAX(effort->pool, SEARCH_POOL_MIN), err));
-    pv__code_query(&g->code, vector, w->query);
+    pv__code_query(&w->code, vector, w->query);
     PV_TRY(pv__walk_enter(g, w, &count, err));
     if (g->meta.tomb_count == 0 && (!allowed || !allowed->words)) {
         PV_TRY(pv__walk_level0(g, w, effort, &count, err));
@@ -86,6 +164,15 @@ int pv__graph_search(pv__graph *g, pv__walker *w, const float *vector, const pv_
         PV_TRY(pv__walk_level0_keep(g, w, effort, &keep, &count, err));
         *out_complete = !keep.cut;
     }
+    const void *query = w->query;
+    if (g->split && !pv__code_same_query(&w->code, &w->fine)) {
+        query = w->pair;
+        pv__code_query(&w->fine, vector, w->pair);
+    }
+    if (g->split) {
+        PV_TRY(gsearch_refine(w, query, effort->k, want, &count, err));
+    }
+    PV_TRY(gsearch_lower(g, w, query, PV_MIN(count, (size_t)want), want, err));
     return gsearch_slots(g, w, count, allowed, want, hits, out_count, err);
 }
 
@@ -99,3 +186,4 @@ int pv__graph_vector(pv__graph *g, pv__walker *w, uint32_t slot, const uint8_t *
 
 #undef SEARCH_POOL_MIN
 #undef SEARCH_EXPANSIONS
+#undef SEARCH_SIGMAS

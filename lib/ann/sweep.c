@@ -232,9 +232,9 @@ static int sweep_upper_row(pv__graph *g, pv__walker *w, uint32_t level, uint32_t
         return 0;
     }
     PV_TRY(pv__colview_row(&w->codes, own, &code, err));
-    pv__code_query_row(&g->code, code, w->query);
+    pv__code_query_row(&w->code, code, w->query);
     PV_TRY(pv__candidates_measure(g, w, l.c, l.count, err));
-    l.count = pv__prune(&g->code, w->pair, l.c, l.count, PV__UPPER_KEEP, PV__GRAPH_SLACK);
+    l.count = pv__prune(&w->code, w->pair, l.c, l.count, PV__UPPER_KEEP, PV__GRAPH_SLACK);
     PV_TRY(pv__column_write(&g->upper[level], rank, &out, err));
     memset(out + 16, 0, PV__LINKS_BYTES - 16);
     pv__put32(out, (uint32_t)l.count | PV__UPPER_USED);
@@ -344,7 +344,7 @@ static int sweep_open_levels(pv__graph *g, pv_error *err) {
 static int sweep_run(pv__graph *g, pv__walker *w, uint32_t units, sweep_orphans *o, pv_error *err) {
     pv__graph_meta *m = &g->meta;
     PV_TRY(sweep_open_levels(g, err));
-    PV_TRY(pv__walker_begin(w, g, 1, err));
+    PV_TRY(pv__walker_begin_build(w, g, 1, err));
     if (m->sweep_phase == SWEEP_NONE) {
         m->sweep_mark ^= 1u;
         m->sweep_phase = SWEEP_LINKS;

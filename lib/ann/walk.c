@@ -43,7 +43,7 @@ static int walk_expand(pv__graph *g, pv__walker *w, uint32_t node, size_t *out_n
     const uint8_t *row;
     PV_TRY(pv__colview_row(&w->links, node, &row, err));
     PV_TRY(walk_gather(g, w, node, row, pv__links_count(row), out_n, err));
-    pv__code_distances(&g->code, w->query, w->rows, *out_n, w->distances);
+    pv__code_distances(&w->code, w->query, w->rows, *out_n, w->distances);
     return 0;
 }
 
@@ -220,7 +220,7 @@ static int walk_distance(pv__graph *g, pv__walker *w, uint32_t node, float *out,
         return pv__graph_corrupt(g, node, "it is beyond the last node", err);
     }
     PV_TRY(pv__colview_row(&w->codes, node, &row, err));
-    pv__code_distances(&g->code, w->query, &row, 1, out);
+    pv__code_distances(&w->code, w->query, &row, 1, out);
     return 0;
 }
 
@@ -264,7 +264,7 @@ static int walk_upper_level(pv__graph *g, pv__walker *w, uint32_t level, size_t 
         for (size_t i = 0; i < n; i++) {
             PV_TRY(pv__colview_row(&w->codes, w->ids[i], &w->rows[i], err));
         }
-        pv__code_distances(&g->code, w->query, w->rows, n, w->distances);
+        pv__code_distances(&w->code, w->query, w->rows, n, w->distances);
         size_t next = at + 1;
         for (size_t i = 0; i < n; i++) {
             if (count < beam || w->distances[i] < pool[count - 1].distance) {

@@ -38,6 +38,10 @@ void pv__walker_free(pv__walker *w) {
     pv__alloc_free_aligned(mem, w->query, w->query_bytes, WALKER_ALIGN);
     pv__alloc_free_aligned(mem, w->pair, w->query_bytes, WALKER_ALIGN);
     pv__alloc_free(mem, w->groups, w->group_cap * sizeof *w->groups);
+    for (size_t i = 0; i < PV_COUNTOF(w->books); i++) {
+        pv__alloc_free_aligned(mem, w->books[i].data, w->books[i].size, WALKER_ALIGN);
+    }
+    pv__alloc_free(mem, w->lower, w->lower_cap * sizeof *w->lower);
     pv__alloc_free(mem, w->seen_ranks, w->seen_cap * sizeof *w->seen_ranks);
     pv__alloc_free(mem, w, sizeof *w);
 }
@@ -66,6 +70,7 @@ int pv__walker_pause(pv__walker *w, pv__txn *txn, pv_error *err) {
     PV_TRY(pv__txn_pause(txn, err));
     pv__colview_reset(&w->links);
     pv__colview_reset(&w->codes);
+    pv__colview_reset(&w->fines);
     pv__colview_reset(&w->slot_of);
     pv__colview_reset(&w->vectors);
     return 0;
@@ -108,27 +113,45 @@ static int walker_query(pv__walker *w, size_t bytes, pv_error *err) {
     return 0;
 }
 
-int pv__walker_begin(pv__walker *w, const pv__graph *g, size_t ef, pv_error *err) {
+/* A view of `slots` rows; its groups are taken from those that are left. */
+static void walker_view(pv__colview *v, const pv__column *c, uint32_t slots,
+                        const uint8_t ***io_groups) {
+    pv__colview_init(v, c, slots, *io_groups);
+    *io_groups += pv__colview_groups(c, slots);
+}
+
+static int walker_begin(pv__walker *w, const pv__graph *g, const pv__column *codes, size_t ef,
+                        pv_error *err) {
     const uint32_t nodes = PV_MAX(g->meta.node_high, 1u);
     const uint32_t slots = PV_MAX(g->slots, 1u);
-    const uint32_t link_groups = pv__colview_groups(&g->links, nodes);
-    const uint32_t code_groups = pv__colview_groups(&g->codes, nodes);
-    const uint32_t slot_groups = pv__colview_groups(&g->slot_of, nodes);
-    const uint32_t vector_groups = pv__colview_groups(g->vectors, slots);
+    const size_t groups = (size_t)pv__colview_groups(&g->links, nodes) +
+                          pv__colview_groups(codes, nodes) + pv__colview_groups(&g->fines, nodes) +
+                          pv__colview_groups(&g->slot_of, nodes) +
+                          pv__colview_groups(g->vectors, slots);
     pv__walker_clear(w);
     PV_TRY(walker_visited(w, nodes, err));
-    PV_TRY(walker_query(w, g->code.query_bytes, err));
+    PV_TRY(walker_query(w, PV_MAX(g->code.query_bytes, g->fine.query_bytes), err));
     PV_TRY(pv__alloc_grow(w->mem, (void **)&w->pool, &w->pool_cap, ef + 1, sizeof *w->pool, err));
     PV_TRY(pv__alloc_grow(w->mem, (void **)&w->seen_ranks, &w->seen_cap, ef + 1,
                           sizeof *w->seen_ranks, err));
-    PV_TRY(pv__alloc_grow(w->mem, (void **)&w->groups, &w->group_cap,
-                          (size_t)link_groups + code_groups + slot_groups + vector_groups,
-                          sizeof *w->groups, err));
-    pv__colview_init(&w->links, &g->links, nodes, w->groups);
-    pv__colview_init(&w->codes, &g->codes, nodes, w->groups + link_groups);
-    pv__colview_init(&w->slot_of, &g->slot_of, nodes, w->groups + link_groups + code_groups);
-    pv__colview_init(&w->vectors, g->vectors, slots,
-                     w->groups + link_groups + code_groups + slot_groups);
+    PV_TRY(
+        pv__alloc_grow(w->mem, (void **)&w->groups, &w->group_cap, groups, sizeof *w->groups, err));
+    const uint8_t **left = w->groups;
+    walker_view(&w->links, &g->links, nodes, &left);
+    walker_view(&w->codes, codes, nodes, &left);
+    walker_view(&w->fines, &g->fines, nodes, &left);
+    walker_view(&w->slot_of, &g->slot_of, nodes, &left);
+    walker_view(&w->vectors, g->vectors, slots, &left);
+    return pv__book_load(w, g, err);
+}
+
+int pv__walker_begin(pv__walker *w, const pv__graph *g, size_t ef, pv_error *err) {
+    return walker_begin(w, g, &g->codes, ef, err);
+}
+
+int pv__walker_begin_build(pv__walker *w, const pv__graph *g, size_t ef, pv_error *err) {
+    PV_TRY(walker_begin(w, g, &g->fines, ef, err));
+    w->code = w->fine;
     return 0;
 }
 

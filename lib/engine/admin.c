@@ -9,7 +9,8 @@
 #define ADMIN_EF_CONSTRUCTION_MAX 4096u
 
 PV_STATIC_ASSERT(PV_CODE_F32 == PV__CODE_F32 && PV_CODE_SQ8 == PV__CODE_SQ8 &&
-                     PV_CODE_Q4 == PV__CODE_Q4,
+                     PV_CODE_Q4 == PV__CODE_Q4 && PV_CODE_B1 == PV__CODE_B1 &&
+                     PV_CODE_F16 == PV__CODE_F16,
                  codes_have_the_same_numbers);
 
 static int admin_spec_index(const pv_collection_opts *o, const pv__collection_spec *out,
@@ -17,7 +18,7 @@ static int admin_spec_index(const pv_collection_opts *o, const pv__collection_sp
     if (out->index > PV_INDEX_HNSW) {
         return pv__err(err, PV_ERR_UNSUPPORTED, "unknown index %u", (unsigned)out->index);
     }
-    if (out->code > PV_CODE_Q4 || o->reserved0) {
+    if (out->code > PV_CODE_F16 || o->reserved0) {
         return pv__err(err, PV_ERR_UNSUPPORTED, "unknown code %u or a reserved member set",
                        (unsigned)out->code);
     }

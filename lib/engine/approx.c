@@ -8,17 +8,23 @@
 
 #include "engine/index.h"
 
-#define APPROX_BLOCK 32u
+#define APPROX_BLOCK 8u
 
 /* A walk looks at about so many rows for each candidate that is ranked. */
 #define APPROX_ROWS_PER_WANT 40u
 
 #define APPROX_TARGET_RECALL 0.95f
 
-/* Rank candidates by their vectors, a block at a time so that the rows are fetched together. */
+/* Rank candidates by their vectors, a block at a time so that the rows are fetched together; those
+ * whose codes say that they are farther than the k-th are not read. */
 static int approx_rank(pv__parts *p, pv__walker *w, const pv__scan *s, size_t q,
                        const pv__hit *hits, uint32_t n, pv_error *err) {
+    const float *lower = pv__graph_lower(w);
+    const pv__topk *top = &s->nearest[q].top;
     for (uint32_t i = 0; i < n; i += APPROX_BLOCK) {
+        if (top->count == top->k && lower[i] > top->hits[0].distance) {
+            break;
+        }
         const uint8_t *rows[APPROX_BLOCK];
         float distances[APPROX_BLOCK];
         const uint32_t count = PV_MIN(n - i, APPROX_BLOCK);

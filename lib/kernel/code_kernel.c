@@ -2,6 +2,8 @@
 /* code_kernel.c - choice of the table of sums over codes. */
 #include "kernel/code_kernel.h"
 
+#include "os/sys.h"
+
 const pv__code_kernel *pv__code_kernel_at(size_t index) {
 #if PV__KERNEL_X86
     switch (index) {
@@ -30,4 +32,18 @@ const pv__code_kernel *pv__code_kernel_table(uint32_t cpu) {
         }
     }
     return best;
+}
+
+const pv__code_floats *pv__code_floats_table(uint32_t cpu) {
+#if PV__KERNEL_X86
+    if (cpu & PV__CPU_AVX2) {
+        return cpu & PV__CPU_AVX512 ? pv__code_floats_avx512() : pv__code_floats_avx2();
+    }
+#elif PV__KERNEL_ARM
+    if (cpu & PV__CPU_NEON) {
+        return pv__code_floats_neon();
+    }
+#endif
+    (void)cpu;
+    return pv__code_floats_scalar();
 }

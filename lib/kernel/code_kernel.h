@@ -2,7 +2,8 @@
 /* code_kernel.h - sums over the elements of short codes (lib/quant), one prepared query against
  * rows anywhere in memory.
  *
- *      code_scalar.c   code_avx2.c   code_avx512.c (VNNI)   code_neon.c
+ *      code_scalar.c   code_avx2.c   code_avx512.c (VNNI)   code_neon.c    integers, f32, rotation
+ *      code_float.c                                                        f16, absolute values
  *
  * Same bits on every instruction set, the scalar one included: sums are integers, and where they
  * cannot be (f32 rows) element i is added to partial sum i % 32, the product rounded first, and the
@@ -65,6 +66,19 @@ typedef struct pv__code_kernel {
     void (*levels)(const float *v, size_t n, float scale, uint8_t *out_index, float *out_level);
 } pv__code_kernel;
 
+/* Sums over rows of f16, with their unit behind them (code_float.c); and without products. */
+#define PV__CODE_HALF_BYTES(dims) PV_ALIGN_UP((dims)*2u, 4u)
+typedef struct pv__code_floats {
+    /* n elements times `scale`, a power of two, to the nearest f16; cut to +-65504. */
+    void (*halves)(const float *v, size_t n, float scale, uint8_t *out);
+    /* Sum |query - row|, rows of f32. */
+    void (*l1)(const float *query, size_t dims, const pv__code_rows *rows, float *out);
+    /* Sums of (query - row)^2, query * row and |query - row|, rows of f16. */
+    void (*half_l2sq)(const float *query, size_t dims, const pv__code_rows *rows, float *out);
+    void (*half_dot)(const float *query, size_t dims, const pv__code_rows *rows, float *out);
+    void (*half_l1)(const float *query, size_t dims, const pv__code_rows *rows, float *out);
+} pv__code_floats;
+
 /* Sixteen levels for normal values of deviation PV__CODE_LEVEL_UNIT, by Lloyd and Max, rounded so
  * that a level fits 7 bits; and the borders between the positive ones. */
 #define PV__CODE_LEVELS -63, -48, -37, -29, -22, -15, -9, -3, 3, 9, 15, 22, 29, 37, 48, 63
@@ -82,17 +96,22 @@ PV__KERNEL_INLINE uint64_t pv__code_signs(uint64_t seed, uint64_t block) {
 
 /* As pv__kernel_table and pv__kernel_at. */
 PV_PRIVATE const pv__code_kernel *pv__code_kernel_table(uint32_t cpu);
+PV_PRIVATE const pv__code_floats *pv__code_floats_table(uint32_t cpu);
 PV_PRIVATE const pv__code_kernel *pv__code_kernel_at(size_t index);
 
 /* ---- for the code_ files of this folder, and for lib/quant ----------------------------------- */
 
 PV_PRIVATE const pv__code_kernel *pv__code_kernel_scalar(void);
+PV_PRIVATE const pv__code_floats *pv__code_floats_scalar(void);
 #if PV__KERNEL_X86
 PV_PRIVATE const pv__code_kernel *pv__code_kernel_avx2(void);
 PV_PRIVATE const pv__code_kernel *pv__code_kernel_avx512(void);
+PV_PRIVATE const pv__code_floats *pv__code_floats_avx2(void);
+PV_PRIVATE const pv__code_floats *pv__code_floats_avx512(void);
 #endif
 #if PV__KERNEL_ARM
 PV_PRIVATE const pv__code_kernel *pv__code_kernel_neon(void);
+PV_PRIVATE const pv__code_floats *pv__code_floats_neon(void);
 #endif
 
 /* The value, rounded to its type: a product that passes through here is never fused with the sum

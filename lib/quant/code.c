@@ -11,6 +11,8 @@ static const pv__code_ops *code_ops(unsigned kind) {
     switch (kind) {
     case PV__CODE_F32:
         return pv__code_f32();
+    case PV__CODE_F16:
+        return pv__code_f16();
     case PV__CODE_SQ8:
         return pv__code_sq8();
     case PV__CODE_Q4:
@@ -21,21 +23,28 @@ static const pv__code_ops *code_ops(unsigned kind) {
     }
 }
 
-bool pv__code_init(pv__code *c, unsigned kind, unsigned metric, uint32_t dims, float norm2_max,
-                   uint64_t seed, uint32_t cpu) {
-    const pv__code_ops *ops = code_ops(kind);
-    if (!ops || dims == 0 || dims > PV_LIMIT_DIMS ||
-        (metric != PV_METRIC_L2 && metric != PV_METRIC_COSINE && metric != PV_METRIC_DOT)) {
+bool pv__code_init(pv__code *c, const pv__code_spec *spec, uint32_t cpu) {
+    const pv__code_ops *ops = code_ops(spec->kind);
+    if (!ops || spec->dims == 0 || spec->dims > PV_LIMIT_DIMS ||
+        (spec->metric != PV_METRIC_L2 && spec->metric != PV_METRIC_COSINE &&
+         spec->metric != PV_METRIC_DOT)) {
         return false;
     }
-    *c = (pv__code){.kind = kind,
-                    .metric = metric,
-                    .dims = dims,
-                    .norm2_max = metric == PV_METRIC_DOT ? norm2_max : 0,
-                    .seed = seed,
-                    .kernel = pv__code_kernel_table(cpu)};
+    *c = (pv__code){.kind = spec->kind,
+                    .metric = spec->metric,
+                    .dims = spec->dims,
+                    .centred = spec->centred && ops->train,
+                    .norm2_max = spec->metric == PV_METRIC_DOT ? spec->norm2_max : 0,
+                    .seed = spec->seed,
+                    .kernel = pv__code_kernel_table(cpu),
+                    .floats = pv__code_floats_table(cpu)};
     ops->sizes(c);
     return true;
+}
+
+int pv__code_train(const pv__code *c, pv__mem *mem, const float *sample, size_t n, void *book,
+                   pv_error *err) {
+    return c->book_bytes ? code_ops(c->kind)->train(c, mem, sample, n, book, err) : 0;
 }
 
 void pv__code_encode(const pv__code *c, const float *vector, void *scratch, uint8_t *row) {
@@ -68,6 +77,20 @@ float pv__code_sigma(const pv__code *c, const void *query, const uint8_t *row) {
     float distance = 0;
     pv__code_distances(c, query, &row, 1, &distance);
     return code_ops(c->kind)->sigma(c, query, row, distance);
+}
+
+void pv__code_sigmas(const pv__code *c, const void *query, const uint8_t *const *rows, size_t n,
+                     const float *distances, float *out) {
+    const pv__code_ops *ops = code_ops(c->kind);
+    for (size_t i = 0; i < n; i++) {
+        out[i] = ops->sigma(c, query, rows[i], distances[i]);
+    }
+}
+
+bool pv__code_same_query(const pv__code *a, const pv__code *b) {
+    return code_ops(a->kind) == code_ops(b->kind) && a->metric == b->metric && a->dims == b->dims &&
+           a->centred == b->centred && a->seed == b->seed && a->query_bytes == b->query_bytes &&
+           a->book == b->book;
 }
 
 float pv__code_scale(float low, float high) {

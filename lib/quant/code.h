@@ -22,33 +22,55 @@
 #ifndef PV_QUANT_CODE_H
 #define PV_QUANT_CODE_H
 
-#include "base/base.h"
+#include "base/alloc.h"
 
 /* Stored in the catalogue: numbers never change. */
 enum {
     PV__CODE_F32 = 1, /* the normalised or plain elements themselves */
     PV__CODE_SQ8 = 2, /* 8 bits an element, range of each vector by itself */
     PV__CODE_Q4 = 3,  /* rotated, 4 bits an element, unbiased scale (RaBitQ, Gao et al.) */
-    PV__CODE_B1 = 4   /* rotated, the signs only; the same scale and bound */
+    PV__CODE_B1 = 4,  /* rotated, the signs only; the same scale and bound */
+    PV__CODE_F16 = 5  /* the elements as binary16 */
 };
 
 struct pv__code_kernel;
+struct pv__code_floats;
 
-typedef struct pv__code {
+/* What a code is asked to be; what is stored of it decides all bytes of a row. */
+typedef struct pv__code_spec {
     uint32_t kind;   /* PV__CODE_ */
     uint32_t metric; /* PV_METRIC_ */
     uint32_t dims;
+    bool centred;    /* q4, b1: about a mean, which is the book; else about the origin */
+    float norm2_max; /* dot: largest |x|^2 when the graph began; else 0 */
+    uint64_t seed;   /* of the rotation */
+} pv__code_spec;
+
+typedef struct pv__code {
+    uint32_t kind; /* as in the spec */
+    uint32_t metric;
+    uint32_t dims;
+    bool centred;
+    float norm2_max;
+    uint64_t seed;
     uint32_t row_size;      /* bytes of one stored row, a multiple of 4 */
     uint32_t query_bytes;   /* bytes of one prepared query; 64-byte aligned memory, please */
     uint32_t scratch_bytes; /* encode wants so many, 64-byte aligned; may be 0 */
-    float norm2_max;        /* dot: largest |x|^2 when the graph began; else 0 */
-    uint64_t seed;          /* of the rotation */
+    uint32_t book_bytes;    /* 0: the code learns nothing from data */
+    /* What was learned: the caller's, 64-byte aligned; to be set before anything is encoded and
+     * before a query is prepared. Distances do without. */
+    const void *book;
     const struct pv__code_kernel *kernel;
+    const struct pv__code_floats *floats;
 } pv__code;
 
 /* False: no such kind or metric, or dims 0 or more than PV_LIMIT_DIMS. cpu: PV__CPU_ bits. */
-PV_PRIVATE bool pv__code_init(pv__code *c, unsigned kind, unsigned metric, uint32_t dims,
-                              float norm2_max, uint64_t seed, uint32_t cpu);
+PV_PRIVATE bool pv__code_init(pv__code *c, const pv__code_spec *spec, uint32_t cpu);
+
+/* Learn the book (c->book_bytes, all of which are written) from n >= 1 vectors in a row. The same
+ * sample gives the same bytes everywhere. Nothing to do where book_bytes is 0. */
+PV_PRIVATE int pv__code_train(const pv__code *c, pv__mem *mem, const float *sample, size_t n,
+                              void *book, pv_error *err);
 
 /* row: c->row_size bytes, any alignment; every byte of it is written. The elements are finite. */
 PV_PRIVATE void pv__code_encode(const pv__code *c, const float *vector, void *scratch,
@@ -66,5 +88,11 @@ PV_PRIVATE void pv__code_distances(const pv__code *c, const void *query, const u
 /* How far an estimate of pv__code_query may be from the truth, in the same scale: one standard
  * deviation for this query and row. */
 PV_PRIVATE float pv__code_sigma(const pv__code *c, const void *query, const uint8_t *row);
+/* The same for rows whose distances are known. */
+PV_PRIVATE void pv__code_sigmas(const pv__code *c, const void *query, const uint8_t *const *rows,
+                                size_t n, const float *distances, float *out);
+
+/* Does a query that is prepared for one of two codes serve the other too? */
+PV_PRIVATE bool pv__code_same_query(const pv__code *a, const pv__code *b);
 
 #endif

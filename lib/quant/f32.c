@@ -40,8 +40,7 @@ static float f32_norm2(const pv__code *c, const float *v) {
     return norm2;
 }
 
-/* The elements as they are stored, and the extra value. */
-static float f32_prepare(const pv__code *c, const float *vector, float *out) {
+float pv__code_plain(const pv__code *c, const float *vector, float *out) {
     if (c->metric != PV_METRIC_COSINE) {
         memcpy(out, vector, c->dims * sizeof *out);
         return c->metric == PV_METRIC_DOT ? pv__code_extra(c, (double)f32_norm2(c, out)) : 0.0f;
@@ -65,7 +64,7 @@ static float f32_prepare(const pv__code *c, const float *vector, float *out) {
 
 static void f32_encode(const pv__code *c, const float *vector, void *scratch, uint8_t *row) {
     const size_t elements = c->dims * sizeof(float);
-    const float extra = f32_prepare(c, vector, scratch);
+    const float extra = pv__code_plain(c, vector, scratch);
     memcpy(row, scratch, elements);
     if (c->metric != PV_METRIC_L2) {
         memcpy(row + elements, &extra, sizeof extra);
@@ -76,7 +75,7 @@ static void f32_query_of(const pv__code *c, const float *vector, void *query) {
     f32_query *q = query;
     memset(q, 0, sizeof *q);
     q->form = c->metric == PV_METRIC_DOT ? PV__CODE_FORM_DOT : PV__CODE_FORM_L2;
-    q->extra = f32_prepare(c, vector, f32_elements(query));
+    q->extra = pv__code_plain(c, vector, f32_elements(query));
 }
 
 static void f32_query_row(const pv__code *c, const uint8_t *row, void *query) {

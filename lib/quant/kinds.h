@@ -25,15 +25,23 @@ typedef struct pv__code_ops {
     void (*query_row)(const pv__code *c, const uint8_t *row, void *query);
     void (*distances)(const pv__code *c, const void *query, const pv__code_rows *rows, float *out);
     float (*sigma)(const pv__code *c, const void *query, const uint8_t *row, float distance);
+    /* NULL: nothing is learned from data. */
+    int (*train)(const pv__code *c, pv__mem *mem, const float *sample, size_t n, void *book,
+                 pv_error *err);
 } pv__code_ops;
 
 PV_PRIVATE const pv__code_ops *pv__code_f32(void);
+PV_PRIVATE const pv__code_ops *pv__code_f16(void);
 PV_PRIVATE const pv__code_ops *pv__code_sq8(void);
 PV_PRIVATE const pv__code_ops *pv__code_q4(void);
 
 /* A power of two that brings the largest of the absolute values of low and high near 1, or 1 where
  * they are in [2^-40, 2^40]: squares of scaled elements neither overflow nor vanish. */
 PV_PRIVATE float pv__code_scale(float low, float high);
+
+/* The elements of a vector, for cosine divided by its length. Returns the extra value of f32.c:
+ * for dot the appended coordinate, for cosine 1 where the vector is all zeros, else 0. */
+PV_PRIVATE float pv__code_plain(const pv__code *c, const float *vector, float *out);
 
 /* To f32, cut to +-FLT_MAX; NaN, which only damage can bring, to FLT_MAX. */
 PV_PRIVATE float pv__code_round(double v);

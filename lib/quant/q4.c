@@ -22,6 +22,12 @@
  *
  * Cosine: norms are 1. A vector of zeros has unit 0 and norm 1, and so is at 2 to all queries.
  *
+ * Centred: y is the rotated difference to a mean, the book (dims f32; cosine: of the normalised
+ * vectors), so that what is lost is a share of that difference. |q - y|^2 is the same for both.
+ * For dot the query stays as it is, q . x = q . mean + q . y, and rows have a fifth factor, the
+ * appended coordinate. Cosine: the normalised vectors under l2; a vector of zeros, which is not on
+ * the sphere, has the norm NaN, for which distances are set to 2.
+ *
  * Everything is integers or in one fixed order but nothing else: see code.h. */
 #include <float.h>
 #include <math.h>
@@ -35,13 +41,16 @@ typedef struct q4_factors {
 } q4_factors;
 PV_STATIC_ASSERT(sizeof(q4_factors) == 16, q4_factors_are_four_words);
 
+#define Q4_EXTRA_AT sizeof(q4_factors) /* of the fifth factor */
+
 typedef struct q4_query {
     uint32_t form; /* PV__CODE_FORM_ */
     float unit;
     float norm2; /* |q|^2, from a row that of the decoded vector */
     float extra; /* FORM_AUG */
+    float along; /* FORM_DOT: q . mean */
     bool row;
-    uint8_t pad[47];
+    uint8_t pad[43];
 } q4_query;
 PV_STATIC_ASSERT(sizeof(q4_query) == 64, q4_query_is_one_line);
 
@@ -55,17 +64,30 @@ static uint32_t q4_code_bytes(const pv__code *c) {
 static void q4_sizes(pv__code *c) {
     const uint32_t n = q4_padded(c);
     c->row_size = q4_code_bytes(c) + (uint32_t)sizeof(q4_factors);
+    c->row_size += c->centred && c->metric == PV_METRIC_DOT ? 4u : 0;
+    c->book_bytes = c->centred ? PV_ALIGN_UP(c->dims * (uint32_t)sizeof(float), 64u) : 0;
     c->query_bytes = (uint32_t)sizeof(q4_query) + n + n * (uint32_t)sizeof(float);
     c->scratch_bytes = n * (2 * (uint32_t)sizeof(float) + 1);
 }
 
-/* The rotated vector, scaled to be near 1; its squared norm and the scale. */
-static float q4_rotate(const pv__code *c, const float *vector, float *y, float *out_scale) {
+/* What is to be rotated of a vector: the difference to the mean. False: a vector of zeros under
+ * cosine. */
+static bool q4_centre(const pv__code *c, const float *vector, float *y) {
+    const float *mean = c->book;
+    const bool good = pv__code_plain(c, vector, y) != 1.0f || c->metric != PV_METRIC_COSINE;
+    for (uint32_t i = 0; i < c->dims; i++) {
+        const float d = y[i] - mean[i];
+        y[i] = d > FLT_MAX ? FLT_MAX : d < -FLT_MAX ? -FLT_MAX : d;
+    }
+    return good;
+}
+
+/* y, dims elements: rotated, scaled to be near 1; its squared norm and the scale. */
+static float q4_rotate(const pv__code *c, float *y, float *out_scale) {
     const uint32_t n = q4_padded(c);
     float low, high;
-    c->kernel->range(vector, c->dims, &low, &high);
+    c->kernel->range(y, c->dims, &low, &high);
     *out_scale = pv__code_scale(low, high);
-    memcpy(y, vector, c->dims * sizeof *y);
     memset(y + c->dims, 0, (n - c->dims) * sizeof *y);
     if (*out_scale != 1.0f) {
         for (uint32_t i = 0; i < c->dims; i++) {
@@ -77,6 +99,27 @@ static float q4_rotate(const pv__code *c, const float *vector, float *y, float *
     float norm2 = 0;
     c->kernel->dot(y, n, &(pv__code_rows){&row, 1, 1, n}, &norm2);
     return norm2;
+}
+
+/* The unit and the squared length of a vector, from those of the scaled one. */
+static void q4_unscale(const pv__code *c, float norm2, float scale, double *io_unit,
+                       double *out_length2) {
+    if (c->metric == PV_METRIC_COSINE && !c->centred) {
+        *io_unit /= norm2 > 0 ? sqrt((double)norm2) : 1.0;
+        *out_length2 = 1;
+    } else {
+        *io_unit /= (double)scale;
+        *out_length2 = (double)norm2 / (double)scale / (double)scale;
+    }
+}
+
+/* |x|^2 of a vector, for the appended coordinate. */
+static double q4_norm2(const float *v, uint32_t dims) {
+    double sum = 0;
+    for (uint32_t i = 0; i < dims; i++) {
+        sum += pv__unfused_double((double)v[i] * (double)v[i]);
+    }
+    return sum;
 }
 
 /* Of n indices of levels to n / 2 bytes. */
@@ -108,7 +151,13 @@ static void q4_encode(const pv__code *c, const float *vector, void *scratch, uin
     float *const y = scratch, *const level = y + n;
     uint8_t *const index = (uint8_t *)(level + n);
     float scale, dot = 0;
-    const float norm2 = q4_rotate(c, vector, y, &scale);
+    bool good = true;
+    if (c->centred) {
+        good = q4_centre(c, vector, y);
+    } else {
+        memcpy(y, vector, c->dims * sizeof *y);
+    }
+    const float norm2 = q4_rotate(c, y, &scale);
     const double deviation = sqrt((double)norm2 / n);
     const float fit = deviation > 0 ? (float)((double)PV__CODE_LEVEL_UNIT / deviation) : 0.0f;
     q4_factors f = {0, 0, 0, 0};
@@ -125,18 +174,15 @@ static void q4_encode(const pv__code *c, const float *vector, void *scratch, uin
     }
     const uint8_t *const at = (const void *)level;
     c->kernel->dot(y, n, &(pv__code_rows){&at, 1, 1, n}, &dot);
-    double unit = norm2 > 0 ? (double)norm2 / (double)dot : 0.0;
-    double length2 = (double)norm2;
-    if (c->metric == PV_METRIC_COSINE) {
-        unit /= norm2 > 0 ? sqrt(length2) : 1.0;
-        length2 = 1;
-    } else {
-        unit /= (double)scale;
-        length2 = length2 / (double)scale / (double)scale;
-    }
-    f.unit = pv__code_round(unit);
-    f.norm2 = pv__code_round(length2);
+    double unit = norm2 > 0 ? (double)norm2 / (double)dot : 0.0, length2;
+    q4_unscale(c, norm2, scale, &unit, &length2);
+    f.unit = good ? pv__code_round(unit) : 0.0f;
+    f.norm2 = good ? pv__code_round(length2) : nanf("");
     memcpy(row + q4_code_bytes(c), &f, sizeof f);
+    if (c->centred && c->metric == PV_METRIC_DOT) {
+        const float extra = pv__code_extra(c, q4_norm2(vector, c->dims));
+        memcpy(row + q4_code_bytes(c) + Q4_EXTRA_AT, &extra, sizeof extra);
+    }
 }
 
 static uint8_t *q4_codes(void *query) { return (uint8_t *)query + sizeof(q4_query); }
@@ -149,7 +195,17 @@ static void q4_query_of(const pv__code *c, const float *vector, void *query) {
     memset(q, 0, sizeof *q);
     float scale, low, high;
     int32_t sum, sum2;
-    const float norm2 = q4_rotate(c, vector, y, &scale);
+    bool good = true;
+    if (c->centred && c->metric != PV_METRIC_DOT) {
+        good = q4_centre(c, vector, y);
+    } else {
+        memcpy(y, vector, c->dims * sizeof *y);
+    }
+    if (c->centred && c->metric == PV_METRIC_DOT) {
+        const uint8_t *mean = c->book;
+        c->kernel->dot(y, c->dims, &(pv__code_rows){&mean, 1, 1, c->book_bytes}, &q->along);
+    }
+    const float norm2 = q4_rotate(c, y, &scale);
     c->kernel->range(y, n, &low, &high);
     const float most = PV_MAX(high, -low);
     const pv__code_grid grid = {1.0f, 0.0f, most > 0 ? PV__CODE_LEVEL_MAX / most : 0.0f};
@@ -160,17 +216,18 @@ static void q4_query_of(const pv__code *c, const float *vector, void *query) {
         word = (word ^ 0x8080808080808080u) - 0x4040404040404040u;
         memcpy(codes + i, &word, sizeof word);
     }
-    double unit = (double)most / PV__CODE_LEVEL_MAX, length2 = (double)norm2;
-    if (c->metric == PV_METRIC_COSINE) {
-        unit /= norm2 > 0 ? sqrt(length2) : 1.0;
-        length2 = 1;
-    } else {
-        unit /= (double)scale;
-        length2 = length2 / (double)scale / (double)scale;
-    }
+    double unit = (double)most / PV__CODE_LEVEL_MAX, length2;
+    q4_unscale(c, norm2, scale, &unit, &length2);
     q->form = c->metric == PV_METRIC_DOT ? PV__CODE_FORM_DOT : PV__CODE_FORM_L2;
-    q->unit = pv__code_round(unit);
-    q->norm2 = pv__code_round(length2);
+    q->unit = good ? pv__code_round(unit) : 0.0f;
+    q->norm2 = good ? pv__code_round(length2) : nanf("");
+}
+
+/* The appended coordinate of a row. */
+static float q4_extra(const pv__code *c, const uint8_t *row) {
+    float v;
+    memcpy(&v, row + q4_code_bytes(c) + (c->centred ? Q4_EXTRA_AT : 4), sizeof v);
+    return c->centred ? v : pv__code_extra(c, (double)v);
 }
 
 static void q4_query_row(const pv__code *c, const uint8_t *row, void *query) {
@@ -197,7 +254,7 @@ static void q4_query_row(const pv__code *c, const uint8_t *row, void *query) {
     q->unit = f.unit;
     const float decoded2 = pv__unfused(f.unit * f.unit) * (float)f.sum2;
     q->norm2 = pv__unfused(decoded2) > f.norm2 ? decoded2 : f.norm2;
-    q->extra = pv__code_extra(c, (double)f.norm2);
+    q->extra = c->metric == PV_METRIC_DOT ? q4_extra(c, row) : 0.0f;
 }
 
 /* The expressions of q4_finish in double. */
@@ -208,7 +265,10 @@ static float q4_slow(const pv__code *c, const q4_query *q, int32_t sum, const ui
     const double unit = (double)f.unit, q_unit = (double)q->unit;
     const double product = pv__unfused_double(pv__unfused_double(unit * q_unit) * cross);
     if (q->form == PV__CODE_FORM_DOT) {
-        return pv__code_round(0.0 - product);
+        return pv__code_round(0.0 - (product + (double)q->along));
+    }
+    if (c->metric == PV_METRIC_COSINE && (isnan(f.norm2) || isnan(q->norm2))) {
+        return 2.0f;
     }
     double norm2 = (double)f.norm2, q_norm2 = (double)q->norm2;
     if (q->row) {
@@ -217,7 +277,7 @@ static float q4_slow(const pv__code *c, const q4_query *q, int32_t sum, const ui
     }
     double d = PV_MAX((q_norm2 + norm2) - 2 * product, 0.0);
     if (q->form == PV__CODE_FORM_AUG) {
-        const float e = q->extra - pv__code_extra(c, (double)f.norm2);
+        const float e = q->extra - q4_extra(c, row);
         d += pv__unfused_double((double)e * (double)e);
     }
     return pv__code_round(d);
@@ -244,7 +304,7 @@ PV__KERNEL_INLINE bool q4_finish(const pv__code *c, const q4_query *q, unsigned 
     pv__four d;
     if (form == PV__CODE_FORM_DOT) {
         d = pv__four_mul(pv__four_mul(pv__four_set(q->unit), unit), cross);
-        d = pv__four_sub(pv__four_set(0.0f), d);
+        d = pv__four_sub(pv__four_set(0.0f), pv__four_add(d, pv__four_set(q->along)));
     } else {
         pv__four length2 = norm2;
         if (row) {
@@ -256,8 +316,16 @@ PV__KERNEL_INLINE bool q4_finish(const pv__code *c, const q4_query *q, unsigned 
         d = pv__four_sub(pv__four_add(pv__four_set(q->norm2), length2), d);
         d = pv__four_positive(d);
         if (form == PV__CODE_FORM_AUG) {
-            pv__four e = pv__four_sub(pv__four_set(c->norm2_max), norm2);
-            e = pv__four_sub(pv__four_set(q->extra), pv__four_root(pv__four_positive(e)));
+            pv__four e =
+                pv__four_root(pv__four_positive(pv__four_sub(pv__four_set(c->norm2_max), norm2)));
+            if (c->centred) {
+                float extra[4];
+                for (unsigned i = 0; i < 4; i++) {
+                    memcpy(&extra[i], p[i] + Q4_EXTRA_AT, sizeof extra[i]);
+                }
+                e = pv__four_load(extra);
+            }
+            e = pv__four_sub(pv__four_set(q->extra), e);
             d = pv__four_add(d, pv__four_mul(e, e));
         }
     }
@@ -317,8 +385,11 @@ static float q4_sigma(const pv__code *c, const void *query, const uint8_t *row, 
     const double q_norm2 = (double)q->norm2, norm2 = (double)f.norm2;
     const double decoded2 = (double)f.unit * (double)f.unit * f.sum2;
     const double lost2 = PV_MAX(decoded2 - norm2, 0.0);
+    if (isnan(norm2) || isnan(q_norm2)) {
+        return 0.0f; /* a vector of zeros */
+    }
     /* what is orthogonal to the row in the query, by the estimate itself and its own error */
-    double dot = (double)-distance;
+    double dot = -(double)distance - (double)q->along;
     if (q->form != PV__CODE_FORM_DOT) {
         dot = (q_norm2 + norm2 - (double)distance) / 2;
     }
@@ -332,6 +403,40 @@ static float q4_sigma(const pv__code *c, const void *query, const uint8_t *row, 
     return pv__code_round((q->form == PV__CODE_FORM_DOT ? 1 : 2) * sigma + rounding);
 }
 
+/* The mean of the sample, drawn towards the origin by as much as chance may have moved it (James
+ * and Stein): one vector is no mean, and about it codes would be worse than about the origin. */
+static int q4_train(const pv__code *c, pv__mem *mem, const float *sample, size_t n, void *book,
+                    pv_error *err) {
+    const size_t bytes = 2 * c->dims * sizeof(double) + c->dims * sizeof(float);
+    double *const sum = pv__alloc_zero(mem, bytes), *const sum2 = sum + c->dims;
+    float *const v = (float *)(sum2 + c->dims), *mean = book;
+    if (!sum) {
+        return pv__err_nomem(err, bytes);
+    }
+    for (size_t r = 0; r < n; r++) {
+        (void)pv__code_plain(c, sample + r * c->dims, v);
+        for (uint32_t i = 0; i < c->dims; i++) {
+            sum[i] += (double)v[i];
+            sum2[i] += pv__unfused_double((double)v[i] * (double)v[i]);
+        }
+    }
+    double length2 = 0, spread = 0;
+    for (uint32_t i = 0; i < c->dims; i++) {
+        sum[i] /= (double)n;
+        const double square = pv__unfused_double(sum[i] * sum[i]);
+        length2 += square;
+        spread += PV_MAX(sum2[i] / (double)n - square, 0.0);
+    }
+    const double chance = n > 1 ? spread / (double)(n - 1) : length2;
+    const double keep = length2 > chance ? 1 - chance / length2 : 0.0;
+    memset(book, 0, c->book_bytes);
+    for (uint32_t i = 0; i < c->dims; i++) {
+        mean[i] = pv__code_round(sum[i] * keep);
+    }
+    pv__alloc_free(mem, sum, bytes);
+    return 0;
+}
+
 const pv__code_ops *pv__code_q4(void) {
     static const pv__code_ops ops = {
         .sizes = q4_sizes,
@@ -340,6 +445,9 @@ const pv__code_ops *pv__code_q4(void) {
         .query_row = q4_query_row,
         .distances = q4_distances,
         .sigma = q4_sigma,
+        .train = q4_train,
     };
     return &ops;
 }
+
+#undef Q4_EXTRA_AT

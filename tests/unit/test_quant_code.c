@@ -7,7 +7,15 @@
 
 #include <sys/mman.h>
 
-static const unsigned t_kinds[] = {PV__CODE_F32, PV__CODE_SQ8, PV__CODE_Q4, PV__CODE_B1};
+static const unsigned t_kinds[] = {PV__CODE_F32,
+                                   PV__CODE_F16,
+                                   PV__CODE_SQ8,
+                                   PV__CODE_Q4,
+                                   PV__CODE_B1,
+                                   PV__CODE_Q4 | T_CENTRED,
+                                   PV__CODE_B1 | T_CENTRED};
+
+static unsigned t_plain(size_t k) { return t_kinds[k] & ~T_CENTRED; }
 
 /* 1..300, then common and odd large ones. */
 static uint32_t t_dims(size_t i) {
@@ -99,7 +107,7 @@ static void test_quant_code__every_table_gives_the_bits_of_scalar(void **state) 
             for (size_t k = 0; k < PV_COUNTOF(t_kinds); k++) {
                 const unsigned metric = t_metrics[d % 3];
                 pv__code c;
-                assert_true(pv__code_init(&c, t_kinds[k], metric, dims, 1, 4711, 0));
+                assert_true(t_init(&c, t_kinds[k], metric, dims, 1, 4711, 0));
                 t_run(0, t_kinds[k], metric, dims, n, want_rows, want);
                 t_run(t_kernel(at)->cpu, t_kinds[k], metric, dims, n, got_rows, got);
                 t_same(got_rows, want_rows, n * c.row_size, t_kernel(at), &c, "rows");
@@ -122,8 +130,13 @@ static uint64_t t_hash(uint64_t hash, const void *bytes, size_t n) { /* FNV-1a *
 static void test_quant_code__bits_are_those_of_every_machine(void **state) {
     (void)state;
     enum { n = 14 };
-    static const uint64_t want[PV_COUNTOF(t_kinds)] = {
-        5665872367499911719u, 13319769925870257495u, 17844000773953416688u, 16048895440980059650u};
+    static const uint64_t want[PV_COUNTOF(t_kinds)] = {5665872367499911719u,
+                                                       1u,
+                                                       13319769925870257495u,
+                                                       17844000773953416688u,
+                                                       16048895440980059650u,
+                                                       1u,
+                                                       1u};
     uint8_t *rows = malloc(n * 70000);
     float out[4 * n];
     for (size_t k = 0; k < PV_COUNTOF(t_kinds); k++) {
@@ -131,7 +144,7 @@ static void test_quant_code__bits_are_those_of_every_machine(void **state) {
         for (uint32_t dims = 1; dims < 900; dims += 37) {
             for (size_t m = 0; m < 3; m++) {
                 pv__code c;
-                assert_true(pv__code_init(&c, t_kinds[k], t_metrics[m], dims, 1, 4711, 0));
+                assert_true(t_init(&c, t_kinds[k], t_metrics[m], dims, 1, 4711, 0));
                 t_run(pv__sys_cpu(), t_kinds[k], t_metrics[m], dims, n, rows, out);
                 hash = t_hash(t_hash(hash, rows, n * c.row_size), out, sizeof out);
             }
@@ -159,6 +172,21 @@ static double t_sq8_move(const float *v, uint32_t dims, unsigned metric) {
     return move;
 }
 
+/* Squared distance to the mean. */
+static double t_about(const pv__code *c, const float *v) {
+    const float *mean = c->book;
+    double norm2 = 0, sum = 0;
+    for (uint32_t i = 0; i < c->dims; i++) {
+        norm2 += (double)v[i] * (double)v[i];
+    }
+    const double by = c->metric == PV_METRIC_COSINE && norm2 > 0 ? 1 / sqrt(norm2) : 1;
+    for (uint32_t i = 0; i < c->dims; i++) {
+        const double d = (double)v[i] * by - (double)mean[i];
+        sum += d * d;
+    }
+    return sum;
+}
+
 /* How far an estimate may be from its truth, whatever the data; rows: both sides are rows. */
 static double t_allowed(const pv__code *c, const float *a, const float *b, bool rows,
                         double truth) {
@@ -169,6 +197,13 @@ static double t_allowed(const pv__code *c, const float *a, const float *b, bool 
     }
     if (c->metric == PV_METRIC_COSINE) {
         a2 = b2 = 1;
+    }
+    if (c->centred) { /* what is coded are differences; for dot the query is not */
+        a2 = c->metric == PV_METRIC_DOT && !rows ? a2 : t_about(c, a);
+        b2 = t_about(c, b);
+    }
+    if (c->kind == PV__CODE_F16) { /* the last bit of eleven */
+        move = (sqrt(a2) + sqrt(b2)) * 0x1p-11 * 1.001;
     }
     if (c->kind == PV__CODE_SQ8) {
         move = t_sq8_move(a, c->dims, c->metric) + t_sq8_move(b, c->dims, c->metric);
@@ -287,9 +322,11 @@ static void test_quant_code__zero_vectors(void **state) {
                     pv__code_query(&s.code, s.vectors + i * dims, s.query);
                 }
                 pv__code_distances(&s.code, s.query, s.rows, 8, out);
-                const float allowed = !row || t_kinds[k] < PV__CODE_Q4 ? 1e-5f
-                                      : t_kinds[k] == PV__CODE_Q4      ? 0.05f
-                                                                       : 0.8f;
+                const unsigned kind = t_plain(k);
+                const float allowed = !row || kind < PV__CODE_Q4 ? 1e-5f
+                                      : kind == PV__CODE_F16     ? 2e-3f
+                                      : kind == PV__CODE_Q4      ? 0.05f
+                                                                 : 0.8f;
                 assert_true(fabsf(out[4] - 2.0f) <= allowed); /* shape 4 is zero */
                 if (i == 4) {
                     for (size_t j = 0; j < 8; j++) {
@@ -344,7 +381,9 @@ static void test_quant_code__values_at_the_edges(void **state) {
                             assert_true(isfinite(out[i]));
                             if (t_metrics[m] == PV_METRIC_COSINE) {
                                 assert_true(out[i] >= 0 &&
-                                            out[i] <= (t_kinds[k] == PV__CODE_B1 ? 8.0f : 4.1f));
+                                            out[i] <= (t_plain(k) == PV__CODE_B1 ? 40.0f
+                                                       : s.code.centred          ? 4.8f
+                                                                                 : 4.1f));
                             }
                             pv__code_distances(&s.code, s.query, s.rows + i, 1, &one);
                             assert_memory_equal(&one, &out[i], sizeof one);
@@ -487,8 +526,8 @@ static void test_quant_code__many_rows_and_the_largest_sums(void **state) {
         for (size_t i = 0; i < 3; i++) {
             const double truth = t_truth(PV_METRIC_L2, s.vectors, s.vectors + i * most, most, 0, 0);
             const double norm2 = 255.0 * 255 * most;
-            assert_true(fabs((double)out[i] - truth) <= (t_kinds[k] == PV__CODE_B1 ? 0.1 * norm2
-                                                         : t_kinds[k] == PV__CODE_Q4
+            assert_true(fabs((double)out[i] - truth) <= (t_plain(k) == PV__CODE_B1 ? 0.1 * norm2
+                                                         : t_plain(k) == PV__CODE_Q4
                                                              ? 0.02 * norm2
                                                              : 1e-4 * truth));
         }
@@ -599,10 +638,10 @@ static void test_quant_code__seeds_turn_differently(void **state) {
     for (size_t i = 0; i < dims; i++) {
         v[i] = t_normal();
     }
-    assert_true(pv__code_init(&c, PV__CODE_Q4, PV_METRIC_L2, dims, 0, 1, pv__sys_cpu()));
+    assert_true(t_init(&c, PV__CODE_Q4, PV_METRIC_L2, dims, 0, 1, pv__sys_cpu()));
     assert_true(c.row_size <= sizeof a && c.scratch_bytes <= sizeof scratch);
     pv__code_encode(&c, v, scratch, a);
-    assert_true(pv__code_init(&c, PV__CODE_Q4, PV_METRIC_L2, dims, 0, 2, pv__sys_cpu()));
+    assert_true(t_init(&c, PV__CODE_Q4, PV_METRIC_L2, dims, 0, 2, pv__sys_cpu()));
     pv__code_encode(&c, v, scratch, b);
     size_t same = 0;
     for (size_t i = 0; i < 128; i++) {
@@ -614,13 +653,13 @@ static void test_quant_code__seeds_turn_differently(void **state) {
 static void test_quant_code__what_is_no_code_is_refused(void **state) {
     (void)state;
     pv__code c;
-    assert_false(pv__code_init(&c, 0, PV_METRIC_L2, 8, 0, 0, 0));
-    assert_false(pv__code_init(&c, 99, PV_METRIC_L2, 8, 0, 0, 0));
-    assert_false(pv__code_init(&c, PV__CODE_SQ8, 0, 8, 0, 0, 0));
-    assert_false(pv__code_init(&c, PV__CODE_SQ8, 4, 8, 0, 0, 0));
-    assert_false(pv__code_init(&c, PV__CODE_SQ8, PV_METRIC_L2, 0, 0, 0, 0));
-    assert_false(pv__code_init(&c, PV__CODE_SQ8, PV_METRIC_L2, PV_LIMIT_DIMS + 1, 0, 0, 0));
-    assert_true(pv__code_init(&c, PV__CODE_SQ8, PV_METRIC_L2, PV_LIMIT_DIMS, 0, 0, 0));
+    assert_false(t_init(&c, 0, PV_METRIC_L2, 8, 0, 0, 0));
+    assert_false(t_init(&c, 99, PV_METRIC_L2, 8, 0, 0, 0));
+    assert_false(t_init(&c, PV__CODE_SQ8, 0, 8, 0, 0, 0));
+    assert_false(t_init(&c, PV__CODE_SQ8, 4, 8, 0, 0, 0));
+    assert_false(t_init(&c, PV__CODE_SQ8, PV_METRIC_L2, 0, 0, 0, 0));
+    assert_false(t_init(&c, PV__CODE_SQ8, PV_METRIC_L2, PV_LIMIT_DIMS + 1, 0, 0, 0));
+    assert_true(t_init(&c, PV__CODE_SQ8, PV_METRIC_L2, PV_LIMIT_DIMS, 0, 0, 0));
     assert_string_equal(c.kernel->name, "scalar");
 }
 

@@ -18,6 +18,9 @@
 #include "os/sys.h"
 #include "quant/code.h"
 
+/* With a kind: about a mean, that of some vectors which have one. */
+#define T_CENTRED 0x100u
+
 static const unsigned t_metrics[] = {PV_METRIC_L2, PV_METRIC_COSINE, PV_METRIC_DOT};
 
 static uint64_t t_state = 20261123;
@@ -57,7 +60,19 @@ typedef struct t_set {
     const uint8_t **rows;
     void *query;
     void *scratch;
+    void *book;
 } t_set;
+
+static bool t_init(pv__code *c, unsigned kind, unsigned metric, uint32_t dims, float norm2_max,
+                   uint64_t seed, uint32_t cpu) {
+    const pv__code_spec spec = {.kind = kind & ~T_CENTRED,
+                                .metric = metric,
+                                .dims = dims,
+                                .centred = kind & T_CENTRED,
+                                .norm2_max = norm2_max,
+                                .seed = seed};
+    return pv__code_init(c, &spec, cpu);
+}
 
 static void *t_aligned(size_t size) {
     void *p = aligned_alloc(64, (size + 127) & ~(size_t)63);
@@ -65,10 +80,26 @@ static void *t_aligned(size_t size) {
     return p;
 }
 
+/* A mean that no vector of a test is near to, and that makes it easy to confuse them. */
+static void t_learn(t_set *s) {
+    enum { n = 5 };
+    pv__mem mem;
+    float *sample = malloc(n * s->code.dims * sizeof *sample);
+    for (size_t i = 0; i < n * s->code.dims; i++) {
+        sample[i] = 1.0f + t_normal() * 0.5f;
+    }
+    pv__mem_init(&mem, NULL, 0);
+    s->book = t_aligned(s->code.book_bytes);
+    memset(s->book, 0x5A, s->code.book_bytes);
+    assert_int_equal(pv__code_train(&s->code, &mem, sample, n, s->book, NULL), 0);
+    s->code.book = s->book;
+    free(sample);
+}
+
 static void t_open(t_set *s, unsigned kind, unsigned metric, uint32_t dims, size_t n, uint32_t cpu,
                    float norm2_max) {
     memset(s, 0, sizeof *s);
-    assert_true(pv__code_init(&s->code, kind, metric, dims, norm2_max, 4711, cpu));
+    assert_true(t_init(&s->code, kind, metric, dims, norm2_max, 4711, cpu));
     assert_true(s->code.row_size % 4 == 0);
     s->n = n;
     s->vectors = malloc(n * dims * sizeof(float));
@@ -79,6 +110,9 @@ static void t_open(t_set *s, unsigned kind, unsigned metric, uint32_t dims, size
     s->query = t_aligned(s->code.query_bytes);
     s->scratch = t_aligned(s->code.scratch_bytes);
     memset(s->memory, 0xA5, n * s->stride + 16);
+    if (s->code.book_bytes > 0) {
+        t_learn(s);
+    }
     for (size_t i = 0; i < n; i++) {
         s->rows[i] = s->memory + s->shift + i * s->stride;
     }
@@ -98,6 +132,7 @@ static void t_close(t_set *s) {
     free(s->rows);
     free(s->query);
     free(s->scratch);
+    free(s->book);
 }
 
 /* What an estimate stands for, in double, from the vectors; extra: the appended coordinate. */

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* f16.c - rows of binary16 (cosine: of the normalised vector).
+ *
+ *      row     dims f16 | up to a multiple of 4 | unit f32 | extra f32, not for l2
+ *      query   header of 64 bytes | dims f32
+ *
+ * unit is a power of two for which the largest element of the row is just below 2^15: all of the
+ * 11 bits of every element count, whatever the scale of the data. extra is that of f32.c. */
+#include <float.h>
+#include <math.h>
+
+#include "kernel/half.h"
+#include "quant/kinds.h"
+
+typedef struct f16_query {
+    uint32_t form; /* PV__CODE_FORM_ */
+    float extra;
+    uint8_t pad[56];
+} f16_query;
+PV_STATIC_ASSERT(sizeof(f16_query) == 64, f16_query_is_one_line);
+
+static void f16_sizes(pv__code *c) {
+    const uint32_t elements = c->dims * (uint32_t)sizeof(float);
+    c->row_size = PV__CODE_HALF_BYTES(c->dims) + (c->metric == PV_METRIC_L2 ? 4u : 8u);
+    c->query_bytes = (uint32_t)sizeof(f16_query) + PV_ALIGN_UP(elements, 64u);
+    c->scratch_bytes = PV_ALIGN_UP(elements, 64u);
+}
+
+static float *f16_elements(void *query) { return (void *)((uint8_t *)query + sizeof(f16_query)); }
+
+static float f16_load(const uint8_t *p) {
+    float v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static float f16_extra(const pv__code *c, const uint8_t *row) {
+    return f16_load(row + PV__CODE_HALF_BYTES(c->dims) + 4);
+}
+
+static void f16_encode(const pv__code *c, const float *vector, void *scratch, uint8_t *row) {
+    const uint32_t bytes = PV__CODE_HALF_BYTES(c->dims);
+    float *const v = scratch;
+    float low, high, extra;
+    int exponent = 0;
+    extra = pv__code_plain(c, vector, v);
+    c->kernel->range(v, c->dims, &low, &high);
+    (void)frexpf(PV_MAX(high, -low), &exponent);
+    exponent = PV_MAX(PV_MIN(exponent - 15, 126), -126);
+    const float unit = ldexpf(1.0f, exponent);
+    memset(row + bytes - 4, 0, 4); /* what pads an odd number of elements */
+    c->floats->halves(v, c->dims, ldexpf(1.0f, -exponent), row);
+    memcpy(row + bytes, &unit, sizeof unit);
+    if (c->metric != PV_METRIC_L2) {
+        memcpy(row + bytes + 4, &extra, sizeof extra);
+    }
+}
+
+static void f16_query_of(const pv__code *c, const float *vector, void *query) {
+    f16_query *q = query;
+    memset(q, 0, sizeof *q);
+    q->form = c->metric == PV_METRIC_DOT ? PV__CODE_FORM_DOT : PV__CODE_FORM_L2;
+    q->extra = pv__code_plain(c, vector, f16_elements(query));
+}
+
+static float f16_element(const pv__code *c, const uint8_t *row, uint32_t i) {
+    uint16_t h;
+    memcpy(&h, row + i * sizeof h, sizeof h);
+    return pv__half_to_float(h) * f16_load(row + PV__CODE_HALF_BYTES(c->dims));
+}
+
+static void f16_query_row(const pv__code *c, const uint8_t *row, void *query) {
+    f16_query *q = query;
+    float *const v = f16_elements(query);
+    memset(q, 0, sizeof *q);
+    q->form = c->metric == PV_METRIC_DOT ? PV__CODE_FORM_AUG : PV__CODE_FORM_L2;
+    q->extra = c->metric == PV_METRIC_L2 ? 0.0f : f16_extra(c, row);
+    for (uint32_t i = 0; i < c->dims; i++) {
+        v[i] = f16_element(c, row, i);
+    }
+}
+
+/* What f32 could not hold, again in double. */
+static PV_COLD float f16_slow(const pv__code *c, const f16_query *q, const float *v,
+                              const uint8_t *row) {
+    double sum = 0;
+    for (uint32_t i = 0; i < c->dims; i++) {
+        const double a = (double)v[i], b = (double)f16_element(c, row, i);
+        const double d = q->form == PV__CODE_FORM_DOT ? a * b : (a - b) * (a - b);
+        sum += pv__unfused_double(d);
+    }
+    return pv__code_round(q->form == PV__CODE_FORM_DOT ? 0.0 - sum : sum);
+}
+
+static float f16_finish(const pv__code *c, const f16_query *q, const uint8_t *row, float sum) {
+    if (q->form == PV__CODE_FORM_DOT) {
+        return 0.0f - sum; /* not -0 */
+    }
+    if (c->metric == PV_METRIC_COSINE) {
+        return sum + (q->extra + f16_extra(c, row));
+    }
+    if (c->metric == PV_METRIC_DOT) {
+        const float d = q->extra - f16_extra(c, row);
+        return sum + pv__unfused(d * d);
+    }
+    return sum;
+}
+
+static void f16_distances(const pv__code *c, const void *query, const pv__code_rows *rows,
+                          float *out) {
+    const f16_query *q = query;
+    const float *v = (const void *)((const uint8_t *)query + sizeof *q);
+    (q->form == PV__CODE_FORM_DOT ? c->floats->half_dot : c->floats->half_l2sq)(v, c->dims, rows,
+                                                                                out);
+    for (size_t r = 0; r < rows->n; r++) {
+        const float d = f16_finish(c, q, rows->row[r], out[r]);
+        out[r] = d >= -FLT_MAX && d <= FLT_MAX ? d : f16_slow(c, q, v, rows->row[r]);
+    }
+}
+
+/* An element moves by 2^-12 of itself at most, evenly; errors have nothing to do with each other. */
+static float f16_sigma(const pv__code *c, const void *query, const uint8_t *row, float distance) {
+    const f16_query *q = query;
+    const float *v = (const void *)((const uint8_t *)query + sizeof *q);
+    const double unit = (double)f16_load(row + PV__CODE_HALF_BYTES(c->dims));
+    double variance = 0, terms = fabs((double)distance);
+    for (uint32_t i = 0; i < c->dims; i++) {
+        const double a = (double)v[i], b = (double)f16_element(c, row, i);
+        int exponent = 0;
+        (void)frexp(b / unit, &exponent);
+        const double step = unit * ldexp(1.0, PV_MAX(exponent, -13) - 11);
+        const double by = q->form == PV__CODE_FORM_DOT ? a : 2 * (a - b);
+        variance += by * by * step * step / 12;
+        terms += q->form == PV__CODE_FORM_DOT ? fabs(a * b) : 0;
+    }
+    return pv__code_round(sqrt(variance) + terms * 0x1p-21);
+}
+
+const pv__code_ops *pv__code_f16(void) {
+    static const pv__code_ops ops = {
+        .sizes = f16_sizes,
+        .encode = f16_encode,
+        .query = f16_query_of,
+        .query_row = f16_query_row,
+        .distances = f16_distances,
+        .sigma = f16_sigma,
+    };
+    return &ops;
+}
