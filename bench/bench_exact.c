@@ -5,7 +5,8 @@
  *      bench_exact DIR ROWS DIMS QUERIES ROUNDS [serve]
  *
  * Prints GB/s of the live vectors for single queries, the fastest plain read of as many bytes in
- * the same process, measured in turn with them, and queries per second one by one and in one call.
+ * the same process, measured in turn with them, queries per second one by one and in one call, and
+ * how much faster one query is with two threads.
  * With `serve` the live rows are left in DIR/rows.f32 with their numbers in DIR/rows.u64 and the
  * queries in DIR/queries.f32, and searches are made on command from stdin, so that a driver can
  * time a peer in between:
@@ -107,7 +108,7 @@ static void exact_fill(exact_bench *x, FILE *rows, FILE *numbers) {
 }
 
 /* Single queries go the way of one call each; returns seconds. */
-static double exact_one(exact_bench *x, size_t i) {
+static double exact_one_by(exact_bench *x, size_t i, uint32_t threads) {
     pv_error err = PV_ERROR_INIT;
     pv_query q = PV_QUERY_INIT;
     pv_results *res = NULL;
@@ -115,6 +116,7 @@ static double exact_one(exact_bench *x, size_t i) {
     q.vector = x->vectors + i * x->dims;
     q.dims = (uint32_t)x->dims;
     q.k = EXACT_K;
+    q.threads = threads;
     const double t0 = bench_now();
     bench_check(pv_search(x->db, NULL, "docs", &q, &res, &err), &err, "search");
     const double t = bench_now() - t0;
@@ -122,6 +124,8 @@ static double exact_one(exact_bench *x, size_t i) {
     x->results[i] = res;
     return t;
 }
+
+static double exact_one(exact_bench *x, size_t i) { return exact_one_by(x, i, 1); }
 
 static double exact_many(exact_bench *x, size_t n) {
     pv_error err = PV_ERROR_INIT;
@@ -199,6 +203,18 @@ static void exact_speed(exact_bench *x, int rounds) {
     free(ratio);
 }
 
+/* How much faster one query is with several threads. */
+static void exact_threads(exact_bench *x, uint32_t threads, int rounds) {
+    double *ratio = bench_alloc((size_t)rounds * sizeof(double));
+    for (int i = 0; i < rounds; i++) {
+        const double alone = exact_one_by(x, (size_t)i % x->queries, 1);
+        ratio[i] = alone / exact_one_by(x, (size_t)i % x->queries, threads);
+    }
+    printf("exact.threads_%u %.3f ratio\n", (unsigned)threads,
+           bench_percentile(ratio, (size_t)rounds, 0.5));
+    free(ratio);
+}
+
 static void exact_serve(exact_bench *x) {
     char line[128];
     unsigned long long n = 0;
@@ -262,6 +278,7 @@ int main(int argc, char **argv) {
     printf("exact.live %zu rows\n", x.live);
     exact_one(&x, 0); /* fills the cache */
     exact_speed(&x, rounds);
+    exact_threads(&x, 2, rounds);
     exact_compare(&x, x.queries < 16 ? x.queries : 16);
     if (serve) {
         exact_serve(&x);

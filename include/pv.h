@@ -634,7 +634,11 @@ PV_EXTERN int pv_count(pv_db *db, pv_txn *txn, const char *collection, const cha
  * ef: as in other libraries, about the number of candidates that a plain walk would have to keep
  * for the same answer; recall grows with it, and so does time. This walk keeps more, but stops
  * where distances grow beyond a ratio of the k-th that follows from ef / k. Left at 0, the effort
- * comes from target_recall and what the collection has measured on itself. */
+ * comes from target_recall and what the collection has measured on itself.
+ *
+ * threads: so many share the vectors of one search that compares with every record, at most as many
+ * as the handle may use (pv_open_opts). The answer is the same. Each needs k places a vector. Inside
+ * a write transaction, and where there is little to compare, the caller's works alone. */
 typedef struct pv_query {
     uint32_t struct_size; /* PV_QUERY_INIT sets it */
     uint32_t flags;       /* PV_QUERY_ */
@@ -648,7 +652,7 @@ typedef struct pv_query {
     float max_distance;   /* with PV_QUERY_WITHIN, in the metric's distance; never NaN */
     uint32_t ef;          /* how hard a walk of the graph tries (see below); 0: by target_recall */
     float target_recall;  /* share of the true k nearest wanted, above 0, at most 1; 0: 0.95 */
-    uint32_t reserved0;   /* 0 */
+    uint32_t threads;     /* that an exact search may use (see below); 0: the caller's alone */
 } pv_query;
 #define PV_QUERY_INIT                                                                              \
     { sizeof(pv_query), 0, NULL, 0, 0, 0, 0, NULL, 0, 0.0f, 0, 0.0f, 0 }

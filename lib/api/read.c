@@ -74,8 +74,7 @@ static int read_query(pv_query *q, const pv_query *query, pv_error *err) {
     if (!query) {
         return pv__args_null("query", err);
     }
-    PV_TRY(pv__args_import(q, sizeof(*q), query, "pv_query", err));
-    return pv__args_reserved(q->reserved0, "pv_query", err);
+    return pv__args_import(q, sizeof(*q), query, "pv_query", err);
 }
 
 int pv_search(pv_db *db, pv_txn *txn, const char *collection, const pv_query *query,

@@ -11,7 +11,6 @@
 
 #define DB_CLOSING 0x80000000u
 #define DB_BUSY_TIMEOUT_MS 5000u
-#define DB_THREADS_MAX 1024u
 #define DB_INTERRUPT_ROWS 256u /* rows between two looks at the interrupt callback */
 
 /* ---- env --------------------------------------------------------------------------------- */
@@ -142,9 +141,9 @@ static int db_check_opts(const char *path, const pv_open_opts *o, pv_error *err)
         return pv__err(err, PV_ERR_UNSUPPORTED, "unknown compression %u or a reserved member set",
                        (unsigned)o->compression);
     }
-    if (o->threads > DB_THREADS_MAX) {
+    if (o->threads > PV__THREADS_MAX) {
         return pv__err(err, PV_ERR_LIMIT, "%u threads are asked for, at most %u are allowed",
-                       (unsigned)o->threads, DB_THREADS_MAX);
+                       (unsigned)o->threads, PV__THREADS_MAX);
     }
     if (o->memory_limit_bytes && o->cache_bytes > o->memory_limit_bytes) {
         return pv__err(err, PV_ERR_MISUSE, "cache_bytes is more than memory_limit_bytes");
@@ -340,5 +339,4 @@ int pv__db_close(pv_db *db, pv_error *err) {
 
 #undef DB_CLOSING
 #undef DB_BUSY_TIMEOUT_MS
-#undef DB_THREADS_MAX
 #undef DB_INTERRUPT_ROWS

@@ -26,6 +26,8 @@
 #include "os/thread.h"
 #include "store/store.h"
 
+#define PV__THREADS_MAX 1024u /* that a handle or a call may ask for */
+
 /* Memory with as many owners as there are things allocated from it. */
 typedef struct pv__env {
     pv__mem mem;

@@ -46,6 +46,17 @@ int pv__nearest_offer(pv__nearest *n, float distance, uint32_t slot, pv_error *e
     return nearest_tie(n, worst.slot, err);
 }
 
+int pv__nearest_merge(pv__nearest *n, const pv__nearest *other, pv_error *err) {
+    const pv__topk *top = &other->top;
+    for (size_t i = 0; i < top->count; i++) {
+        PV_TRY(pv__nearest_offer(n, top->hits[i].distance, top->hits[i].slot, err));
+    }
+    for (size_t i = 0; i < other->tie_count; i++) { /* E6: they tie with the heap's largest */
+        PV_TRY(pv__nearest_offer(n, top->hits[0].distance, other->ties[i], err));
+    }
+    return 0;
+}
+
 bool pv__nearest_is_long(const pv__nearest *n) {
     return n->tie_count >= NEAREST_TIES_LONG && n->tie_count >= n->top.k;
 }

@@ -29,6 +29,8 @@ PV_PRIVATE void pv__nearest_done(pv__nearest *n);
 /* Rows farther than this need not be offered. */
 static inline float pv__nearest_bound(const pv__nearest *n) { return pv__topk_bound(&n->top); }
 PV_PRIVATE int pv__nearest_offer(pv__nearest *n, float distance, uint32_t slot, pv_error *err);
+/* Offer all that `other`, which has seen other rows, could answer. */
+PV_PRIVATE int pv__nearest_merge(pv__nearest *n, const pv__nearest *other, pv_error *err);
 /* Are there so many ties that pv__nearest_settle should be called before going on? */
 PV_PRIVATE bool pv__nearest_is_long(const pv__nearest *n);
 /* Fetch keys and drop what cannot win; pauses the transaction. */

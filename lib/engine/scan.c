@@ -25,6 +25,8 @@
 #define SCAN_HOLD_PAGES 16u      /* pages that the sieve may hold, however little it has */
 #define SCAN_PAUSE_PAGES 8u      /* pages between two pauses, when all are in memory */
 #define SCAN_INTERRUPT_ROWS 256u /* documents between two looks at the interrupt callback */
+#define SCAN_TAKE_PAGES (SCAN_WINDOW / 2) /* pages that a thread takes at once */
+#define SCAN_TAKES_MIN 2u                 /* so often at least, or it is not worth its start */
 
 /* ---- documents --------------------------------------------------------------------------- */
 
@@ -98,7 +100,7 @@ static int scan_filter_page(scan_state *st, uint32_t first, uint32_t n, uint32_t
             PV_TRY(pv__txn_pause(st->p->txn, err));
         }
         if (++st->seen % SCAN_INTERRUPT_ROWS == 0) {
-            PV_TRY(pv__db_interrupted(st->db, err));
+            PV_TRY(pv__scan_interrupted(st->db, st->s, err));
         }
         if (slot >= first && scan_bit(st->words, slot - first) &&
             pv__filter_match(st->s->filter, row.doc, row.doc_len)) {
@@ -240,7 +242,7 @@ static int scan_page(scan_state *st, uint32_t ordinal, uint32_t first, uint32_t 
             continue;
         }
         if (st->s->query_count > SCAN_BLOCK_QUERIES) { /* then one page takes its time */
-            PV_TRY(pv__db_interrupted(st->db, err));
+            PV_TRY(pv__scan_interrupted(st->db, st->s, err));
         }
         const uint8_t *after = at + len < n ? rows + (size_t)(at + len) * row_size : next;
         PV_TRY(count > len / 2 ? scan_dense(st, rows, first, at, len, after, err)
@@ -265,7 +267,7 @@ static int scan_between(scan_state *st, uint32_t ordinal, pv_error *err) {
             PV_TRY(pv__nearest_settle(&st->s->nearest[q], st->p, err));
         }
     }
-    return pv__db_interrupted(st->db, err);
+    return pv__scan_interrupted(st->db, st->s, err);
 }
 
 /* Clear the bits of slots outside the range that was asked for. */
@@ -298,25 +300,25 @@ static int scan_look_ahead(scan_state *st, uint32_t ordinal, pv_error *err) {
     return 0;
 }
 
-static int scan_all(scan_state *st, pv_error *err) {
+/* Pages [from, end) of the column; `from` is the first or a multiple of what is looked up at once.
+ * The sieve may keep rows for the next call. */
+static int scan_pages(scan_state *st, uint32_t from, uint32_t end, pv_error *err) {
     const pv__slots *slots = &st->p->slots;
     const uint32_t rpp = st->p->column.rows_per_page;
-    if (st->s->filter) {
-        PV_TRY(pv__cursor_new(&st->p->docs, &st->docs, err));
-        PV_TRY(pv__cursor_first(st->docs, &st->docs_valid, err));
-    }
     const uint32_t high = slots->meta.high_water;
-    const uint32_t end = st->s->slots_end ? PV_MIN(st->s->slots_end, high) : high;
-    uint32_t ordinal = st->s->slots_from / rpp;
-    st->pages = end / rpp + (end % rpp != 0);
-    st->known = ordinal - ordinal % (SCAN_WINDOW / 2);
-    for (; ordinal < st->pages; ordinal++) {
+    const uint32_t slots_end = st->s->slots_end ? PV_MIN(st->s->slots_end, high) : high;
+    if (st->docs && from < end) {
+        uint8_t key[4];
+        PV_TRY(pv__cursor_seek(st->docs, pv__row_slot_key(key, from * rpp), &st->docs_valid, err));
+    }
+    st->known = from - from % (SCAN_WINDOW / 2);
+    for (uint32_t ordinal = from; ordinal < end; ordinal++) {
         const uint32_t first = ordinal * rpp;
         const uint32_t n = PV_MIN(rpp, high - first);
         uint32_t count = 0;
         PV_TRY(scan_look_ahead(st, ordinal, err));
         PV_TRY(pv__slots_bits(slots, first, n, st->words, &count, err));
-        scan_clip(st, first, n, end, &count);
+        scan_clip(st, first, n, slots_end, &count);
         if (count > 0 && st->s->filter) {
             PV_TRY(scan_filter_page(st, first, n, &count, err));
         }
@@ -325,15 +327,14 @@ static int scan_all(scan_state *st, pv_error *err) {
         }
         PV_TRY(scan_between(st, ordinal, err));
     }
-    return pv__sieve_run(&st->sieve, err);
+    return 0;
 }
 
-int pv__scan_vectors(pv_db *db, pv__parts *p, const pv__scan *s, pv_error *err) {
-    pv__mem *mem = &db->env->mem;
-    scan_state *st = pv__alloc(mem, sizeof(*st)); /* too large for the stack of a small thread */
-    if (!st) {
-        return pv__err_nomem(err, sizeof(*st));
-    }
+static int scan_begin(scan_state *st, pv_db *db, pv__parts *p, const pv__scan *s,
+                      const pv__sieve *lender, pv_error *err) {
+    const uint32_t rpp = p->column.rows_per_page;
+    const uint32_t high = p->slots.meta.high_water;
+    const uint32_t end = s->slots_end ? PV_MIN(s->slots_end, high) : high;
     st->db = db;
     st->p = p;
     st->s = s;
@@ -341,12 +342,154 @@ int pv__scan_vectors(pv_db *db, pv__parts *p, const pv__scan *s, pv_error *err) 
     st->docs_valid = false;
     st->seen = 0;
     st->held = 0;
-    pv__buf_init(&st->buf, mem);
-    pv__sieve_init(&st->sieve, db, s);
-    int rc = scan_all(st, err);
+    st->pages = end / rpp + (end % rpp != 0);
+    pv__buf_init(&st->buf, &db->env->mem);
+    pv__sieve_init(&st->sieve, db, s, lender);
+    return s->filter ? pv__cursor_new(&p->docs, &st->docs, err) : 0;
+}
+
+static void scan_end(scan_state *st) {
     pv__sieve_done(&st->sieve);
     pv__cursor_free(st->docs);
     pv__buf_done(&st->buf);
+}
+
+static uint32_t scan_first_page(const scan_state *st) {
+    return PV_MIN(st->s->slots_from / st->p->column.rows_per_page, st->pages);
+}
+
+/* ---- several threads --------------------------------------------------------------------- */
+
+/* What one thread has of its own. The caller's has the call's transaction, parts and heaps. */
+typedef struct scan_member {
+    scan_state st;
+    pv__scan s;
+    pv__parts parts;
+    pv__txn *txn;
+    pv__hit *hits;
+    pv__nearest *nearest;
+} scan_member;
+
+static void scan_member_free(pv_db *db, scan_member *m) {
+    pv__mem *mem = &db->env->mem;
+    if (!m) {
+        return;
+    }
+    const size_t n = m->s.query_count;
+    if (m->st.db) {
+        scan_end(&m->st);
+    }
+    pv__parts_done(&m->parts);
+    for (size_t q = 0; m->nearest && q < n; q++) {
+        pv__nearest_done(&m->nearest[q]);
+    }
+    pv__alloc_free(mem, m->hits, n * m->s.nearest[0].top.k * sizeof(*m->hits));
+    pv__alloc_free(mem, m->nearest, n * sizeof(*m->nearest));
+    pv__txn_rollback(m->txn);
+    pv__alloc_free(mem, m, sizeof(*m));
+}
+
+/* NULL: the others do without it. */
+static scan_member *scan_member_new(const scan_state *first, pv__crew *crew) {
+    const pv__scan *s = first->s;
+    const size_t n = s->query_count, k = s->nearest[0].top.k;
+    pv__mem *mem = &first->db->env->mem;
+    pv_error ignored = PV_ERROR_INIT;
+    scan_member *m = pv__alloc_zero(mem, sizeof(*m));
+    if (!m) {
+        return NULL;
+    }
+    m->s = *s;
+    m->s.crew = crew;
+    m->s.hand = true;
+    m->hits = pv__alloc_array(mem, n * k, sizeof(*m->hits));
+    m->nearest = pv__alloc_array(mem, n, sizeof(*m->nearest));
+    for (size_t q = 0; m->nearest && q < n; q++) {
+        pv__nearest_init(&m->nearest[q], mem, m->hits ? m->hits + q * k : NULL, k);
+    }
+    if (!m->hits || !m->nearest || pv__txn_share(first->p->txn, &m->txn, &ignored) ||
+        pv__parts_open_entry(&m->parts, m->txn, &first->p->c, &ignored) ||
+        pv__txn_pause(m->txn, &ignored)) {
+        scan_member_free(first->db, m);
+        return NULL;
+    }
+    m->s.nearest = m->nearest;
+    if (scan_begin(&m->st, first->db, &m->parts, &m->s, &first->sieve, &ignored)) {
+        scan_member_free(first->db, m);
+        return NULL;
+    }
+    return m;
+}
+
+static int scan_take(void *ctx, uint32_t from, uint32_t end, pv_error *err) {
+    scan_state *st = ctx;
+    if (from == end) {
+        return pv__sieve_run(&st->sieve, err);
+    }
+    return scan_pages(st, PV_MAX(from, scan_first_page(st)), end, err);
+}
+
+static int scan_together(scan_state *st, pv__crew *crew, unsigned threads, pv_error *err) {
+    pv__mem *mem = &st->db->env->mem;
+    const uint32_t from = scan_first_page(st);
+    scan_member **members = pv__alloc_zero(mem, threads * sizeof(*members));
+    pv__crew_hand *hands = pv__alloc_zero(mem, threads * sizeof(*hands));
+    unsigned count = 1;
+    int rc = members && hands ? 0 : pv__err_nomem(err, threads * sizeof(*hands));
+    if (rc != 0) {
+        goto done;
+    }
+    hands[0].fn = scan_take;
+    hands[0].ctx = st;
+    while (count < threads && (members[count] = scan_member_new(st, crew)) != NULL) {
+        hands[count].fn = scan_take;
+        hands[count].ctx = &members[count]->st;
+        count++;
+    }
+    rc = pv__crew_run(st->db, crew, hands, count, from - from % SCAN_TAKE_PAGES, st->pages,
+                      SCAN_TAKE_PAGES, err);
+    for (unsigned i = 1; i < count && rc == 0; i++) {
+        for (size_t q = 0; q < st->s->query_count && rc == 0; q++) {
+            rc = pv__nearest_merge(&st->s->nearest[q], &members[i]->nearest[q], err);
+        }
+    }
+done:
+    for (unsigned i = 1; members && i < count; i++) {
+        scan_member_free(st->db, members[i]);
+    }
+    pv__alloc_free(mem, hands, threads * sizeof(*hands));
+    pv__alloc_free(mem, members, threads * sizeof(*members));
+    return rc;
+}
+
+/* ---- the whole --------------------------------------------------------------------------- */
+
+int pv__scan_interrupted(pv_db *db, const pv__scan *s, pv_error *err) {
+    return s->crew ? pv__crew_interrupted(s->crew, !s->hand, err) : pv__db_interrupted(db, err);
+}
+
+int pv__scan_vectors(pv_db *db, pv__parts *p, const pv__scan *s, pv_error *err) {
+    pv__mem *mem = &db->env->mem;
+    pv__crew crew;
+    pv__scan mine = *s;
+    scan_state *st = pv__alloc(mem, sizeof(*st)); /* too large for the stack of a small thread */
+    if (!st) {
+        return pv__err_nomem(err, sizeof(*st));
+    }
+    int rc = scan_begin(st, db, p, &mine, NULL, err);
+    if (rc == 0) {
+        const uint32_t from = scan_first_page(st);
+        const uint32_t parts = (st->pages - from + SCAN_TAKE_PAGES - 1) / SCAN_TAKE_PAGES;
+        const unsigned threads = PV_MIN(PV_MIN(s->threads, db->threads), parts / SCAN_TAKES_MIN);
+        if (threads > 1 && !pv__txn_is_write(p->txn)) {
+            mine.crew = &crew;
+            rc = scan_together(st, &crew, threads, err);
+        } else {
+            rc = scan_pages(st, from, st->pages, err);
+            rc = rc != 0 ? rc : pv__sieve_run(&st->sieve, err);
+        }
+    }
+    scan_end(st);
     pv__alloc_free(mem, st, sizeof(*st));
     return rc;
 }
@@ -355,6 +498,8 @@ int pv__scan_vectors(pv_db *db, pv__parts *p, const pv__scan *s, pv_error *err) 
 #undef SCAN_BLOCK_BYTES
 #undef SCAN_BLOCK_QUERIES
 #undef SCAN_WINDOW
+#undef SCAN_TAKE_PAGES
+#undef SCAN_TAKES_MIN
 #undef SCAN_PAUSE_PAGES
 #undef SCAN_HOLD_PAGES
 #undef SCAN_INTERRUPT_ROWS

@@ -3,7 +3,7 @@
 #ifndef PV_ENGINE_SCAN_H
 #define PV_ENGINE_SCAN_H
 
-#include "engine/db.h"
+#include "engine/crew.h"
 #include "engine/nearest.h"
 #include "engine/parts.h"
 #include "kernel/kernel.h"
@@ -25,8 +25,15 @@ typedef struct pv__scan {
     float max_distance;       /* +inf: no threshold */
     uint32_t slots_from;      /* only slots from here on */
     uint32_t slots_end;       /* and below this; 0: to the end */
+    unsigned threads;         /* that may take part; 0: the caller's alone */
+    pv__crew *crew;           /* scan.c: who takes part */
+    bool hand;                /* scan.c: not the caller's thread */
 } pv__scan;
-/* Each page of vectors is read once for all queries. The answers are finished by the caller. */
+/* Each page of vectors is read once for all queries. The answers are finished by the caller. With
+ * threads they are the same; inside a write transaction the caller's works alone, since what it has
+ * changed is not in any snapshot that another thread could read. */
 PV_PRIVATE int pv__scan_vectors(pv_db *db, pv__parts *p, const pv__scan *s, pv_error *err);
+/* Is it time to end? */
+PV_PRIVATE int pv__scan_interrupted(pv_db *db, const pv__scan *s, pv_error *err);
 
 #endif

@@ -51,6 +51,10 @@ static int search_check(const search_job *j, pv_error *err) {
         return pv__err(err, PV_ERR_LIMIT, "ef is %u, at most %u is allowed", (unsigned)q->ef,
                        (unsigned)PV__GRAPH_EF_MAX);
     }
+    if (q->threads > PV__THREADS_MAX) {
+        return pv__err(err, PV_ERR_LIMIT, "%u threads are asked for, at most %u are allowed",
+                       (unsigned)q->threads, PV__THREADS_MAX);
+    }
     if (j->count > PV_LIMIT_QUERIES) {
         return pv__err(err, PV_ERR_LIMIT, "%zu query vectors, at most %u are allowed", j->count,
                        (unsigned)PV_LIMIT_QUERIES);
@@ -159,6 +163,7 @@ static int search_run(search_job *j, pv_error *err) {
         .query_count = j->count,
         .filter = j->filter,
         .max_distance = q->flags & PV_QUERY_WITHIN ? q->max_distance : INFINITY,
+        .threads = q->threads,
     };
     for (size_t i = 0; i < j->count; i++) {
         PV_ASSERT(pv__kernel_query_init(&j->queries[i], field->metric, j->vectors + i * field->dims,

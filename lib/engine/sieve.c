@@ -10,7 +10,30 @@
 #define SIEVE_PASS_SHARE 16u                /* a comparison costs as much as screening this many */
 #define SIEVE_INTERRUPT_GROUPS 64u
 
-void pv__sieve_init(pv__sieve *v, pv_db *db, const pv__scan *scan) {
+/* What all threads read: the queries in groups. */
+static bool sieve_groups(pv__sieve *v, const pv__sieve *lender) {
+    const pv__scan *scan = v->scan;
+    if (lender) {
+        v->group_bytes = lender->group_bytes;
+        v->groups = lender->groups;
+        v->norm2 = lender->norm2;
+        v->lent = true;
+        return lender->groups != NULL;
+    }
+    v->group_bytes = pv__screen_group_bytes(scan->kernel, scan->queries[0].dims, scan->query_count);
+    if (v->group_bytes == 0) {
+        return false;
+    }
+    v->groups = pv__alloc_aligned(v->mem, v->group_bytes, 64);
+    v->norm2 = pv__alloc_array(v->mem, scan->query_count, sizeof(double));
+    if (!v->groups || !v->norm2) {
+        return false;
+    }
+    pv__screen_groups(scan->kernel, scan->queries, scan->query_count, v->groups, v->norm2);
+    return true;
+}
+
+void pv__sieve_init(pv__sieve *v, pv_db *db, const pv__scan *scan, const pv__sieve *lender) {
     const pv__kernel *k = scan->kernel;
     const pv__kernel_query *q = scan->queries;
     v->mem = &db->env->mem;
@@ -21,32 +44,30 @@ void pv__sieve_init(pv__sieve *v, pv_db *db, const pv__scan *scan) {
     v->pairs = v->passed = 0;
     v->groups = NULL;
     v->norm2 = NULL;
+    v->lent = false;
     v->screen.panels = NULL;
-    if (scan->query_count < SIEVE_QUERIES_MIN || scan->nearest[0].top.k > SIEVE_K_MAX ||
-        !pv__screen_can(k)) {
+    if ((lender && !lender->open) || scan->query_count < SIEVE_QUERIES_MIN ||
+        scan->nearest[0].top.k > SIEVE_K_MAX || !pv__screen_can(k)) {
         return;
     }
     v->cap = pv__screen_rows(k, q->dims);
     v->screen.kernel = k;
     v->screen.metric = q->metric;
     v->screen.dims = q->dims;
-    v->group_bytes = pv__screen_group_bytes(k, q->dims, scan->query_count);
-    if (v->group_bytes == 0) {
+    if (!sieve_groups(v, lender)) {
         return;
     }
-    v->groups = pv__alloc_aligned(v->mem, v->group_bytes, 64);
-    v->norm2 = pv__alloc_array(v->mem, scan->query_count, sizeof(double));
     v->screen.panels = pv__alloc_aligned(v->mem, v->cap * q->dims * sizeof(float), 64);
-    if (v->groups && v->norm2 && v->screen.panels) {
-        pv__screen_groups(k, q, scan->query_count, v->groups, v->norm2);
-        v->open = true;
-    }
+    v->open = v->screen.panels != NULL;
 }
 
 void pv__sieve_done(pv__sieve *v) {
     const size_t dims = v->scan->queries[0].dims;
     if (v->screen.panels) {
         pv__alloc_free_aligned(v->mem, v->screen.panels, v->cap * dims * sizeof(float), 64);
+    }
+    if (v->lent) {
+        return;
     }
     pv__alloc_free(v->mem, v->norm2, v->scan->query_count * sizeof(double));
     if (v->groups) {
@@ -94,7 +115,7 @@ int pv__sieve_run(pv__sieve *v, pv_error *err) {
         const size_t n = PV_MIN(v->scan->query_count - q, wide);
         size_t full = 0;
         if (q / wide % SIEVE_INTERRUPT_GROUPS == SIEVE_INTERRUPT_GROUPS - 1) {
-            PV_TRY(pv__db_interrupted(v->db, err));
+            PV_TRY(pv__scan_interrupted(v->db, v->scan, err));
         }
         for (size_t i = 0; i < n; i++) {
             const pv__topk *top = &v->scan->nearest[q + i].top;

@@ -24,13 +24,16 @@ typedef struct pv__sieve {
     float *groups;
     size_t group_bytes;
     double *norm2;
+    bool lent; /* groups and norm2 are another's */
     pv__screen screen;
     const uint8_t *rows[PV__SCREEN_ROWS_MAX];
     uint32_t slots[PV__SCREEN_ROWS_MAX];
 } pv__sieve;
 
-/* Stays closed where it would not help, also for want of memory. The scan outlives it. */
-PV_PRIVATE void pv__sieve_init(pv__sieve *v, pv_db *db, const pv__scan *scan);
+/* Stays closed where it would not help, also for want of memory. The scan outlives it. lender: NULL,
+ * or a sieve of the same queries for another thread, which outlives this one. */
+PV_PRIVATE void pv__sieve_init(pv__sieve *v, pv_db *db, const pv__scan *scan,
+                               const pv__sieve *lender);
 PV_PRIVATE void pv__sieve_done(pv__sieve *v);
 static inline bool pv__sieve_full(const pv__sieve *v) { return v->count == v->cap; }
 static inline void pv__sieve_add(pv__sieve *v, const uint8_t *row, uint32_t slot) {

@@ -421,6 +421,8 @@ PV_PRIVATE void pv__ver_reclaim(pv__store *s);                            /* und
 /* Make room for pages of raw_slots. Takes ver_mutex. */
 PV_PRIVATE void pv__ver_evict(pv__store *s, unsigned raw_slots, uint64_t want_bytes);
 PV_PRIVATE int pv__reader_begin(pv__store *s, pv__rslot **out, uint64_t *out_snap, pv_error *err);
+/* One more reader of `snap`, which somebody's slot announces until this one has ended. */
+PV_PRIVATE int pv__reader_join(pv__store *s, uint64_t snap, pv__rslot **out, pv_error *err);
 PV_PRIVATE void pv__reader_end(pv__rslot *slot);
 PV_PRIVATE void pv__reader_enter(pv__store *s, pv__rslot *slot);
 PV_PRIVATE void pv__reader_leave(pv__rslot *slot);

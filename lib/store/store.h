@@ -97,6 +97,9 @@ PV_PRIVATE int pv__store_check(pv__store *store, bool deep, pv__check_fn fn, voi
 #define PV__TXN_NOWAIT 0x4u /* PV_ERR_BUSY at once instead of waiting for the writer */
 
 PV_PRIVATE int pv__txn_begin(pv__store *store, uint32_t flags, pv__txn **out_txn, pv_error *err);
+/* A second reader of the state that a read transaction sees, for another thread: it pauses, and
+ * holds pointers, by itself. It ends, by _rollback, before `txn` does. */
+PV_PRIVATE int pv__txn_share(const pv__txn *txn, pv__txn **out_txn, pv_error *err);
 /* Ends and frees the transaction in every case. After an error nothing of it is visible; after
  * PV_ERR_IO from the sync it may or may not be there after the next open. *out_lsn may be NULL. */
 PV_PRIVATE int pv__txn_commit(pv__txn *txn, uint64_t *out_lsn, pv_error *err);

@@ -100,6 +100,22 @@ PV_PRIVATE int pv__txn_begin(pv__store *s, uint32_t flags, pv__txn **out_txn, pv
     return PV_OK;
 }
 
+PV_PRIVATE int pv__txn_share(const pv__txn *with, pv__txn **out_txn, pv_error *err) {
+    pv__store *s = with->store;
+    *out_txn = NULL;
+    PV_ASSERT(!with->write); /* what a writer has changed is not in any snapshot */
+    pv__txn *t = pv__alloc_zero(s->mem, sizeof *t);
+    int rc = t ? pv__reader_join(s, with->snap, &t->slot, err) : pv__err_nomem(err, sizeof *t);
+    if (rc) {
+        pv__alloc_free(s->mem, t, sizeof *t);
+        return rc;
+    }
+    t->store = s;
+    t->snap = with->snap;
+    *out_txn = t;
+    return PV_OK;
+}
+
 static void txn_free(pv__txn *t) {
     pv__store *s = t->store;
     pv__reader_end(t->slot);

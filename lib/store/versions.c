@@ -158,6 +158,18 @@ PV_PRIVATE int pv__reader_begin(pv__store *s, pv__rslot **out, uint64_t *out_sna
     return PV_OK;
 }
 
+PV_PRIVATE int pv__reader_join(pv__store *s, uint64_t snap, pv__rslot **out, pv_error *err) {
+    pv__rslot *slot = versions_take_slot(s, err);
+    if (!slot) {
+        return PV_ERR_NOMEM;
+    }
+    /* Nobody has to find this announcement: whoever collects snapshots meanwhile finds the other,
+     * which was there before and stays. The epoch is this slot's own. */
+    atomic_store_explicit(&slot->snap, snap, memory_order_seq_cst);
+    *out = slot;
+    return PV_OK;
+}
+
 PV_PRIVATE void pv__reader_end(pv__rslot *slot) {
     atomic_store_explicit(&slot->epoch, 0, memory_order_release);
     atomic_store_explicit(&slot->snap, 0, memory_order_release);

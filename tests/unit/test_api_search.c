@@ -406,9 +406,9 @@ static void test_api_search__queries_are_judged(void **state) {
     q.filter_len = 2;
     test_assert_ok(pv_search(t.db, NULL, "docs", &q, &r, &t.err), &t.err);
     pv_results_free(r);
-    q.reserved0 = 1;
-    test_assert_rc(pv_search(t.db, NULL, "docs", &q, &r, &t.err), PV_ERR_UNSUPPORTED, &t.err);
-    q.reserved0 = 0;
+    q.threads = 1025;
+    test_assert_rc(pv_search(t.db, NULL, "docs", &q, &r, &t.err), PV_ERR_LIMIT, &t.err);
+    q.threads = 0;
     q.struct_size = 0;
     test_assert_rc(pv_search(t.db, NULL, "docs", &q, &r, &t.err), PV_ERR_MISUSE, &t.err);
     test_assert_rc(pv_search(t.db, NULL, "docs", NULL, &r, &t.err), PV_ERR_MISUSE, &t.err);
