@@ -361,10 +361,13 @@ static int csv_take_vector(reader *rd, const char *cell) {
 
 /* Is the cell what its column's type says? Then it is JSON as it stands. */
 static int csv_fits(csv_role role, const char *cell, size_t len) {
+    if (strlen(cell) != len) {
+        return 0;
+    }
     if (role == CSV_BOOL) {
         return strcmp(cell, "true") == 0 || strcmp(cell, "false") == 0;
     }
-    if (strlen(cell) != len || !ex_json_valid(cell, len)) {
+    if (!ex_json_valid(cell, len)) {
         return 0;
     }
     if (role == CSV_JSON) {

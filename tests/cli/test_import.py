@@ -76,6 +76,14 @@ class ImportJsonLines(Case):
         self.assertEqual(self.json("import", self.db, "c", "-", stdin=text)["imported"], 2)
         self.assertEqual(self.json("import", self.db, "c", "-")["imported"], 0)
 
+    def test_a_bool_with_a_nul_behind_it_is_none(self):
+        self.create()
+        for kind, part in (("bool", "true or false"), ("int", "a whole number")):
+            value = "true" if kind == "bool" else "1"
+            with self.subTest(kind):
+                self.fails(USAGE, f"wants {part}", "import", self.db, "c", "-", "--format", "csv",
+                           stdin=f'id,n:{kind},vector\na,{value}\0,"[1,2,3]"\n')
+
     def test_bad_rows_are_named_by_line(self):
         self.create()
         good = '{"id":"g","vector":[1,2,3]}\n'
@@ -282,6 +290,14 @@ class ImportCsv(Case):
                            stdin=text)
         self.fails(USAGE, "--types", "import", self.db, "c", "-", "--format", "csv", "--types",
                    "a=date", stdin="id,a,vector\n")
+
+    def test_a_bool_with_a_nul_behind_it_is_none(self):
+        self.create()
+        for kind, part in (("bool", "true or false"), ("int", "a whole number")):
+            value = "true" if kind == "bool" else "1"
+            with self.subTest(kind):
+                self.fails(USAGE, f"wants {part}", "import", self.db, "c", "-", "--format", "csv",
+                           stdin=f'id,n:{kind},vector\na,{value}\0,"[1,2,3]"\n')
 
     def test_bad_rows_are_named_by_line(self):
         self.create()
