@@ -30,8 +30,8 @@ typedef struct pv__sieve {
     uint32_t slots[PV__SCREEN_ROWS_MAX];
 } pv__sieve;
 
-/* Stays closed where it would not help, also for want of memory. The scan outlives it. lender: NULL,
- * or a sieve of the same queries for another thread, which outlives this one. */
+/* Stays closed where it would not help, also for want of memory. The scan outlives it. lender:
+ * NULL, or a sieve of the same queries for another thread, which outlives this one. */
 PV_PRIVATE void pv__sieve_init(pv__sieve *v, pv_db *db, const pv__scan *scan,
                                const pv__sieve *lender);
 PV_PRIVATE void pv__sieve_done(pv__sieve *v);

@@ -394,8 +394,8 @@ PV_PRIVATE int pv__frames_init(pv__store *s, uint64_t slab_bytes, pv_error *err)
  * child it may be held by a thread that does not exist. */
 PV_PRIVATE void pv__frames_close(pv__store *s);
 PV_PRIVATE void pv__frames_done(pv__store *s);
-/* A frame whose descriptor is zero but for its place and page. From a slab that has a free one, or NULL;
- * *out_few: only a few of this size are left, once each time. */
+/* A frame whose descriptor is zero but for its place and page. From a slab that has a free one, or
+ * NULL; *out_few: only a few of this size are left, once each time. */
 PV_PRIVATE pv__ver *pv__frame_take(pv__store *s, uint64_t page_id, unsigned raw_slots,
                                    bool *out_few);
 /* From a new slab, or a single one of a size that has no slabs yet, within the budget. NULL when
