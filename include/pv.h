@@ -637,8 +637,8 @@ PV_EXTERN int pv_count(pv_db *db, pv_txn *txn, const char *collection, const cha
  * comes from target_recall and what the collection has measured on itself.
  *
  * threads: so many share the vectors of one search that compares with every record, at most as many
- * as the handle may use (pv_open_opts). The answer is the same. Each needs k places a vector. Inside
- * a write transaction, and where there is little to compare, the caller's works alone. */
+ * as the handle may use (pv_open_opts). The answer is the same. Each needs k places a vector.
+ * Inside a write transaction, and where there is little to compare, the caller's works alone. */
 typedef struct pv_query {
     uint32_t struct_size; /* PV_QUERY_INIT sets it */
     uint32_t flags;       /* PV_QUERY_ */
