@@ -321,6 +321,12 @@ typedef struct pv_collection_opts {
 #define PV_COLLECTION_OPTS_INIT                                                                    \
     { sizeof(pv_collection_opts), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
+/* States of a collection's index. DAMAGED: searches compare with every record, until it has been
+ * built again, which begins by itself with the next write or in the background. REBUILDING: a new
+ * graph is being built. */
+#define PV_COLLECTION_INDEX_DAMAGED 0x1u
+#define PV_COLLECTION_INDEX_REBUILDING 0x2u
+
 /* What a collection is and holds; pv_collection_info_get fills as much as struct_size allows. */
 typedef struct pv_collection_info {
     uint32_t struct_size; /* PV_COLLECTION_INFO_INIT sets it */
@@ -328,7 +334,7 @@ typedef struct pv_collection_info {
     uint32_t metric;     /* PV_METRIC_, never 0 */
     uint32_t type;       /* PV_TYPE_, never 0 */
     uint32_t key;        /* PV_KEY_, never 0 */
-    uint32_t flags;      /* 0 */
+    uint32_t flags;      /* PV_COLLECTION_INDEX_ */
     uint64_t object_id;  /* number of the collection in this file; never used twice */
     uint64_t count;      /* records */
     uint64_t slots;      /* places for records, free ones among them */

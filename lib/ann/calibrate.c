@@ -6,6 +6,7 @@
  *      curve    mean recall for each of PV__CURVE_POINTS efforts, for k = 10 and for k = 100
  *      effort   from the curve: the least whose recall reaches the target with a margin,
  *               because a row is an easier query than one from elsewhere
+ *      again    when the graph has grown or changed; a recall that has fallen asks for a new graph
  *
  * Samples are taken a few at a time by the calls that insert, when the graph has grown by a third
  * since the last curve; sums in the making lie in the graph's page beside the finished curve. */
@@ -15,10 +16,15 @@
 #include "kernel/kernel.h"
 
 #define CALIBRATE_NODES_MIN 256u
+#define CALIBRATE_CHANGED 5u /* again, when 1 of so many nodes has gone */
 #define CALIBRATE_EF_TRUTH 800u
 #define CALIBRATE_WANT_MAX 160u
 #define CALIBRATE_MISS 0.6f  /* share of the misses that the target allows */
 #define CALIBRATE_ONE 60000u /* recall 1 in the page */
+#define CALIBRATE_POINT 4u   /* of the last curve: its recall is what is watched */
+#define REBUILD_TENTHS 3u    /* of the nodes: not used, or gone since the graph began */
+#define REBUILD_NODES_MIN 4096u
+#define REBUILD_LOST 1200u /* 2 points of recall */
 
 static const uint32_t calibrate_k[PV__CURVES] = {10, 100};
 static const uint16_t calibrate_pool[PV__CURVES] = {640, 1600};
@@ -41,8 +47,10 @@ static pv__effort calibrate_effort(const pv__graph *g, uint32_t k, float pool, f
 
 bool pv__graph_calibrate_due(const pv__graph *g) {
     const pv__graph_curve *c = &g->meta.curve;
-    return g->meta.node_count >= CALIBRATE_NODES_MIN &&
-           (c->samples > 0 || g->meta.node_count >= (uint64_t)c->nodes + c->nodes / 3 + 1);
+    const uint64_t nodes = g->meta.node_count, removed = g->meta.removed - c->removed;
+    return nodes >= CALIBRATE_NODES_MIN &&
+           (c->samples > 0 || nodes >= (uint64_t)c->nodes + c->nodes / 3 + 1 ||
+            removed * CALIBRATE_CHANGED >= nodes);
 }
 
 /* ---- one sample ------------------------------------------------------------------------------ */
@@ -132,7 +140,11 @@ static int calibrate_sample(pv__graph *g, pv__walker *w, float *vector, calibrat
     const uint8_t *row;
     uint32_t own = 0;
     PV_TRY(calibrate_pick(g, &w->skip, &own, err));
-    PV_TRY(pv__column_read(g->vectors, own, &row, err));
+    const int rc = pv__column_read(g->vectors, own, &row, err);
+    if (rc != 0) {
+        atomic_store_explicit(&g->data_bad, true, memory_order_relaxed);
+        return rc;
+    }
     memcpy(vector, row, g->dims * sizeof *vector);
     PV_ASSERT(pv__kernel_query_init(&q, g->metric, vector, g->dims));
     PV_TRY(calibrate_search(g, w, kernel, &q, &truth, CALIBRATE_WANT_MAX, r, err));
@@ -148,7 +160,32 @@ static int calibrate_sample(pv__graph *g, pv__walker *w, float *vector, calibrat
 
 /* ---- all ------------------------------------------------------------------------------------- */
 
-static void calibrate_finish(pv__graph_curve *c, uint32_t nodes) {
+/* What a later recall of about as many nodes is compared with. */
+static void calibrate_first(pv__graph_curve *c, uint32_t nodes) {
+    const uint32_t near = c->first_nodes / 3;
+    if (c->first_nodes == 0 || nodes > c->first_nodes + near || nodes < c->first_nodes - near) {
+        c->first_nodes = nodes;
+        c->first = c->recall[PV__CURVES - 1][CALIBRATE_POINT];
+    }
+}
+
+bool pv__graph_rebuild_due(const pv__graph *g) {
+    const pv__graph_meta *m = &g->meta;
+    const pv__graph_curve *c = &m->curve;
+    const uint64_t nodes = m->node_count, spare = m->node_high - m->node_count;
+    if (m->sweep_phase != 0 || (uint64_t)m->tomb_count * 10 >= nodes + m->tomb_count) {
+        return false; /* what is dead goes first */
+    }
+    if (m->node_high >= REBUILD_NODES_MIN &&
+        spare * 10 >= (uint64_t)REBUILD_TENTHS * m->node_high) {
+        return true;
+    }
+    return (uint64_t)m->removed * 10 >= REBUILD_TENTHS * nodes && c->first_nodes != 0 &&
+           c->samples == 0 && c->removed != 0 &&
+           c->recall[PV__CURVES - 1][CALIBRATE_POINT] + REBUILD_LOST < c->first;
+}
+
+static void calibrate_finish(pv__graph_curve *c, uint32_t nodes, uint32_t removed) {
     for (unsigned k = 0; k < PV__CURVES; k++) {
         uint32_t best = 0;
         for (unsigned i = 0; i < PV__CURVE_POINTS; i++) {
@@ -160,6 +197,8 @@ static void calibrate_finish(pv__graph_curve *c, uint32_t nodes) {
     }
     c->samples = 0;
     c->nodes = nodes;
+    c->removed = removed;
+    calibrate_first(c, nodes);
 }
 
 int pv__graph_calibrate(pv__graph *g, pv__walker *w, uint32_t samples, pv_error *err) {
@@ -172,7 +211,7 @@ int pv__graph_calibrate(pv__graph *g, pv__walker *w, uint32_t samples, pv_error 
         rc = calibrate_sample(g, w, vector, rows, err);
         w->skip = PV__NODE_NONE;
         if (rc == 0 && ++g->meta.curve.samples >= PV__CURVE_SAMPLES) {
-            calibrate_finish(&g->meta.curve, g->meta.node_count);
+            calibrate_finish(&g->meta.curve, g->meta.node_count, g->meta.removed);
         }
         g->changed = true;
         rc = rc == 0 ? pv__txn_pause(g->txn, err) : rc;
@@ -228,3 +267,8 @@ pv__effort pv__graph_effort_ef(const pv__graph *g, uint32_t k, uint32_t ef) {
 #undef CALIBRATE_WANT_MAX
 #undef CALIBRATE_MISS
 #undef CALIBRATE_ONE
+#undef CALIBRATE_POINT
+#undef CALIBRATE_CHANGED
+#undef REBUILD_TENTHS
+#undef REBUILD_NODES_MIN
+#undef REBUILD_LOST

@@ -60,6 +60,9 @@ typedef struct pv__effort {
 typedef struct pv__graph_curve {
     uint32_t nodes;                                /* when it was measured; 0: never */
     uint32_t samples;                              /* of the next one, in sums */
+    uint32_t removed;                              /* of the graph, when it was measured */
+    uint32_t first_nodes;                          /* nodes when `first` was measured; 0: never */
+    uint16_t first;                                /* recall that later ones are compared with */
     uint16_t recall[PV__CURVES][PV__CURVE_POINTS]; /* in units of 1/60000 */
     uint32_t sums[PV__CURVES][PV__CURVE_POINTS];
 } pv__graph_curve;
@@ -88,6 +91,7 @@ typedef struct pv__graph_meta {
     uint32_t sweep_phase; /* 0: no sweep is under way (sweep.c) */
     uint32_t sweep_at;    /* next unit of the phase */
     uint32_t sweep_mark;  /* 0 or 1: tombstones made now get this mark */
+    uint32_t removed;     /* nodes that died since the graph began */
     float norm2_max;
     uint64_t seed;
     uint64_t links_root, codes_root, slot_of_root, node_of_root, dups_root;
@@ -103,9 +107,10 @@ typedef struct pv__graph {
     uint64_t page;
     uint32_t owner;
     uint32_t metric, dims, cpu;
-    bool built;       /* the columns below are open: something has been inserted */
-    bool changed;     /* meta is to be saved */
-    unsigned threads; /* for building; 0: one. Set after open */
+    bool built;            /* the columns below are open: something has been inserted */
+    bool changed;          /* meta is to be saved */
+    _Atomic bool data_bad; /* a vector could not be read: not the graph is what is damaged */
+    unsigned threads;      /* for building; 0: one. Set after open */
     const pv__column *vectors;
     uint32_t slots; /* slots of `vectors` are below; set after open */
     pv__graph_meta meta;
@@ -129,7 +134,13 @@ PV_PRIVATE int pv__graph_open(pv__graph *g, pv__txn *txn, uint64_t page, uint32_
                               const pv__column *vectors, uint32_t metric, uint32_t dims,
                               uint32_t cpu, pv_error *err);
 PV_PRIVATE int pv__graph_save(pv__graph *g, pv_error *err); /* after changes, before others read */
-PV_PRIVATE int pv__graph_drop(pv__graph *g, pv_error *err); /* all pages; pauses */
+/* drop.c: all pages; pauses. */
+PV_PRIVATE int pv__graph_drop(pv__graph *g, pv_error *err);
+/* The same, at most about so many pages a call. `page` is the graph's; *io_at, 0 at first, is kept
+ * by the caller from call to call. */
+PV_PRIVATE int pv__graph_drop_some(pv__txn *txn, uint64_t page, uint32_t owner, uint32_t metric,
+                                   uint32_t dims, uint64_t *io_at, uint32_t pages, bool *out_done,
+                                   pv_error *err);
 
 /* walker.c: memory of one search or build at a time. Kept by the caller between calls, so that a
  * search allocates nothing. */
@@ -176,6 +187,10 @@ PV_PRIVATE int pv__graph_remove(pv__graph *g, uint32_t slot, pv_error *err);
 PV_PRIVATE int pv__graph_upkeep(pv__graph *g, pv__walker *w, uint32_t nodes, pv_error *err);
 /* How much upkeep a change of `rows` rows should pay for; 0: none is due. */
 PV_PRIVATE uint32_t pv__graph_upkeep_due(const pv__graph *g, size_t rows);
+
+/* Is it so much worse, or so much larger, than a new graph of the same vectors would be, that it
+ * should be built again? */
+PV_PRIVATE bool pv__graph_rebuild_due(const pv__graph *g);
 
 /* calibrate.c */
 PV_PRIVATE bool pv__graph_calibrate_due(const pv__graph *g);

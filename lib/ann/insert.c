@@ -70,9 +70,14 @@ static const uint8_t *insert_code(const insert_batch *b, size_t i) {
 
 /* ---- encode ---------------------------------------------------------------------------------- */
 
-static int insert_vector(const pv__graph *g, uint32_t slot, const float **out, pv_error *err) {
+/* A vector that cannot be read is damage of the data, which no other graph would mend. */
+static int insert_vector(pv__graph *g, uint32_t slot, const float **out, pv_error *err) {
     const uint8_t *row;
-    PV_TRY(pv__column_read(g->vectors, slot, &row, err));
+    const int rc = pv__column_read(g->vectors, slot, &row, err);
+    if (rc != 0) {
+        atomic_store_explicit(&g->data_bad, true, memory_order_relaxed); /* plans run in threads */
+        return rc;
+    }
     *out = (const float *)(const void *)row; /* rows begin at multiples of 4 */
     return 0;
 }
@@ -185,7 +190,7 @@ static size_t insert_plan_near(insert_part *p, size_t i, size_t count) {
 /* Is there a node with an equal vector among the nearest? */
 static int insert_plan_twin(insert_part *p, insert_row *row, const uint8_t *code, size_t count,
                             pv_error *err) {
-    const pv__graph *g = p->b->g;
+    pv__graph *g = p->b->g;
     for (size_t i = 0; i < PV_MIN(count, (size_t)INSERT_TWINS); i++) {
         const pv__candidate *c = &p->candidates[i];
         if (memcmp(c->row, code, g->fine.row_size) == 0) {

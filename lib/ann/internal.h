@@ -91,6 +91,14 @@ PV_PRIVATE int pv__graph_corrupt(const pv__graph *g, uint32_t node, const char *
                                  pv_error *err);
 
 /* meta.c */
+/* Open, but for the columns. */
+PV_PRIVATE int pv__graph_open_meta(pv__graph *g, pv__txn *txn, uint64_t page, uint32_t owner,
+                                   uint32_t metric, uint32_t dims, uint32_t cpu, pv_error *err);
+/* Columns by number. Root 0: there is none. */
+#define PV__GRAPH_COLUMNS (6u + PV__GRAPH_LEVELS)
+PV_PRIVATE uint64_t pv__graph_column_root(const pv__graph *g, uint32_t i);
+PV_PRIVATE int pv__graph_column_open(const pv__graph *g, uint32_t i, pv__column *out,
+                                     pv_error *err);
 PV_PRIVATE int pv__graph_begin(pv__graph *g, pv_error *err); /* make the columns of level 0 */
 /* The codes again, when what they depend on has changed. */
 PV_PRIVATE int pv__graph_code_init(pv__graph *g, pv_error *err);

@@ -18,6 +18,8 @@
  *   448  u32  flags              1: codes are about a mean
  *   456  u64  fines_root        464  u64 books_root
  *   472  { u64 hash, u32 row, u32 bytes }
+ *  1088  u32  removed          1092  u32 curve: removed    1096  u32 first_nodes
+ *  1100  u16  first
  */
 #include "ann/internal.h"
 
@@ -31,6 +33,7 @@
 #define GMETA_BOOKS GMETA_AT(408)
 #define GMETA_BOOK_BYTES 16u
 #define GMETA_CENTRED 1u
+#define GMETA_REMOVED GMETA_AT(1024)
 
 /* Owners, from the graph's own. */
 #define GMETA_OWNER_CODES 1u
@@ -56,6 +59,9 @@ static void gmeta_curve_encode(const pv__graph_curve *c, uint8_t *page) {
         pv__put16(page + GMETA_CURVE + 8 + 2 * i, c->recall[k][at]);
         pv__put32(page + GMETA_CURVE_SUMS + 4 * i, c->sums[k][at]);
     }
+    pv__put32(page + GMETA_REMOVED + 4, c->removed);
+    pv__put32(page + GMETA_REMOVED + 8, c->first_nodes);
+    pv__put16(page + GMETA_REMOVED + 12, c->first);
 }
 
 static void gmeta_codes_encode(const pv__graph_meta *m, uint8_t *page) {
@@ -103,6 +109,7 @@ static void gmeta_encode(const pv__graph_meta *m, uint8_t *page) {
         pv__put32(p + 16, m->levels[i].count);
         pv__put32(p + 20, m->levels[i].entry);
     }
+    pv__put32(page + GMETA_REMOVED, m->removed);
     gmeta_curve_encode(&m->curve, page);
     gmeta_codes_encode(m, page);
 }
@@ -115,6 +122,9 @@ static void gmeta_curve_decode(const uint8_t *page, pv__graph_curve *c) {
         c->recall[k][at] = pv__get16(page + GMETA_CURVE + 8 + 2 * i);
         c->sums[k][at] = pv__get32(page + GMETA_CURVE_SUMS + 4 * i);
     }
+    c->removed = pv__get32(page + GMETA_REMOVED + 4);
+    c->first_nodes = pv__get32(page + GMETA_REMOVED + 8);
+    c->first = pv__get16(page + GMETA_REMOVED + 12);
 }
 
 static void gmeta_decode(const uint8_t *page, pv__graph_meta *m) {
@@ -151,6 +161,7 @@ static void gmeta_decode(const uint8_t *page, pv__graph_meta *m) {
         m->levels[i].count = pv__get32(p + 16);
         m->levels[i].entry = pv__get32(p + 20);
     }
+    m->removed = pv__get32(page + GMETA_REMOVED);
     gmeta_curve_decode(page, &m->curve);
     memset(&m->centred, 0, sizeof *m - offsetof(pv__graph_meta, centred));
     if (w[0] > 1) {
@@ -209,39 +220,60 @@ int pv__graph_code_init(pv__graph *g, pv_error *err) {
     return 0;
 }
 
-static int gmeta_open_columns(pv__graph *g, pv_error *err) {
+/* Columns by number: links, codes, both maps, what walks of short codes end with, codebooks, levels. */
+enum { GMETA_LINKS, GMETA_OF_CODES, GMETA_SLOT_OF, GMETA_NODE_OF, GMETA_FINES, GMETA_OF_BOOKS };
+
+uint64_t pv__graph_column_root(const pv__graph *g, uint32_t i) {
     const pv__graph_meta *m = &g->meta;
-    PV_TRY(pv__column_open(g->txn, g->owner, m->links_root, PV__LINKS_BYTES, &g->links, err));
-    PV_TRY(pv__column_open(g->txn, g->owner + GMETA_OWNER_CODES, m->codes_root, g->code.row_size,
-                           &g->codes, err));
-    g->fines = g->codes;
-    if (g->split) {
-        PV_TRY(pv__column_open(g->txn, g->owner + GMETA_OWNER_FINES, m->fines_root,
-                               g->fine.row_size, &g->fines, err));
-    }
-    if (m->books_root != 0) {
-        PV_TRY(pv__column_open(g->txn, g->owner + GMETA_OWNER_BOOKS, m->books_root,
-                               PV__BOOK_ROW_BYTES, &g->books, err));
-    }
-    PV_TRY(
-        pv__column_open(g->txn, g->owner + GMETA_OWNER_MAPS, m->slot_of_root, 4, &g->slot_of, err));
-    PV_TRY(
-        pv__column_open(g->txn, g->owner + GMETA_OWNER_MAPS, m->node_of_root, 4, &g->node_of, err));
-    if (g->slot_of.part != 0 || g->node_of.part != 1) {
+    const uint64_t roots[PV__GRAPH_COLUMNS - PV__GRAPH_LEVELS] = {m->links_root,   m->codes_root,
+                                                                  m->slot_of_root, m->node_of_root,
+                                                                  m->fines_root,   m->books_root};
+    return i < PV_COUNTOF(roots) ? roots[i] : m->levels[i - PV_COUNTOF(roots)].root;
+}
+
+int pv__graph_column_open(const pv__graph *g, uint32_t i, pv__column *out, pv_error *err) {
+    static const uint32_t owners[PV__GRAPH_COLUMNS - PV__GRAPH_LEVELS] = {0,
+                                                                          GMETA_OWNER_CODES,
+                                                                          GMETA_OWNER_MAPS,
+                                                                          GMETA_OWNER_MAPS,
+                                                                          GMETA_OWNER_FINES,
+                                                                          GMETA_OWNER_BOOKS};
+    const uint32_t row_sizes[PV__GRAPH_COLUMNS - PV__GRAPH_LEVELS] = {
+        PV__LINKS_BYTES, g->code.row_size, 4, 4, g->fine.row_size, PV__BOOK_ROW_BYTES};
+    const uint32_t level = i - (uint32_t)PV_COUNTOF(owners);
+    const bool upper = i >= PV_COUNTOF(owners);
+    PV_TRY(pv__column_open(g->txn, g->owner + (upper ? GMETA_OWNER_UPPER + level : owners[i]),
+                           pv__graph_column_root(g, i), upper ? PV__LINKS_BYTES : row_sizes[i], out,
+                           err));
+    if (out->part != (i == GMETA_NODE_OF ? 1u : 0u)) {
         return pv__err(err, PV_ERR_CORRUPT, "graph of object %u: its maps are mixed up",
                        (unsigned)g->owner);
     }
-    for (unsigned i = 0; i < m->level_count; i++) {
-        PV_TRY(pv__column_open(g->txn, g->owner + GMETA_OWNER_UPPER + i, m->levels[i].root,
-                               PV__LINKS_BYTES, &g->upper[i], err));
-    }
-    g->dups = (pv__tree){g->txn, m->dups_root, g->owner};
     return 0;
 }
 
-int pv__graph_open(pv__graph *g, pv__txn *txn, uint64_t page_id, uint32_t owner,
-                   const pv__column *vectors, uint32_t metric, uint32_t dims, uint32_t cpu,
-                   pv_error *err) {
+static int gmeta_open_columns(pv__graph *g, pv_error *err) {
+    PV_TRY(pv__graph_column_open(g, GMETA_LINKS, &g->links, err));
+    PV_TRY(pv__graph_column_open(g, GMETA_OF_CODES, &g->codes, err));
+    PV_TRY(pv__graph_column_open(g, GMETA_SLOT_OF, &g->slot_of, err));
+    PV_TRY(pv__graph_column_open(g, GMETA_NODE_OF, &g->node_of, err));
+    g->fines = g->codes;
+    if (g->split) {
+        PV_TRY(pv__graph_column_open(g, GMETA_FINES, &g->fines, err));
+    }
+    if (g->meta.books_root != 0) {
+        PV_TRY(pv__graph_column_open(g, GMETA_OF_BOOKS, &g->books, err));
+    }
+    for (uint32_t i = 0; i < g->meta.level_count; i++) {
+        PV_TRY(
+            pv__graph_column_open(g, PV__GRAPH_COLUMNS - PV__GRAPH_LEVELS + i, &g->upper[i], err));
+    }
+    g->dups = (pv__tree){g->txn, g->meta.dups_root, g->owner};
+    return 0;
+}
+
+int pv__graph_open_meta(pv__graph *g, pv__txn *txn, uint64_t page_id, uint32_t owner,
+                        uint32_t metric, uint32_t dims, uint32_t cpu, pv_error *err) {
     const uint8_t *page;
     memset(g, 0, sizeof *g);
     g->txn = txn;
@@ -250,7 +282,6 @@ int pv__graph_open(pv__graph *g, pv__txn *txn, uint64_t page_id, uint32_t owner,
     g->metric = metric;
     g->dims = dims;
     g->cpu = cpu;
-    g->vectors = vectors;
     PV_TRY(pv__page_read(txn, page_id, PV__PAGE_GRAPH, &page, err));
     const uint32_t version = pv__get32(page + GMETA_AT(0));
     if (pv__page_owner(page) != owner || version == 0) {
@@ -277,6 +308,14 @@ int pv__graph_open(pv__graph *g, pv__txn *txn, uint64_t page_id, uint32_t owner,
                        (unsigned)owner, (unsigned)g->meta.code);
     }
     g->built = g->meta.links_root != 0;
+    return 0;
+}
+
+int pv__graph_open(pv__graph *g, pv__txn *txn, uint64_t page_id, uint32_t owner,
+                   const pv__column *vectors, uint32_t metric, uint32_t dims, uint32_t cpu,
+                   pv_error *err) {
+    PV_TRY(pv__graph_open_meta(g, txn, page_id, owner, metric, dims, cpu, err));
+    g->vectors = vectors;
     return g->built ? gmeta_open_columns(g, err) : 0;
 }
 
@@ -341,27 +380,6 @@ int pv__graph_level_begin(pv__graph *g, uint32_t level, pv_error *err) {
     return pv__column_open(g->txn, owner, l->root, PV__LINKS_BYTES, &g->upper[level], err);
 }
 
-int pv__graph_drop(pv__graph *g, pv_error *err) {
-    if (g->built) {
-        PV_TRY(pv__column_drop(&g->links, err));
-        PV_TRY(pv__column_drop(&g->codes, err));
-        if (g->split) {
-            PV_TRY(pv__column_drop(&g->fines, err));
-        }
-        if (g->meta.books_root != 0) {
-            PV_TRY(pv__column_drop(&g->books, err));
-        }
-        PV_TRY(pv__column_drop(&g->slot_of, err));
-        PV_TRY(pv__column_drop(&g->node_of, err));
-        for (uint32_t i = 0; i < PV__GRAPH_LEVELS && g->meta.levels[i].root != 0; i++) {
-            PV_TRY(pv__graph_level_begin(g, i, err));
-            PV_TRY(pv__column_drop(&g->upper[i], err));
-        }
-        PV_TRY(pv__tree_drop(&g->dups, err));
-    }
-    return pv__page_free(g->txn, g->page, err);
-}
-
 int pv__graph_word_get(const pv__column *c, uint32_t at, uint32_t *out, pv_error *err) {
     const uint8_t *row;
     PV_TRY(pv__column_read(c, at, &row, err));
@@ -386,6 +404,7 @@ int pv__graph_word_set(const pv__column *c, uint32_t at, uint32_t v, pv_error *e
 #undef GMETA_BOOKS
 #undef GMETA_BOOK_BYTES
 #undef GMETA_CENTRED
+#undef GMETA_REMOVED
 #undef GMETA_OWNER_CODES
 #undef GMETA_OWNER_MAPS
 #undef GMETA_OWNER_UPPER

@@ -146,6 +146,7 @@ static int nodes_bury(pv__graph *g, uint32_t node, pv_error *err) {
     }
     g->meta.node_count--;
     g->meta.tomb_count++;
+    g->meta.removed += g->meta.removed < UINT32_MAX ? 1u : 0u;
     return 0;
 }
 

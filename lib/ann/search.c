@@ -181,7 +181,11 @@ int pv__graph_vector(pv__graph *g, pv__walker *w, uint32_t slot, const uint8_t *
     if (slot >= g->slots) {
         return pv__graph_corrupt(g, slot, "a node leads to a slot beyond the last", err);
     }
-    return pv__colview_row(&w->vectors, slot, out, err);
+    const int rc = pv__colview_row(&w->vectors, slot, out, err);
+    if (PV_UNLIKELY(rc != 0)) {
+        atomic_store_explicit(&g->data_bad, true, memory_order_relaxed);
+    }
+    return rc;
 }
 
 #undef SEARCH_POOL_MIN

@@ -28,6 +28,9 @@
 #define CATALOG_PAGE_AT_NEXT_ID (PV__PAGE_HEAD + 8u)
 #define CATALOG_PAGE_AT_GENERATION (PV__PAGE_HEAD + 16u)
 #define CATALOG_PAGE_AT_META (PV__PAGE_HEAD + 32u)
+#define CATALOG_PAGE_AT_GRAPH (PV__PAGE_HEAD + 64u) /* u64 page, u32 owner, u32 lost */
+#define CATALOG_PAGE_AT_NEXT (PV__PAGE_HEAD + 80u)  /* u64 page, u32 owner */
+#define CATALOG_PAGE_FLAG_GRAPHS 1u                 /* those two are not all zero */
 
 typedef struct catalog_header {
     uint32_t collections;
@@ -41,8 +44,7 @@ static pv__bytes catalog_key(uint8_t buf[CATALOG_KEY_MAX], const char *name, siz
     return key;
 }
 
-/* *out_root 0: no collection was ever made. */
-static int catalog_tree(pv__txn *txn, pv__tree *out, pv_error *err) {
+int pv__catalog_tree(pv__txn *txn, pv__tree *out, pv_error *err) {
     uint64_t root = 0;
     PV_TRY(pv__store_root_get(txn, CATALOG_ROOT_TREE, &root, err));
     *out = (pv__tree){txn, root, PV__OBJECT_CATALOG};
@@ -85,7 +87,7 @@ static int catalog_header_write(pv__tree *tree, const catalog_header *h, pv_erro
 
 /* The tree, made on its first use. */
 static int catalog_tree_for_write(pv__txn *txn, pv__tree *out, pv_error *err) {
-    PV_TRY(catalog_tree(txn, out, err));
+    PV_TRY(pv__catalog_tree(txn, out, err));
     if (out->root == 0) {
         const catalog_header empty = {0, 0};
         PV_TRY(pv__tree_create(txn, PV__OBJECT_CATALOG, &out->root, err));
@@ -119,12 +121,27 @@ static int catalog_page_check(const pv__collection *c, const uint8_t *page, pv_e
                        "page %llu is not the page of collection '%s' (object %u)",
                        (unsigned long long)c->page, c->name, (unsigned)c->object_id);
     }
-    if (version != CATALOG_PAGE_VERSION || pv__get32(page + CATALOG_PAGE_AT_FLAGS) != 0) {
+    const uint32_t flags = pv__get32(page + CATALOG_PAGE_AT_FLAGS);
+    if (version != CATALOG_PAGE_VERSION || (flags & ~CATALOG_PAGE_FLAG_GRAPHS) != 0) {
         return pv__err(err, PV_ERR_FORMAT,
                        "collection '%s' needs a newer version of the library (page version %u)",
                        c->name, (unsigned)version);
     }
     return 0;
+}
+
+/* Until the first graph has been replaced it is the one of the record. */
+static void catalog_page_graphs(pv__collection *c, const uint8_t *page) {
+    c->graph = (pv__graph_ref){c->field.graph, c->object_id + PV__OBJECT_GRAPH};
+    c->next = (pv__graph_ref){0, 0};
+    c->graph_lost = false;
+    if (c->field.graph != 0 && pv__get32(page + CATALOG_PAGE_AT_FLAGS) != 0) {
+        c->graph.page = pv__get64(page + CATALOG_PAGE_AT_GRAPH);
+        c->graph.owner = pv__get32(page + CATALOG_PAGE_AT_GRAPH + 8);
+        c->graph_lost = pv__get32(page + CATALOG_PAGE_AT_GRAPH + 12) != 0;
+        c->next.page = pv__get64(page + CATALOG_PAGE_AT_NEXT);
+        c->next.owner = pv__get32(page + CATALOG_PAGE_AT_NEXT + 8);
+    }
 }
 
 int pv__catalog_page_read(pv__txn *txn, pv__collection *c, pv_error *err) {
@@ -134,6 +151,7 @@ int pv__catalog_page_read(pv__txn *txn, pv__collection *c, pv_error *err) {
     c->next_id = pv__get64(page + CATALOG_PAGE_AT_NEXT_ID);
     c->generation = pv__get64(page + CATALOG_PAGE_AT_GENERATION);
     memcpy(c->meta, page + CATALOG_PAGE_AT_META, sizeof(c->meta));
+    catalog_page_graphs(c, page);
     return 0;
 }
 
@@ -142,6 +160,15 @@ static void catalog_page_fill(const pv__collection *c, uint8_t *page) {
     pv__put64(page + CATALOG_PAGE_AT_NEXT_ID, c->next_id);
     pv__put64(page + CATALOG_PAGE_AT_GENERATION, c->generation);
     memcpy(page + CATALOG_PAGE_AT_META, c->meta, sizeof(c->meta));
+    if (c->graph.page != c->field.graph || c->next.page != 0 || c->graph_lost ||
+        pv__get32(page + CATALOG_PAGE_AT_FLAGS) != 0) {
+        pv__put32(page + CATALOG_PAGE_AT_FLAGS, CATALOG_PAGE_FLAG_GRAPHS);
+        pv__put64(page + CATALOG_PAGE_AT_GRAPH, c->graph.page);
+        pv__put32(page + CATALOG_PAGE_AT_GRAPH + 8, c->graph.owner);
+        pv__put32(page + CATALOG_PAGE_AT_GRAPH + 12, c->graph_lost ? 1 : 0);
+        pv__put64(page + CATALOG_PAGE_AT_NEXT, c->next.page);
+        pv__put32(page + CATALOG_PAGE_AT_NEXT + 8, c->next.owner);
+    }
 }
 
 int pv__catalog_page_write(pv__txn *txn, const pv__collection *c, pv_error *err) {
@@ -164,7 +191,7 @@ int pv__catalog_find(pv__txn *txn, const char *name, size_t name_len, pv__collec
     }
     memcpy(out->name, name, name_len);
     out->name_len = (uint32_t)name_len;
-    PV_TRY(catalog_tree(txn, &tree, err));
+    PV_TRY(pv__catalog_tree(txn, &tree, err));
     if (tree.root == 0) {
         return 0;
     }
@@ -186,7 +213,7 @@ int pv__catalog_find(pv__txn *txn, const char *name, size_t name_len, pv__collec
 int pv__catalog_room(pv__txn *txn, pv_error *err) {
     catalog_header h = {0, 0};
     pv__tree tree;
-    PV_TRY(catalog_tree(txn, &tree, err));
+    PV_TRY(pv__catalog_tree(txn, &tree, err));
     if (tree.root != 0) {
         PV_TRY(catalog_header_read(&tree, &h, err));
     }
@@ -218,6 +245,7 @@ int pv__catalog_add(pv__txn *txn, pv__collection *c, pv_error *err) {
     PV_TRY(catalog_tree_for_write(txn, &tree, err));
     PV_TRY(catalog_count_change(&tree, +1, err));
     PV_TRY(pv__page_new(txn, PV__PAGE_COLLECTION, 1, c->object_id, 0, &c->page, &page, err));
+    catalog_page_graphs(c, page); /* an empty page: those of the record */
     catalog_page_fill(c, page);
     pv__buf_init(&value, pv__txn_mem(txn));
     pv__catalog_record_encode(c, &value);
@@ -240,7 +268,7 @@ int pv__catalog_remove(pv__txn *txn, const pv__collection *c, pv_error *err) {
     uint8_t key[CATALOG_KEY_MAX];
     bool found = false;
     pv__tree tree;
-    PV_TRY(catalog_tree(txn, &tree, err));
+    PV_TRY(pv__catalog_tree(txn, &tree, err));
     PV_TRY(pv__tree_del(&tree, catalog_key(key, c->name, c->name_len), &found, err));
     if (!found) {
         return pv__err(err, PV_ERR_INTERNAL, "collection '%s' was removed twice", c->name);
@@ -253,7 +281,7 @@ int pv__catalog_walk_begin(pv__catalog_walk *w, pv__txn *txn, pv_error *err) {
     pv__tree tree;
     *w = (pv__catalog_walk){.txn = txn};
     pv__buf_init(&w->value, pv__txn_mem(txn));
-    PV_TRY(catalog_tree(txn, &tree, err));
+    PV_TRY(pv__catalog_tree(txn, &tree, err));
     return tree.root == 0 ? 0 : pv__cursor_new(&tree, &w->cursor, err);
 }
 
@@ -311,7 +339,7 @@ int pv__catalog_check(pv__txn *txn, bool deep, pv__check_fn fn, void *ctx, uint6
     catalog_header h = {0, 0};
     uint64_t next_id = 0, entries = 0, records = 0, bad_before = *io_bad;
     pv__tree tree;
-    PV_TRY(catalog_tree(txn, &tree, err));
+    PV_TRY(pv__catalog_tree(txn, &tree, err));
     if (tree.root == 0) {
         return 0;
     }
@@ -379,3 +407,6 @@ int pv__catalog_check(pv__txn *txn, bool deep, pv__check_fn fn, void *ctx, uint6
 #undef CATALOG_PAGE_AT_NEXT_ID
 #undef CATALOG_PAGE_AT_GENERATION
 #undef CATALOG_PAGE_AT_META
+#undef CATALOG_PAGE_AT_GRAPH
+#undef CATALOG_PAGE_AT_NEXT
+#undef CATALOG_PAGE_FLAG_GRAPHS

@@ -4,6 +4,7 @@
  *      root 0 of the store --> catalogue tree
  *          key 00           -> header: format, number of collections, change counter
  *          key 01 | name    -> record: object ids, roots, key kind, vector fields
+ *          key 02 | object  -> grave: pages of a graph that nobody uses any more
  *                                 '-- page --> 4 KiB page with what every write changes
  *
  * A record is written when its collection is made and never again; what each write changes (the
@@ -45,8 +46,14 @@ typedef struct pv__field {
     uint8_t index;  /* PV_INDEX_ */
     uint8_t code;   /* of the graph: PV__CODE_ */
     uint16_t ef_construction;
-    uint64_t graph; /* page of the graph; 0 with PV_INDEX_FLAT */
+    uint64_t graph; /* page of the first graph; 0 with PV_INDEX_FLAT */
 } pv__field;
+
+/* A graph: its page, and the first of the object ids that it owns. */
+typedef struct pv__graph_ref {
+    uint64_t page;
+    uint32_t owner;
+} pv__graph_ref;
 
 /* A collection as it was read. Plain data, no pointers: good for the life of its transaction, the
  * second half until the next change of the collection. */
@@ -61,6 +68,9 @@ typedef struct pv__collection {
     /* from the page */
     uint64_t next_id;    /* smallest number never used as a key */
     uint64_t generation; /* counts changes */
+    pv__graph_ref graph; /* page 0: none */
+    pv__graph_ref next;  /* that will take its place; page 0: none */
+    bool graph_lost;     /* the one before was damaged; until this one is whole */
     uint8_t meta[PV__COLLECTION_META_BYTES];
 } pv__collection;
 
@@ -77,7 +87,21 @@ PV_PRIVATE void pv__catalog_record_encode(const pv__collection *c, pv__buf *out)
 /* Fills all of `out` but the name and the page's half; c->name must be set, for messages. */
 PV_PRIVATE int pv__catalog_record_decode(pv__bytes value, pv__collection *c, pv_error *err);
 
+/* graves.c: graphs whose pages are to be given back a few at a time, by whoever finds time. */
+typedef struct pv__grave {
+    uint32_t owner, owners; /* object ids of its pages */
+    uint32_t metric, dims;  /* of its collection */
+    uint64_t page;          /* of the graph; 0: not to be trusted, all pages are looked through */
+    uint64_t at;            /* how far that has come; meaning: of who does it */
+} pv__grave;
+PV_PRIVATE int pv__grave_put(pv__txn *txn, const pv__grave *grave, pv_error *err);
+PV_PRIVATE int pv__grave_remove(pv__txn *txn, const pv__grave *grave, pv_error *err);
+PV_PRIVATE int pv__grave_first(pv__txn *txn, pv__grave *out, bool *out_found, pv_error *err);
+
 /* catalog.c */
+
+/* out->root 0: no collection was ever made. */
+PV_PRIVATE int pv__catalog_tree(pv__txn *txn, pv__tree *out, pv_error *err);
 
 /* Take `count` object ids in a row; a change. */
 PV_PRIVATE int pv__catalog_ids_take(pv__txn *txn, uint32_t count, uint32_t *out_first,

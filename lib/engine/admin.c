@@ -2,6 +2,8 @@
 /* admin.c - collections as a whole, and figures. */
 #include "engine/admin.h"
 
+#include "engine/upkeep.h"
+
 /* ---- create and ensure ------------------------------------------------------------------- */
 
 #define ADMIN_EF_CONSTRUCTION 200u
@@ -165,6 +167,9 @@ int pv__admin_drop(pv__call *call, const char *name, pv_error *err) {
     if (rc == 0) {
         call->changing = true;
         rc = pv__collection_remove(call->txn, &parts, err);
+        if (parts.graphs_changed) { /* one was damaged */
+            pv__upkeep_want_graves(call->db);
+        }
     }
     pv__parts_done(&parts);
     return rc;
@@ -220,12 +225,30 @@ void pv__admin_names_free(pv_names *names) {
     }
 }
 
+/* Damage is told, not an error: the records are there. */
+static int admin_info_graph(pv_db *db, pv__parts *p, uint32_t *out_flags, pv_error *err) {
+    pv_error found = PV_ERROR_INIT;
+    const int rc = pv__parts_graph(p, db->cpu, 1, &found);
+    const bool damaged = rc == PV_ERR_CORRUPT || pv__upkeep_doubted(db, &p->c);
+    if (rc != 0 && rc != PV_ERR_CORRUPT) {
+        return pv__err(err, rc, "%s", found.message);
+    }
+    if (rc != 0) {
+        pv__upkeep_doubt(db, &p->c);
+    }
+    *out_flags = (damaged ? PV_COLLECTION_INDEX_DAMAGED : 0u) |
+                 (p->c.graph_lost || p->c.next.page != 0 ? PV_COLLECTION_INDEX_REBUILDING : 0u);
+    return 0;
+}
+
 int pv__admin_info(pv__call *call, const char *name, pv_collection_info *out, pv_error *err) {
     pv__parts parts;
     int rc = pv__parts_open(&parts, call->txn, name, err);
-    const bool graph = rc == 0 && parts.c.field.graph != 0;
+    bool graph = rc == 0 && parts.c.graph.page != 0;
+    uint32_t flags = 0;
     if (graph) {
-        rc = pv__parts_graph(&parts, call->db->cpu, 1, err);
+        rc = admin_info_graph(call->db, &parts, &flags, err);
+        graph = rc == 0 && parts.graph_open;
     }
     if (rc == 0) {
         const pv__collection *c = &parts.c;
@@ -236,7 +259,7 @@ int pv__admin_info(pv__call *call, const char *name, pv_collection_info *out, pv
             .metric = c->field.metric,
             .type = c->field.type,
             .key = c->key,
-            .flags = 0,
+            .flags = flags,
             .object_id = c->object_id,
             .count = parts.slots.meta.live_count,
             .slots = parts.slots.meta.high_water,

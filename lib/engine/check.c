@@ -175,9 +175,13 @@ static int check_parts_deep(check_state *st, pv__parts *p, pv_error *err) {
     PV_TRY(pv__tree_check(&p->docs, check_tell, st, &st->problems, &docs, err));
     PV_TRY(pv__slots_check(&p->slots, check_tell, st, &st->problems, err));
     PV_TRY(pv__column_check(&p->column, check_tell, st, &st->problems, err));
-    if (p->c.field.graph && st->problems == before) {
+    if (p->c.graph.page != 0 && st->problems == before) {
         PV_TRY(pv__parts_graph(p, st->db->cpu, 1, err));
         PV_TRY(pv__graph_check(&p->graph, &p->slots, true, check_tell, st, &st->problems, err));
+    }
+    if (p->c.next.page != 0 && st->problems == before) {
+        PV_TRY(pv__parts_next(p, st->db->cpu, 1, err));
+        PV_TRY(pv__graph_check(&p->next, &p->slots, true, check_tell, st, &st->problems, err));
     }
     if (st->problems != before) {
         return 0; /* going on would follow what was just found damaged */

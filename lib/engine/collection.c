@@ -5,6 +5,8 @@
  * memory inside one transaction; readers of older states keep their pages, that is the store's. */
 #include "engine/parts.h"
 
+#include <stddef.h>
+
 #include "engine/db.h"
 
 uint32_t pv__vector_bytes(uint32_t type, uint32_t dims) {
@@ -35,7 +37,7 @@ const char *pv__metric_name(uint32_t metric) {
 
 int pv__parts_open_entry(pv__parts *p, pv__txn *txn, const pv__collection *c, pv_error *err) {
     pv__slots_meta meta;
-    memset(p, 0, sizeof(*p));
+    memset(p, 0, offsetof(pv__parts, next));
     p->txn = txn;
     p->c = *c;
     pv__slots_meta_decode(c->meta, &meta);
@@ -49,7 +51,7 @@ int pv__parts_open_entry(pv__parts *p, pv__txn *txn, const pv__collection *c, pv
 int pv__parts_open(pv__parts *p, pv__txn *txn, const char *name, pv_error *err) {
     pv__collection c;
     bool found = false;
-    memset(p, 0, sizeof(*p));
+    memset(p, 0, offsetof(pv__parts, next));
     if (!name) {
         return pv__err(err, PV_ERR_MISUSE, "the collection's name is NULL");
     }
@@ -60,16 +62,25 @@ int pv__parts_open(pv__parts *p, pv__txn *txn, const char *name, pv_error *err) 
     return pv__parts_open_entry(p, txn, &c, err);
 }
 
-int pv__parts_graph(pv__parts *p, uint32_t cpu, unsigned threads, pv_error *err) {
-    if (!p->graph_open) {
+static int parts_open_graph(pv__parts *p, pv__graph *g, const pv__graph_ref *ref, bool *io_open,
+                            uint32_t cpu, unsigned threads, pv_error *err) {
+    if (!*io_open) {
         const pv__field *f = &p->c.field;
-        PV_TRY(pv__graph_open(&p->graph, p->txn, f->graph, p->c.object_id + PV__OBJECT_GRAPH,
-                              &p->column, f->metric, f->dims, cpu, err));
-        p->graph.threads = threads;
-        p->graph_open = true;
+        PV_TRY(pv__graph_open(g, p->txn, ref->page, ref->owner, &p->column, f->metric, f->dims, cpu,
+                              err));
+        g->threads = threads;
+        *io_open = true;
     }
-    p->graph.slots = p->slots.meta.high_water;
+    g->slots = p->slots.meta.high_water;
     return 0;
+}
+
+int pv__parts_graph(pv__parts *p, uint32_t cpu, unsigned threads, pv_error *err) {
+    return parts_open_graph(p, &p->graph, &p->c.graph, &p->graph_open, cpu, threads, err);
+}
+
+int pv__parts_next(pv__parts *p, uint32_t cpu, unsigned threads, pv_error *err) {
+    return parts_open_graph(p, &p->next, &p->c.next, &p->next_open, cpu, threads, err);
 }
 
 void pv__parts_done(pv__parts *p) {
@@ -78,10 +89,23 @@ void pv__parts_done(pv__parts *p) {
     }
 }
 
-int pv__parts_save(pv__parts *p, pv_error *err) {
-    if (p->graph_open) {
-        PV_TRY(pv__graph_save(&p->graph, err));
+static int parts_save_graph(pv__graph *g, bool open, pv_error *err) {
+    return open ? pv__graph_save(g, err) : 0;
+}
+
+int pv__parts_save_graphs(pv__parts *p, pv_error *err) {
+    PV_TRY(parts_save_graph(&p->graph, p->graph_open, err));
+    PV_TRY(parts_save_graph(&p->next, p->next_open, err));
+    if (p->graphs_changed) {
+        PV_TRY(pv__catalog_page_write(p->txn, &p->c, err));
+        p->graphs_changed = false;
     }
+    return 0;
+}
+
+int pv__parts_save(pv__parts *p, pv_error *err) {
+    PV_TRY(parts_save_graph(&p->graph, p->graph_open, err));
+    PV_TRY(parts_save_graph(&p->next, p->next_open, err));
     pv__slots_meta_encode(&p->slots.meta, p->c.meta);
     p->c.generation++;
     return pv__catalog_page_write(p->txn, &p->c, err);
@@ -121,10 +145,29 @@ int pv__collection_make(pv__txn *txn, const char *name, const pv__collection_spe
     return pv__catalog_add(txn, &c, err);
 }
 
+/* One that is damaged goes to a grave. */
+static int collection_drop_graph(pv__parts *p, const pv__graph_ref *ref, pv_error *err) {
+    pv_error found = PV_ERROR_INIT;
+    uint64_t at = 0;
+    bool done = false;
+    const pv__field *f = &p->c.field;
+    const int rc = pv__graph_drop_some(p->txn, ref->page, ref->owner, f->metric, f->dims, &at,
+                                       UINT32_MAX, &done, &found);
+    if (rc != PV_ERR_CORRUPT) {
+        return rc == 0 ? 0 : pv__err(err, rc, "%s", found.message);
+    }
+    const pv__grave grave = {.owner = ref->owner, .owners = PV__GRAPH_OWNERS};
+    pv__txn_forgive(p->txn);
+    p->graphs_changed = true;
+    return pv__grave_put(p->txn, &grave, err);
+}
+
 int pv__collection_remove(pv__txn *txn, pv__parts *p, pv_error *err) {
-    if (p->c.field.graph) {
-        PV_TRY(pv__parts_graph(p, 0, 0, err));
-        PV_TRY(pv__graph_drop(&p->graph, err));
+    if (p->c.graph.page != 0) {
+        PV_TRY(collection_drop_graph(p, &p->c.graph, err));
+    }
+    if (p->c.next.page != 0) {
+        PV_TRY(collection_drop_graph(p, &p->c.next, err));
     }
     PV_TRY(pv__column_drop(&p->column, err));
     PV_TRY(pv__slots_drop(&p->slots, err));

@@ -8,6 +8,7 @@
 
 #include "ann/graph.h"
 #include "engine/iter.h"
+#include "engine/upkeep.h"
 
 #define DB_CLOSING 0x80000000u
 #define DB_BUSY_TIMEOUT_MS 5000u
@@ -176,6 +177,8 @@ static int db_open_store(pv_db *db, const char *path, const pv_open_opts *o, pv_
         .interrupt = o->interrupt,
         .interrupt_ctx = o->interrupt_ctx,
         .codec = o->compression,
+        .chore = pv__upkeep_run,
+        .chore_ctx = db,
     };
     return pv__store_open(&so, &db->store, err);
 }
@@ -211,6 +214,8 @@ int pv__db_open(const char *path, const pv_open_opts *o, pv_db **out_db, pv_erro
     db->cpu = pv__sys_cpu();
     db->threads = o->threads ? o->threads : pv__sys_cores();
     db->sync = o->sync ? o->sync : PV_SYNC_FULL;
+    db->upkeep.all = true; /* nobody knows what was left to do */
+    atomic_init(&db->upkeep.graves, true);
     db->refs = 1;
     db->pins = 1;
     atomic_init(&db->calls, 0);

@@ -38,6 +38,16 @@ PV_PRIVATE int pv__env_new(const pv_allocator *allocator, uint64_t bytes_limit, 
 PV_PRIVATE void pv__env_ref(pv__env *env);
 PV_PRIVATE void pv__env_unref(pv__env *env); /* NULL is fine */
 
+/* Where upkeep.c has to look; db->mutex, but what says otherwise. */
+typedef struct pv__upkeep {
+    char names[8][PV__NAME_BYTES_MAX + 1]; /* collections */
+    unsigned count, doubt_count;
+    uint64_t doubts[8]; /* pages of graphs that readers found damaged */
+    bool all;           /* look at every collection once */
+    _Atomic bool graves;
+    uint32_t busy_ms; /* of the thread */
+} pv__upkeep;
+
 struct pv_db {
     pv__env *env;
     pv__store *store; /* NULL once closed */
@@ -51,6 +61,7 @@ struct pv_db {
     unsigned threads;              /* that one call may use */
     struct pv__walker *walkers[8]; /* not in use; mutex */
     unsigned walker_count;
+    pv__upkeep upkeep;
     pv__forkmark fork;
     pv__mutex mutex;
     pv__cond idle;           /* a call left while closing; txns_ended was set */

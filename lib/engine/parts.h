@@ -27,7 +27,10 @@ typedef struct pv__parts {
     pv__idmap ids;
     pv__tree docs;
     pv__graph graph;
-    bool graph_open; /* pv__parts_graph */
+    bool graph_open;     /* pv__parts_graph */
+    bool next_open;      /* pv__parts_next */
+    bool graphs_changed; /* which they are: c.graph, c.next, c.graph_lost */
+    pv__graph next;      /* c.next; the last member: not set until it is opened */
 } pv__parts;
 
 /* What a new collection shall be; all numbers resolved (never 0) and checked. */
@@ -47,8 +50,12 @@ PV_PRIVATE int pv__parts_open(pv__parts *p, pv__txn *txn, const char *name, pv_e
 PV_PRIVATE int pv__parts_open_entry(pv__parts *p, pv__txn *txn, const pv__collection *c,
                                     pv_error *err);
 PV_PRIVATE void pv__parts_done(pv__parts *p); /* also after a failed open */
-/* p->graph, opened when it is first wanted. The collection has one: c.field.graph is not 0. */
+/* p->graph, opened when it is first wanted. The collection has one: c.graph.page is not 0. */
 PV_PRIVATE int pv__parts_graph(pv__parts *p, uint32_t cpu, unsigned threads, pv_error *err);
+/* The same of p->next; c.next.page is not 0. */
+PV_PRIVATE int pv__parts_next(pv__parts *p, uint32_t cpu, unsigned threads, pv_error *err);
+/* The graphs, when they have changed. */
+PV_PRIVATE int pv__parts_save_graphs(pv__parts *p, pv_error *err);
 PV_PRIVATE int pv__parts_save(pv__parts *p, pv_error *err); /* E5; counts a generation */
 
 /* Checked already: the spec, and that the name is free and allowed. */

@@ -8,6 +8,7 @@
 #include <math.h>
 
 #include "engine/approx.h"
+#include "engine/upkeep.h"
 
 #define SEARCH_K_DEFAULT 10u
 #define SEARCH_ALIGN 64u
@@ -140,9 +141,14 @@ static int search_approx(search_job *j, const pv__scan *scan, bool *out_done, pv
     const int rc =
         pv__approx_vectors(j->db, &j->parts, scan, j->k, q->ef, q->target_recall, out_done, &found);
     if (rc == PV_ERR_CORRUPT) {
-        pv__log(&j->db->log, PV_LOG_ERROR, "index",
-                "collection '%s' is searched without its graph: %s", j->parts.c.name,
-                found.message);
+        if (!pv__upkeep_doubted(j->db, &j->parts.c)) { /* the first one says it */
+            pv__log(&j->db->log, PV_LOG_ERROR, "index",
+                    "collection '%s' is searched without its graph: %s", j->parts.c.name,
+                    found.message);
+        }
+        if (!j->parts.graph_open || !j->parts.graph.data_bad) {
+            pv__upkeep_doubt(j->db, &j->parts.c);
+        }
         *out_done = false;
         for (size_t i = 0; i < j->count; i++) {
             pv__nearest_done(&j->nearest[i]);

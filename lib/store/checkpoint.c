@@ -369,24 +369,63 @@ static void ckpt_say(pv__store *s, const char *what, int rc, const pv_error *err
     }
 }
 
-/* The one thread of a store: checkpoints, and the flush that asynchronous commits left to it. */
+/* ms until `at`, at least 1, or 0 when it has come. */
+static uint32_t ckpt_until(uint64_t at, uint64_t now) {
+    return at <= now ? 0 : (uint32_t)PV_MIN((at - now) / 1000 + 1, (uint64_t)UINT32_MAX);
+}
+
+/* A little of what the layer above wants done. Under worker_mutex, which is let go of. */
+static void ckpt_chore(pv__store *s) {
+    s->chore_wanted = false; /* who wants it from here on will be heard */
+    pv__mutex_unlock(&s->worker_mutex);
+    const uint32_t again = s->chore(s->chore_ctx);
+    pv__mutex_lock(&s->worker_mutex);
+    s->chore_at_us = pv__sys_mono_us(NULL);
+    if (again != PV__CHORE_DONE) {
+        s->chore_wanted = true;
+        s->chore_at_us += again * (uint64_t)1000;
+    }
+}
+
+/* Wait until something is due; false: something is. Under worker_mutex. */
+static bool ckpt_wait(pv__store *s, uint64_t now) {
+    const uint32_t flush = s->flush_wanted ? ckpt_until(s->flush_at_us, now) : UINT32_MAX;
+    const uint32_t chore = s->chore_wanted ? ckpt_until(s->chore_at_us, now) : UINT32_MAX;
+    const uint32_t first = PV_MIN(flush, chore);
+    if (first == 0) {
+        return false;
+    }
+    if (first == UINT32_MAX) {
+        pv__cond_wait(&s->worker_cond, &s->worker_mutex);
+    } else if (!pv__cond_wait_for(&s->worker_cond, &s->worker_mutex, first)) {
+        *(flush <= chore ? &s->flush_at_us : &s->chore_at_us) =
+            0; /* due, whatever the clock says */
+    }
+    return true;
+}
+
+/* The one thread of a store: checkpoints, the flush that asynchronous commits left to it, and
+ * chores. */
 static void *ckpt_thread(void *arg) {
     pv__store *s = arg;
     pv__mutex_lock(&s->worker_mutex);
     while (!s->worker_stop) {
         pv_error failed = PV_ERROR_INIT;
+        const uint64_t now = pv__sys_mono_us(NULL);
         if (s->worker_wanted) {
             s->worker_wanted = false;
             pv__mutex_unlock(&s->worker_mutex);
             ckpt_say(s, "checkpoint", pv__checkpoint_run(s, &failed), &failed);
             pv__mutex_lock(&s->worker_mutex);
-        } else if (!s->flush_wanted) {
-            pv__cond_wait(&s->worker_cond, &s->worker_mutex);
-        } else if (!pv__cond_wait_for(&s->worker_cond, &s->worker_mutex, CKPT_ASYNC_MS)) {
+        } else if (ckpt_wait(s, now)) {
+            continue;
+        } else if (s->flush_wanted && s->flush_at_us <= now) {
             s->flush_wanted = false;
             pv__mutex_unlock(&s->worker_mutex);
             ckpt_say(s, "flush", pv__log_flush_all(s, &failed), &failed);
             pv__mutex_lock(&s->worker_mutex);
+        } else {
+            ckpt_chore(s);
         }
     }
     pv__mutex_unlock(&s->worker_mutex);
@@ -406,9 +445,25 @@ PV_PRIVATE void pv__flush_want(pv__store *s) {
     pv__mutex_lock(&s->worker_mutex);
     if (ckpt_have_thread(s) && !s->flush_wanted) {
         s->flush_wanted = true;
+        s->flush_at_us = pv__sys_mono_us(NULL) + CKPT_ASYNC_MS * (uint64_t)1000;
         pv__cond_signal(&s->worker_cond);
     }
     pv__mutex_unlock(&s->worker_mutex);
+}
+
+PV_PRIVATE bool pv__chore_want(pv__store *s) {
+    if (!s->chore || s->no_threads || s->readonly || atomic_load(&s->failed)) {
+        return false;
+    }
+    pv__mutex_lock(&s->worker_mutex);
+    const bool have = ckpt_have_thread(s);
+    if (have && !s->chore_wanted) {
+        s->chore_wanted = true;
+        s->chore_at_us = 0;
+        pv__cond_signal(&s->worker_cond);
+    }
+    pv__mutex_unlock(&s->worker_mutex);
+    return have;
 }
 
 PV_PRIVATE void pv__checkpoint_want(pv__store *s) {

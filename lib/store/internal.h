@@ -284,6 +284,8 @@ struct pv__store {
     pv__mutex writer_mutex;
     pv__cond writer_cond;
     bool writer_busy;
+    bool writer_is_chore;    /* whoever is the writer gives way soon */
+    unsigned writer_waiting; /* that want to be it */
 
     pv__xlat xlat;
     pv__frames frames;
@@ -315,7 +317,10 @@ struct pv__store {
     pv__thread worker;
     pv__mutex worker_mutex;
     pv__cond worker_cond;
-    bool worker_started, worker_stop, worker_wanted, flush_wanted;
+    bool worker_started, worker_stop, worker_wanted, flush_wanted, chore_wanted;
+    uint64_t flush_at_us, chore_at_us; /* when they are due, on the clock of the machine */
+    pv__chore_fn chore;
+    void *chore_ctx;
 };
 
 typedef struct pv__touched {

@@ -502,6 +502,13 @@ PV_PRIVATE int pv__page_free(pv__txn *t, uint64_t page_id, pv_error *err) {
     return rc;
 }
 
+PV_PRIVATE int pv__page_ids_end(pv__txn *t, uint64_t *out_end, pv_error *err) {
+    const uint8_t *meta = NULL;
+    PV_TRY(pv__page_read(t, PV__META_PAGE, PV__PAGE_META, &meta, err));
+    *out_end = pv__get64(meta + PV__META_NEXT_ID);
+    return PV_OK;
+}
+
 /* ---- numbers of the layer above ------------------------------------------------------------- */
 
 PV_PRIVATE int pv__store_root_get(pv__txn *t, unsigned index, uint64_t *out_value, pv_error *err) {

@@ -110,6 +110,8 @@ static int store_new(const pv__store_opts *o, pv__store **out, pv_error *err) {
     s->readonly = o->readonly;
     s->no_threads = o->no_threads;
     s->codec = o->codec;
+    s->chore = o->chore;
+    s->chore_ctx = o->chore_ctx;
     s->busy_timeout_ms = o->busy_timeout_ms;
     s->interrupt = o->interrupt;
     s->interrupt_ctx = o->interrupt_ctx;

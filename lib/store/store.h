@@ -44,6 +44,12 @@ enum {
     PV__PAGE_GRAPH = 9       /* ann: counters and roots of a graph */
 };
 
+/* Work of the layer above that nobody waits for, done a little at a time by the thread of the
+ * store (checkpoint.c): returns after how many ms it wants to be called again, or CHORE_DONE. It
+ * holds nothing between calls. */
+#define PV__CHORE_DONE UINT32_MAX
+typedef uint32_t (*pv__chore_fn)(void *ctx);
+
 typedef struct pv__store_opts {
     const char *path; /* ":memory:" keeps everything in memory, without log */
     pv_vfs *vfs;      /* NULL: posix */
@@ -55,7 +61,9 @@ typedef struct pv__store_opts {
     uint64_t cache_bytes;      /* 0: default */
     uint64_t checkpoint_bytes; /* log bytes that start a checkpoint; 0: default */
     uint32_t busy_timeout_ms;
-    bool no_threads;           /* checkpoints run inside commits */
+    bool no_threads;    /* checkpoints run inside commits */
+    pv__chore_fn chore; /* may be NULL */
+    void *chore_ctx;
     uint32_t codec;            /* for pages that shrink: 0 none, 1 zstd (when built in) */
     pv_interrupt_fn interrupt; /* asked while waiting for another writer; NULL: never */
     void *interrupt_ctx;
@@ -70,6 +78,9 @@ PV_PRIVATE int pv__store_close(pv__store *store, pv_error *err);
 /* In a forked child: drop memory and descriptors, touch neither file nor log. */
 PV_PRIVATE void pv__store_abandon(pv__store *store);
 PV_PRIVATE int pv__store_checkpoint(pv__store *store, pv_error *err); /* now, up to the newest */
+
+/* The chore has something to do. False: there is no thread for it. */
+PV_PRIVATE bool pv__chore_want(pv__store *store);
 
 typedef struct pv__store_stats {
     uint64_t lsn, durable_lsn, checkpoint_lsn;
@@ -95,6 +106,9 @@ PV_PRIVATE int pv__store_check(pv__store *store, bool deep, pv__check_fn fn, voi
 #define PV__TXN_WRITE 0x1u
 #define PV__TXN_ASYNC 0x2u  /* commit returns before the record is durable */
 #define PV__TXN_NOWAIT 0x4u /* PV_ERR_BUSY at once instead of waiting for the writer */
+#define PV__TXN_CHORE                                                                              \
+    0x8u /* write: gives way to everybody: PV_ERR_BUSY at once while anybody is
+                             * or wants to be the writer; nobody else is ever told BUSY for it */
 
 PV_PRIVATE int pv__txn_begin(pv__store *store, uint32_t flags, pv__txn **out_txn, pv_error *err);
 /* A second reader of the state that a read transaction sees, for another thread: it pauses, and
@@ -115,6 +129,9 @@ PV_PRIVATE struct pv__helper *pv__txn_helper(pv__txn *txn);
  * with this code. Store and tree call it themselves when a page call fails. */
 PV_PRIVATE void pv__txn_doom(pv__txn *txn, int code);
 PV_PRIVATE int pv__txn_doomed(const pv__txn *txn, pv_error *err); /* 0 when it is not */
+/* What doomed the transaction was damage in pages that it gives up: whoever calls this knows that
+ * nothing else was under way, and leaves those pages to pv__page_free or to nobody. */
+PV_PRIVATE void pv__txn_forgive(pv__txn *txn);
 /* No pointers are held: let memory be reclaimed, evicted or spilled. Also looks at the interrupt
  * flag in the future. Cheap; call it once per row or node in long loops. */
 PV_PRIVATE int pv__txn_pause(pv__txn *txn, pv_error *err);
@@ -146,6 +163,8 @@ PV_PRIVATE int pv__page_new(pv__txn *txn, unsigned kind, unsigned slot_count, ui
                             uint32_t ordinal, uint64_t *out_page_id, uint8_t **out_page,
                             pv_error *err);
 PV_PRIVATE int pv__page_free(pv__txn *txn, uint64_t page_id, pv_error *err);
+/* All page ids ever handed out are below *out_end. */
+PV_PRIVATE int pv__page_ids_end(pv__txn *txn, uint64_t *out_end, pv_error *err);
 /* This page, written by this transaction, will hardly be changed again in it: it may be stored
  * while the caller goes on, who may not change it without asking _write for it again. */
 PV_PRIVATE void pv__page_finished(pv__txn *txn, uint64_t page_id);

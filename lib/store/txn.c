@@ -40,13 +40,19 @@ static int txn_lock_writer(pv__store *s, uint32_t flags, pv_error *err) {
     uint64_t began = pv__sys_mono_us(s->clock);
     int rc = PV_OK;
     pv__mutex_lock(&s->writer_mutex);
+    if ((flags & PV__TXN_CHORE) && (s->writer_busy || s->writer_waiting > 0)) {
+        rc = pv__err(err, PV_ERR_BUSY, "another write transaction is open");
+    }
+    s->writer_waiting++;
     while (s->writer_busy && !rc) {
         uint64_t spent_ms = (pv__sys_mono_us(s->clock) - began) / 1000;
-        if ((flags & PV__TXN_NOWAIT) || spent_ms >= s->busy_timeout_ms) {
+        const bool soon = s->writer_is_chore; /* a few ms: not worth an error */
+        if (!soon && ((flags & PV__TXN_NOWAIT) || spent_ms >= s->busy_timeout_ms)) {
             rc = pv__err(err, PV_ERR_BUSY, "another write transaction is open (waited %llu ms)",
                          (unsigned long long)spent_ms);
         } else {
-            const uint32_t left_ms = (uint32_t)(s->busy_timeout_ms - spent_ms);
+            const uint32_t left_ms =
+                soon ? TXN_WAIT_SLICE_MS : (uint32_t)(s->busy_timeout_ms - spent_ms);
             pv__cond_wait_for(&s->writer_cond, &s->writer_mutex,
                               s->interrupt ? PV_MIN(left_ms, TXN_WAIT_SLICE_MS) : left_ms);
             pv__mutex_unlock(&s->writer_mutex); /* no callback under a lock */
@@ -54,8 +60,10 @@ static int txn_lock_writer(pv__store *s, uint32_t flags, pv_error *err) {
             pv__mutex_lock(&s->writer_mutex);
         }
     }
+    s->writer_waiting--;
     if (!rc) {
         s->writer_busy = true;
+        s->writer_is_chore = (flags & PV__TXN_CHORE) != 0;
     }
     pv__mutex_unlock(&s->writer_mutex);
     return rc;
@@ -166,6 +174,12 @@ PV_PRIVATE pv__helper *pv__txn_helper(pv__txn *t) { return &t->store->helper; }
 PV_PRIVATE void pv__txn_doom(pv__txn *t, int code) {
     if (t->write && !t->doomed) {
         t->doomed = code;
+    }
+}
+
+PV_PRIVATE void pv__txn_forgive(pv__txn *t) {
+    if (t->doomed == PV_ERR_CORRUPT) {
+        t->doomed = 0;
     }
 }
 
