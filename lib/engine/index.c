@@ -286,16 +286,16 @@ static int index_pay_both(pv_db *db, pv__parts *p, pv__index_work *work, pv__wal
     return rc == 0 ? 0 : index_settle(db, p, false, rc, &found, err);
 }
 
-/* Without a thread the call goes on with what the thread would do. */
+/* A large call, and every one where there is no thread, goes on with what the thread would do; for
+ * large ones it makes no difference whether there is one (G5). */
 static int index_pay_upkeep(pv_db *db, pv__parts *p, size_t rows, pv_error *err) {
     const pv__index_budget units = {0, INDEX_PAID_UNITS + (uint32_t)(rows / INDEX_ROWS_PER_UNIT)};
     bool more = false;
-    if (pv__index_due(db, p)) {
-        if (index_has_thread(db)) {
-            (void)pv__upkeep_want(db, &p->c);
-        } else {
-            PV_TRY(pv__index_upkeep(db, p, units, err));
-        }
+    if (pv__index_due(db, p) && (!index_has_thread(db) || rows >= INDEX_SMALL)) {
+        PV_TRY(pv__index_upkeep(db, p, units, err));
+    }
+    if (index_has_thread(db) && pv__index_due(db, p)) {
+        (void)pv__upkeep_want(db, &p->c);
     }
     if (!index_has_thread(db) && atomic_load_explicit(&db->upkeep.graves, memory_order_relaxed)) {
         PV_TRY(pv__index_graves(db, p->txn, units, &more, err));
