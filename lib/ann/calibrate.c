@@ -23,7 +23,7 @@
 #define CALIBRATE_ONE 60000u /* recall 1 in the page */
 #define CALIBRATE_POINT 4u   /* of the last curve: its recall is what is watched */
 #define REBUILD_TENTHS 3u    /* of the nodes: not used, or gone since the graph began */
-#define REBUILD_NODES_MIN 4096u
+#define REBUILD_NODES_MIN 1024u
 #define REBUILD_LOST 1200u /* 2 points of recall */
 
 static const uint32_t calibrate_k[PV__CURVES] = {10, 100};
