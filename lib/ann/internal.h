@@ -130,6 +130,9 @@ struct pv__walker {
     size_t group_cap;
     pv__code code, fine; /* of this walk, with their books; fine: in searches of a split graph */
     pv__colview links, codes, fines, slot_of, vectors;
+    pv__colview upper; /* of the level that pv__walk_upper is in */
+    const uint8_t **upper_groups;
+    size_t upper_cap;
     struct {
         uint64_t hash; /* as in the graph's page; 0: empty */
         uint8_t *data; /* 64-byte aligned */
@@ -154,6 +157,8 @@ PV_PRIVATE int pv__walker_begin_build(pv__walker *w, const pv__graph *g, size_t 
 PV_PRIVATE void pv__walker_clear(pv__walker *w); /* visited */
 /* After every pause: the views hold pointers into pages. */
 PV_PRIVATE int pv__walker_pause(pv__walker *w, pv__txn *txn, pv_error *err);
+/* Look at `rows` rows of an upper level: until the next change of its column, or the next pause. */
+PV_PRIVATE int pv__walker_upper(pv__walker *w, const pv__column *c, uint32_t rows, pv_error *err);
 /* Another one for a thread that helps; freed with w. */
 PV_PRIVATE int pv__walker_helper(pv__walker *w, unsigned index, pv__walker **out, pv_error *err);
 

@@ -15,27 +15,38 @@
 
 #include "ann/internal.h"
 
+/* Nodes that are linked and were not visited yet, into w->ids; now they are. */
+static size_t walk_unseen(pv__walker *w, const uint8_t *row, unsigned count) {
+    uint64_t *const visited = w->visited;
+    uint32_t *const ids = w->ids;
+    pv__walker_room(w);
+    uint32_t *mark = w->marks + w->mark_count;
+    size_t n = 0;
+    for (unsigned i = 0; i < count; i++) { /* without a branch: nobody can guess it */
+        const uint32_t node = pv__links_at(row, i) & ~PV__PROTECTED;
+        const uint64_t word = visited[node / 64], bit = UINT64_C(1) << (node % 64);
+        ids[n] = node;
+        n += (word & bit) == 0;
+        *mark = node / 64;
+        mark += word == 0;
+        visited[node / 64] = word | bit;
+    }
+    w->mark_count = (size_t)(mark - w->marks);
+    return n;
+}
+
 /* Check and gather the unseen neighbours among `count` links; their rows of codes follow. */
 static int walk_gather(pv__graph *g, pv__walker *w, uint32_t from, const uint8_t *row,
                        unsigned count, size_t *out_n, pv_error *err) {
     uint32_t last = 0;
-    size_t n = 0;
     for (unsigned i = 0; i < count; i++) {
         last = PV_MAX(last, pv__links_at(row, i) & ~PV__PROTECTED);
     }
     if (PV_UNLIKELY(last >= g->meta.node_high)) {
         return pv__graph_corrupt(g, from, "it links beyond the last node", err);
     }
-    pv__walker_room(w);
-    for (unsigned i = 0; i < count; i++) { /* without a branch: nobody can guess it */
-        w->ids[n] = pv__links_at(row, i) & ~PV__PROTECTED;
-        n += pv__walker_visit(w, w->ids[n]);
-    }
-    for (size_t i = 0; i < n; i++) {
-        PV_TRY(pv__colview_row(&w->codes, w->ids[i], &w->rows[i], err));
-    }
-    *out_n = n;
-    return 0;
+    *out_n = walk_unseen(w, row, count);
+    return pv__colview_rows(&w->codes, w->ids, *out_n, w->rows, err);
 }
 
 /* Distances of the unseen neighbours of `node`, in w->ids and w->distances. */
@@ -43,7 +54,7 @@ static int walk_expand(pv__graph *g, pv__walker *w, uint32_t node, size_t *out_n
     const uint8_t *row;
     PV_TRY(pv__colview_row(&w->links, node, &row, err));
     PV_TRY(walk_gather(g, w, node, row, pv__links_count(row), out_n, err));
-    pv__code_distances(&w->code, w->query, w->rows, *out_n, w->distances);
+    pv__code_distances_expected(&w->code, w->query, w->rows, *out_n, w->distances);
     return 0;
 }
 
@@ -225,12 +236,12 @@ static int walk_distance(pv__graph *g, pv__walker *w, uint32_t node, float *out,
 }
 
 /* A row of upper level `level` (0 is the first above level 0), in use. */
-static int walk_upper_row(pv__graph *g, uint32_t level, uint32_t rank, const uint8_t **out,
-                          pv_error *err) {
+static int walk_upper_row(pv__graph *g, pv__walker *w, uint32_t level, uint32_t rank,
+                          const uint8_t **out, pv_error *err) {
     if (rank >= g->meta.levels[level].high) {
         return pv__graph_corrupt(g, rank, "an upper level leads beyond its last row", err);
     }
-    PV_TRY(pv__column_read(&g->upper[level], rank, out, err));
+    PV_TRY(pv__colview_row(&w->upper, rank, out, err));
     return pv__upper_used(*out) ? 0 : pv__graph_corrupt(g, rank, "an upper row is not in use", err);
 }
 
@@ -249,7 +260,7 @@ static int walk_upper_level(pv__graph *g, pv__walker *w, uint32_t level, size_t 
         uint32_t neighbour_ranks[PV__UPPER_DEGREE];
         size_t n = 0;
         pool[at].slot |= PV__EXPANDED;
-        PV_TRY(walk_upper_row(g, level, ranks[at], &row, err));
+        PV_TRY(walk_upper_row(g, w, level, ranks[at], &row, err));
         const unsigned links = PV_MIN(pv__upper_count(row), PV__UPPER_DEGREE);
         pv__walker_room(w);
         for (unsigned i = 0; i < links; i++) {
@@ -261,10 +272,8 @@ static int walk_upper_level(pv__graph *g, pv__walker *w, uint32_t level, size_t 
             w->ids[n] = node;
             n += pv__walker_visit(w, node);
         }
-        for (size_t i = 0; i < n; i++) {
-            PV_TRY(pv__colview_row(&w->codes, w->ids[i], &w->rows[i], err));
-        }
-        pv__code_distances(&w->code, w->query, w->rows, n, w->distances);
+        PV_TRY(pv__colview_rows(&w->codes, w->ids, n, w->rows, err));
+        pv__code_distances_expected(&w->code, w->query, w->rows, n, w->distances);
         size_t next = at + 1;
         for (size_t i = 0; i < n; i++) {
             if (count < beam || w->distances[i] < pool[count - 1].distance) {
@@ -297,11 +306,12 @@ int pv__walk_upper(pv__graph *g, pv__walker *w, uint32_t level, size_t beam, siz
         const uint8_t *row;
         if (count == 0) {
             w->seen_ranks[0] = g->meta.levels[l - 1].entry - 1;
-        } else {
-            PV_TRY(walk_upper_row(g, l, w->seen_ranks[0], &row, err)); /* of the level above */
+        } else { /* the view is still that of the level above */
+            PV_TRY(walk_upper_row(g, w, l, w->seen_ranks[0], &row, err));
             w->seen_ranks[0] = pv__upper_down(row);
         }
-        PV_TRY(walk_upper_row(g, l - 1, w->seen_ranks[0], &row, err));
+        PV_TRY(pv__walker_upper(w, &g->upper[l - 1], g->meta.levels[l - 1].high, err));
+        PV_TRY(walk_upper_row(g, w, l - 1, w->seen_ranks[0], &row, err));
         w->pool[0].slot = pv__upper_node(row);
         PV_TRY(walk_distance(g, w, w->pool[0].slot, &w->pool[0].distance, err));
         pv__walker_room(w);

@@ -42,6 +42,7 @@ void pv__walker_free(pv__walker *w) {
         pv__alloc_free_aligned(mem, w->books[i].data, w->books[i].size, WALKER_ALIGN);
     }
     pv__alloc_free(mem, w->lower, w->lower_cap * sizeof *w->lower);
+    pv__alloc_free(mem, w->upper_groups, w->upper_cap * sizeof *w->upper_groups);
     pv__alloc_free(mem, w->seen_ranks, w->seen_cap * sizeof *w->seen_ranks);
     pv__alloc_free(mem, w, sizeof *w);
 }
@@ -152,6 +153,13 @@ int pv__walker_begin(pv__walker *w, const pv__graph *g, size_t ef, pv_error *err
 int pv__walker_begin_build(pv__walker *w, const pv__graph *g, size_t ef, pv_error *err) {
     PV_TRY(walker_begin(w, g, &g->fines, ef, err));
     w->code = w->fine;
+    return 0;
+}
+
+int pv__walker_upper(pv__walker *w, const pv__column *c, uint32_t rows, pv_error *err) {
+    PV_TRY(pv__alloc_grow(w->mem, (void **)&w->upper_groups, &w->upper_cap,
+                          pv__colview_groups(c, rows), sizeof *w->upper_groups, err));
+    pv__colview_init(&w->upper, c, rows, w->upper_groups);
     return 0;
 }
 

@@ -94,8 +94,9 @@ PV_PRIVATE int pv__row_put(pv__parts *p, pv__finger *near, pv__row_run *run, pv_
                            pv_error *err);
 /* The row of a live slot, in `buf`, which is cleared first. A missing one is PV_ERR_CORRUPT. */
 PV_PRIVATE int pv__row_get(pv__parts *p, uint32_t slot, pv__buf *buf, pv__row *out, pv_error *err);
-/* The rows of up to PV__TREE_MANY live slots, in pages where they are short, else in `buf`, which is
- * cleared first: good until the transaction pauses. with_docs false: documents are not looked at. */
+/* The rows of up to PV__TREE_MANY live slots, in pages where they are short, else in `buf`, which
+ * is cleared first: good until the transaction pauses. with_docs false: documents are not looked
+ * at. */
 PV_PRIVATE int pv__rows_get(pv__parts *p, const uint32_t *slots, size_t n, bool with_docs,
                             pv__buf *buf, pv__row *out, pv_error *err);
 /* The row that a cursor over p->docs stands on, and its slot. */

@@ -73,6 +73,16 @@ void pv__code_distances(const pv__code *c, const void *query, const uint8_t *con
     }
 }
 
+void pv__code_distances_expected(const pv__code *c, const void *query, const uint8_t *const *rows,
+                                 size_t n, float *out) {
+    const pv__code_ops *ops = code_ops(c->kind);
+    for (size_t at = 0; at < n; at += PV__CODE_BLOCK) {
+        const size_t count = PV_MIN(n - at, (size_t)PV__CODE_BLOCK);
+        const pv__code_rows part = {rows + at, count, count, c->row_size}; /* none to fetch */
+        ops->distances(c, query, &part, out + at);
+    }
+}
+
 float pv__code_sigma(const pv__code *c, const void *query, const uint8_t *row) {
     float distance = 0;
     pv__code_distances(c, query, &row, 1, &distance);

@@ -85,6 +85,10 @@ PV_PRIVATE void pv__code_query_row(const pv__code *c, const uint8_t *row, void *
 PV_PRIVATE void pv__code_distances(const pv__code *c, const void *query, const uint8_t *const *rows,
                                    size_t n, float *out);
 
+/* The same for rows that memory was asked for already (pv__colview_rows). */
+PV_PRIVATE void pv__code_distances_expected(const pv__code *c, const void *query,
+                                            const uint8_t *const *rows, size_t n, float *out);
+
 /* How far an estimate of pv__code_query may be from the truth, in the same scale: one standard
  * deviation for this query and row. */
 PV_PRIVATE float pv__code_sigma(const pv__code *c, const void *query, const uint8_t *row);

@@ -137,7 +137,9 @@ PV_PRIVATE int pv__page_read(pv__txn *t, uint64_t page_id, unsigned kind, const 
     return PV_OK;
 }
 
-PV_PRIVATE pv__peek pv__peek_of(const pv__txn *t) { return (pv__peek){&t->store->xlat, t->snap}; }
+PV_PRIVATE pv__peek pv__peek_of(const pv__txn *t) {
+    return (pv__peek){&t->store->xlat, t->snap, t->write};
+}
 
 PV_PRIVATE const void *pv__page_whereabouts(pv__txn *t, uint64_t page_id) {
     const pv__xent *x = pv__xlat_find(t->store, page_id);

@@ -60,14 +60,15 @@ static inline pv__xent *pv__xlat_entry(const pv__xlat *xlat, uint64_t page_id) {
 typedef struct pv__peek {
     const pv__xlat *xlat;
     uint64_t snap;
+    bool write; /* has versions of its own */
 } pv__peek;
 PV_PRIVATE pv__peek pv__peek_of(const pv__txn *txn);
 
 /* The page, or NULL. Not counted among the hits. */
 static inline const uint8_t *pv__page_peek(const pv__peek *p, uint64_t page_id) {
     pv__xent *x = pv__xlat_entry(p->xlat, page_id);
-    if (PV_UNLIKELY(!x || atomic_load_explicit(&x->mine, memory_order_relaxed))) {
-        return NULL; /* readers pass the writer's version by in pv__page_read */
+    if (PV_UNLIKELY(!x || (p->write && atomic_load_explicit(&x->mine, memory_order_relaxed)))) {
+        return NULL;
     }
     /* S10: frame first (acquire), then its LSN. */
     const uintptr_t f = atomic_load_explicit(&x->frame, memory_order_acquire);

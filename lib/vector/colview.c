@@ -29,7 +29,7 @@ void pv__colview_init(pv__colview *v, const pv__column *c, uint32_t slots, const
 
 void pv__colview_reset(pv__colview *v) { memset(v->groups, 0, v->group_count * sizeof *v->groups); }
 
-int pv__colview_group(pv__colview *v, uint32_t group, pv_error *err) {
+static int colview_group(pv__colview *v, uint32_t group, pv_error *err) {
     const uint8_t *page;
     PV_TRY(pv__coldir_root(&v->c, &page, err));
     unsigned level = page[PV__COLDIR_LEVEL];
@@ -58,5 +58,52 @@ int pv__colview_group(pv__colview *v, uint32_t group, pv_error *err) {
     }
     PV_TRY(pv__coldir_node(&v->c, id, 1, group, &page, err));
     v->groups[group] = page + PV__COLDIR_NODE_IDS;
+    return 0;
+}
+
+int pv__colview_find(pv__colview *v, uint32_t slot, const uint8_t **out_row, pv_error *err) {
+    const uint32_t ordinal = (uint32_t)(slot * v->magic >> v->shift);
+    const uint32_t group = ordinal / PV__COLDIR_FANOUT;
+    const uint8_t *page;
+    if (!v->groups[group]) {
+        PV_TRY(colview_group(v, group, err));
+    }
+    const uint64_t id = pv__get64(v->groups[group] + 8 * (ordinal % PV__COLDIR_FANOUT));
+    PV_TRY(pv__page_read(v->c.txn, id, PV__PAGE_ANY, &page, err));
+    *out_row = page + PV__PAGE_HEAD + (size_t)(slot - ordinal * v->c.rows_per_page) * v->c.row_size;
+    return 0;
+}
+
+static inline void colview_expect(const uint8_t *row, size_t size) {
+    for (size_t i = 0; i < size; i += 64) {
+        PV_PREFETCH(row + i);
+    }
+    PV_PREFETCH(row + size - 1);
+}
+
+int pv__colview_rows(pv__colview *v, const uint32_t *slots, size_t n, const uint8_t **out_rows,
+                     pv_error *err) {
+    /* Copies: the compiler cannot know that out_rows is not in the view. */
+    const pv__peek peek = v->peek;
+    const uint8_t *const *const groups = v->groups;
+    const uint64_t magic = v->magic;
+    const uint32_t shift = v->shift, rows_per_page = v->c.rows_per_page;
+    const size_t size = v->c.row_size;
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t slot = slots[i], ordinal = (uint32_t)(slot * magic >> shift);
+        const uint32_t group = ordinal / PV__COLDIR_FANOUT;
+        const uint8_t *const ids = groups[group], *row = NULL, *page = NULL;
+        if (PV_LIKELY(ids != NULL)) {
+            const size_t at = ordinal - (size_t)group * PV__COLDIR_FANOUT;
+            page = pv__page_peek(&peek, pv__get64(ids + 8 * at));
+        }
+        if (PV_LIKELY(page != NULL)) {
+            row = page + PV__PAGE_HEAD + (slot - (size_t)ordinal * rows_per_page) * size;
+        } else {
+            PV_TRY(pv__colview_find(v, slot, &row, err));
+        }
+        colview_expect(row, size);
+        out_rows[i] = row;
+    }
     return 0;
 }

@@ -33,7 +33,10 @@ PV_PRIVATE uint32_t pv__colview_groups(const pv__column *c, uint32_t slots);
 PV_PRIVATE void pv__colview_init(pv__colview *v, const pv__column *c, uint32_t slots,
                                  const uint8_t **groups);
 PV_PRIVATE void pv__colview_reset(pv__colview *v);
-PV_PRIVATE int pv__colview_group(pv__colview *v, uint32_t group, pv_error *err);
+
+/* pv__colview_row where a look is not enough. */
+PV_PRIVATE int pv__colview_find(pv__colview *v, uint32_t slot, const uint8_t **out_row,
+                                pv_error *err);
 
 /* The row of a slot < slots that has one; a page that is not there is PV_ERR_CORRUPT. */
 static inline int pv__colview_row(pv__colview *v, uint32_t slot, const uint8_t **out_row,
@@ -41,16 +44,21 @@ static inline int pv__colview_row(pv__colview *v, uint32_t slot, const uint8_t *
     const uint32_t ordinal = (uint32_t)(slot * v->magic >> v->shift);
     const uint32_t group = ordinal / PV__COLDIR_FANOUT;
     PV_DEBUG_ASSERT(ordinal < v->ordinals);
-    if (PV_UNLIKELY(!v->groups[group])) {
-        PV_TRY(pv__colview_group(v, group, err));
+    const uint8_t *const ids = v->groups[group];
+    if (PV_LIKELY(ids != NULL)) {
+        const size_t at = (size_t)ordinal - (size_t)group * PV__COLDIR_FANOUT;
+        const uint8_t *page = pv__page_peek(&v->peek, pv__get64(ids + 8 * at));
+        if (PV_LIKELY(page != NULL)) {
+            *out_row = page + PV__PAGE_HEAD +
+                       (size_t)(slot - ordinal * v->c.rows_per_page) * v->c.row_size;
+            return 0;
+        }
     }
-    const uint64_t id = pv__get64(v->groups[group] + 8 * (ordinal % PV__COLDIR_FANOUT));
-    const uint8_t *page = pv__page_peek(&v->peek, id);
-    if (PV_UNLIKELY(!page)) {
-        PV_TRY(pv__page_read(v->c.txn, id, PV__PAGE_ANY, &page, err));
-    }
-    *out_row = page + PV__PAGE_HEAD + (size_t)(slot - ordinal * v->c.rows_per_page) * v->c.row_size;
-    return 0;
+    return pv__colview_find(v, slot, out_row, err);
 }
+
+/* n rows at once; memory is asked for all lines of each, so that all of them come at once. */
+PV_PRIVATE int pv__colview_rows(pv__colview *v, const uint32_t *slots, size_t n,
+                                const uint8_t **out_rows, pv_error *err);
 
 #endif
