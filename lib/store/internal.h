@@ -328,7 +328,8 @@ struct pv__txn {
     pv__rslot *slot;
     uint64_t snap;  /* reads versions with lsn <= snap */
     uint64_t stamp; /* write: stamp of the pages it changes */
-    bool write, async, in_epoch, reserved;
+    bool write, async, reserved;
+    _Atomic bool in_epoch; /* threads may share the transaction while they only read */
     int doomed;
     pv__touched *touched;
     size_t touched_count, touched_cap;
@@ -407,7 +408,7 @@ PV_PRIVATE void pv__ver_reclaim(pv__store *s);                            /* und
 PV_PRIVATE void pv__ver_evict(pv__store *s, unsigned raw_slots, uint64_t want_bytes);
 PV_PRIVATE int pv__reader_begin(pv__store *s, pv__rslot **out, uint64_t *out_snap, pv_error *err);
 PV_PRIVATE void pv__reader_end(pv__rslot *slot);
-PV_PRIVATE void pv__reader_enter(pv__store *s, pv__rslot *slot);
+PV_PRIVATE void pv__reader_enter(pv__store *s, pv__rslot *slot); /* inside already: stays */
 PV_PRIVATE void pv__reader_leave(pv__rslot *slot);
 /* All snapshots somebody reads or may begin to read now. Under ver_mutex. */
 #define PV__SNAPS_MAX 256u
@@ -425,6 +426,10 @@ static inline uintptr_t pv__ver_frame(pv__ver *v) {
 }
 
 /* ---- pageio.c: one page between slots and memory -------------------------------------------- */
+/* Held while a page is read from disk, so that one thread does it for all. */
+static inline pv__mutex *pv__stripe_of(pv__store *s, uint64_t page_id) {
+    return &s->stripe[pv__mix64(page_id) % PV__STRIPES];
+}
 PV_PRIVATE uint64_t pv__page_seed(const pv__store *s, uint64_t page_id);
 /* Read and verify the page that `pte` vouches for into `page` (raw_slots * 4 KiB). */
 PV_PRIVATE int pv__pageio_read(pv__store *s, uint64_t page_id, const pv__pte *pte, uint8_t *page,

@@ -10,9 +10,10 @@
 #include "store/internal.h"
 
 static void page_enter(pv__txn *t) {
-    if (PV_UNLIKELY(!t->in_epoch)) {
+    /* Acquire: to see it set is to be inside, whichever thread of those that share t came first. */
+    if (PV_UNLIKELY(!atomic_load_explicit(&t->in_epoch, memory_order_acquire))) {
         pv__reader_enter(t->store, t->slot);
-        t->in_epoch = true;
+        atomic_store_explicit(&t->in_epoch, true, memory_order_release);
     }
 }
 
@@ -30,28 +31,52 @@ static int page_wrong_kind(uint64_t page_id, unsigned kind, const uint8_t *page,
                    (unsigned long long)page_id, pv__page_owner(page), pv__page_kind(page), kind);
 }
 
-/* The writer's version of a page was spilled to slots: bring it back. */
-static int page_unspill(pv__txn *t, pv__xent *x, pv__ver *stub, pv__ver **out, pv_error *err) {
+/* The resident version for the stub, read from its slots, put in its place. */
+static int page_unspill_locked(pv__txn *t, pv__xent *x, pv__ver *stub, pv__ver **out,
+                               pv_error *err) {
     pv__store *s = t->store;
     pv__ver *v = NULL;
     PV_TRY(pv__ver_new(s, stub->page_id, stub->raw_slots, true, &v, err));
     int rc = pv__pageio_read(s, stub->page_id, &stub->pte, pv__ver_page(v), err);
+    if (!rc) {
+        v->lsn = stub->lsn;
+        v->pte = stub->pte;
+        v->level = stub->level;
+        v->list_at = stub->list_at;
+        pv__ver_set(v, pv__ver_flags(stub) | PV__VER_RESIDENT);
+        pv__mutex_lock(&s->ver_mutex);
+        rc = pv__ver_reserve(s, 1, err);
+        if (!rc) {
+            /* Others that share t may be looking at the stub: it goes when the epoch ends. */
+            atomic_store_explicit(&x->mine, v, memory_order_release);
+            pv__ver_retire(s, stub);
+            t->mine_bytes += pv__ver_bytes(v->raw_slots);
+        }
+        pv__mutex_unlock(&s->ver_mutex);
+    }
     if (rc) {
         pv__ver_free(s, v);
         return rc;
     }
-    v->lsn = stub->lsn;
-    v->pte = stub->pte;
-    v->level = stub->level;
-    v->list_at = stub->list_at;
-    pv__ver_set(v, pv__ver_flags(stub) | PV__VER_RESIDENT);
-    pv__mutex_lock(&s->ver_mutex);
-    atomic_store_explicit(&x->mine, v, memory_order_relaxed);
-    pv__mutex_unlock(&s->ver_mutex);
-    pv__ver_free(s, stub);
-    t->mine_bytes += pv__ver_bytes(v->raw_slots);
     *out = v;
     return PV_OK;
+}
+
+/* The writer's version of a page was spilled to slots: bring it back, unless another thread that
+ * reads the same transaction has done so meanwhile. */
+static int page_unspill(pv__txn *t, pv__xent *x, uint64_t page_id, pv__ver **out, pv_error *err) {
+    pv__mutex *stripe = pv__stripe_of(t->store, page_id);
+    int rc = PV_OK;
+    pv__mutex_lock(stripe);
+    pv__ver *v = atomic_load_explicit(&x->mine, memory_order_acquire);
+    if (!(pv__ver_flags(v) & PV__VER_RESIDENT)) {
+        rc = page_unspill_locked(t, x, v, &v, err);
+    }
+    pv__mutex_unlock(stripe);
+    if (!rc) {
+        *out = v;
+    }
+    return rc;
 }
 
 /* Newest committed version, resident, for the writer; NULL: the page does not exist. */
@@ -82,8 +107,8 @@ PV_PRIVATE int pv__page_read(pv__txn *t, uint64_t page_id, unsigned kind, const 
     pv__ver *v = NULL;
     page_enter(t);
     if (PV_LIKELY(x != NULL)) {
-        if (t->write) {
-            v = atomic_load_explicit(&x->mine, memory_order_relaxed);
+        if (t->write) { /* acquire: another thread may have brought it back from slots */
+            v = atomic_load_explicit(&x->mine, memory_order_acquire);
         }
         if (!v) {
             /* S10: frame first (acquire), then its LSN. */
@@ -104,7 +129,7 @@ PV_PRIVATE int pv__page_read(pv__txn *t, uint64_t page_id, unsigned kind, const 
                 return pv__err(err, PV_ERR_CORRUPT, "page %llu was freed by this transaction",
                                (unsigned long long)page_id);
             }
-            PV_TRY(page_unspill(t, x, v, &v, err));
+            PV_TRY(page_unspill(t, x, page_id, &v, err));
         }
     }
     if (PV_UNLIKELY(!v)) {
@@ -234,7 +259,7 @@ static int page_write(pv__txn *t, uint64_t page_id, pv__ver **out, pv_error *err
         return page_copy_mine(t, x, v, out, err);
     }
     if (v && !(pv__ver_flags(v) & PV__VER_RESIDENT)) {
-        PV_TRY(page_unspill(t, x, v, &v, err));
+        PV_TRY(page_unspill(t, x, page_id, &v, err));
     }
     if (!v) {
         PV_TRY(page_copy(t, x, page_id, &v, err));

@@ -267,7 +267,7 @@ PV_PRIVATE int pv__page_fetch(pv__store *s, uint64_t page_id, uint64_t snap, pv_
                               pv_error *err) {
     pv__xent *x = NULL;
     PV_TRY(pv__xlat_make(s, page_id, &x, err));
-    pv__mutex *stripe = &s->stripe[pv__mix64(page_id) % PV__STRIPES];
+    pv__mutex *stripe = pv__stripe_of(s, page_id);
     pv__ver *v = NULL;
     int rc = PV_OK;
     pv__mutex_lock(stripe);

@@ -167,9 +167,9 @@ static pv__ver *txn_mine(pv__txn *t, size_t i, pv__xent **out_x) {
 
 PV_PRIVATE int pv__txn_pause(pv__txn *t, pv_error *err) {
     pv__store *s = t->store;
-    if (t->in_epoch) {
+    if (atomic_load_explicit(&t->in_epoch, memory_order_relaxed)) {
         pv__reader_leave(t->slot);
-        t->in_epoch = false;
+        atomic_store_explicit(&t->in_epoch, false, memory_order_relaxed);
     }
     if (t->write && !s->memory && !t->doomed && t->mine_bytes > s->cache_limit / 4) {
         int rc = pv__images_spill(t, err);
@@ -319,9 +319,7 @@ PV_PRIVATE int pv__txn_commit(pv__txn *t, uint64_t *out_lsn, pv_error *err) {
     if (t->doomed) {
         rc = pv__err(err, t->doomed, "the transaction had failed and was rolled back");
     } else if (wrote) {
-        if (!t->in_epoch) {
-            pv__reader_enter(s, t->slot); /* bases are read below */
-        }
+        pv__reader_enter(s, t->slot); /* bases are read below */
         rc = txn_commit_write(t, &end, err);
     }
     if (rc) {

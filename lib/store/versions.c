@@ -164,8 +164,10 @@ PV_PRIVATE void pv__reader_end(pv__rslot *slot) {
 }
 
 PV_PRIVATE void pv__reader_enter(pv__store *s, pv__rslot *slot) {
-    uint64_t e = atomic_load_explicit(&s->epoch, memory_order_seq_cst);
-    atomic_exchange_explicit(&slot->epoch, e, memory_order_seq_cst);
+    /* Whoever shares the slot and came first decides: an older epoch protects more. */
+    uint64_t e = atomic_load_explicit(&s->epoch, memory_order_seq_cst), none = 0;
+    (void)atomic_compare_exchange_strong_explicit(&slot->epoch, &none, e, memory_order_seq_cst,
+                                                  memory_order_seq_cst);
 #if !defined(__SANITIZE_THREAD__)
     /* The pointer loads that follow must not move above the announcement; pairs with the
      * fetch_add in versions_min_epoch. */

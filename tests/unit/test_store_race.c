@@ -88,8 +88,87 @@ static void test_race__a_page_evicted_while_it_is_freed_stays_for_older_readers(
     test_mem_done(&mem);
 }
 
+/* ---- a write transaction read by several threads ---- */
+
+enum { T_THREADS = 4, T_PAGES = 200, T_ROUNDS = 10 };
+
+typedef struct t_part {
+    pv__thread thread;
+    pv__txn *txn;
+    const uint64_t *ids;
+    size_t first;
+    unsigned wrong;
+} t_part;
+
+static void *t_read_all(void *arg) {
+    t_part *p = arg;
+    for (size_t i = 0; i < T_PAGES; i++) {
+        const size_t at = (p->first + i) % T_PAGES;
+        pv_error err = PV_ERROR_INIT;
+        const uint8_t *page = NULL;
+        p->wrong += pv__page_read(p->txn, p->ids[at], PV__PAGE_COLUMN, &page, &err) != 0 ||
+                    !kit_is(page, PV__SLOT_SIZE, at + 1);
+    }
+    return NULL;
+}
+
+static void t_read_in_threads(pv__txn *t, const uint64_t *ids) {
+    t_part parts[T_THREADS];
+    memset(parts, 0, sizeof parts);
+    for (size_t i = 0; i < T_THREADS; i++) {
+        parts[i].txn = t;
+        parts[i].ids = ids;
+        parts[i].first = i; /* close behind one another */
+        assert_int_equal(pv__thread_start(&parts[i].thread, t_read_all, &parts[i], NULL), 0);
+    }
+    for (size_t i = 0; i < T_THREADS; i++) {
+        pv__thread_join(parts[i].thread);
+        assert_int_equal(parts[i].wrong, 0);
+    }
+}
+
+/* Pages that the transaction has spilled come back whichever thread asks for them first. Found by
+ * building a graph in a transaction larger than the cache. */
+static void test_race__threads_that_read_a_write_transaction_share_its_spilled_pages(void **state) {
+    (void)state;
+    pv__mem mem;
+    pv_error err = PV_ERROR_INIT;
+    pv__txn *t = NULL;
+    uint64_t ids[T_PAGES];
+    sim *disk = sim_new(1);
+    pv__mem_init(&mem, NULL, 0);
+    const pv__store_opts o = {.path = "a.pv",
+                              .vfs = sim_vfs(disk),
+                              .mem = &mem,
+                              .create = true,
+                              .no_threads = true,
+                              .cache_bytes = 64u << 20};
+    test_assert_ok(pv__store_open(&o, &t_store, &err), &err);
+    test_assert_ok(pv__txn_begin(t_store, PV__TXN_WRITE, &t, &err), &err);
+    for (size_t i = 0; i < T_PAGES; i++) {
+        uint8_t *page = NULL;
+        test_assert_ok(pv__page_new(t, PV__PAGE_COLUMN, 1, 7, 0, &ids[i], &page, &err), &err);
+        kit_fill(page, PV__SLOT_SIZE, i + 1);
+    }
+    for (unsigned round = 0; round < T_ROUNDS; round++) {
+        test_assert_ok(pv__txn_pause(t, &err), &err);
+        test_assert_ok(pv__images_spill(t, &err), &err);
+        t_read_in_threads(t, ids);
+        assert_true(t->mine_bytes >= (uint64_t)T_PAGES * PV__SLOT_SIZE);
+        assert_true(t->mine_bytes < (uint64_t)(T_PAGES + 8) * 2 * PV__SLOT_SIZE); /* each once */
+    }
+    test_assert_ok(pv__txn_commit(t, NULL, &err), &err);
+    test_assert_ok(pv__txn_begin(t_store, 0, &t, &err), &err);
+    t_read_in_threads(t, ids);
+    pv__txn_rollback(t);
+    test_assert_ok(pv__store_close(t_store, &err), &err);
+    sim_free(disk);
+    test_mem_done(&mem);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_race__threads_that_read_a_write_transaction_share_its_spilled_pages),
         cmocka_unit_test(test_race__a_page_evicted_while_it_is_freed_stays_for_older_readers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
