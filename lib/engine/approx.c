@@ -45,7 +45,7 @@ static int approx_query(pv__parts *p, pv__walker *w, const pv__scan *s, size_t q
                         const pv__effort *effort, uint32_t want, pv__hit *hits, bool *out_complete,
                         pv_error *err) {
     uint32_t n = 0;
-    PV_TRY(pv__graph_search(&p->graph, w, s->queries[q].vector, effort, want, NULL, hits, &n,
+    PV_TRY(pv__graph_search(&p->graph, w, s->queries[q].vector, effort, want, hits, &n,
                             out_complete, err));
     return *out_complete ? approx_rank(p, w, s, q, hits, n, err) : 0;
 }
