@@ -3,10 +3,12 @@
  *
  *      graph --> want candidates, by code --> full vectors --> pv__nearest
  *      tail  --> all rows --------------------------------------^
- */
+ *
+ * With a filter the graph is told which slots may be in the answer (matching.h). */
 #include "engine/approx.h"
 
 #include "engine/index.h"
+#include "engine/matching.h"
 
 #define APPROX_BLOCK 8u
 
@@ -41,37 +43,78 @@ static int approx_rank(pv__parts *p, pv__walker *w, const pv__scan *s, size_t q,
     return 0;
 }
 
-static int approx_query(pv__parts *p, pv__walker *w, const pv__scan *s, size_t q,
-                        const pv__effort *effort, uint32_t want, pv__hit *hits, bool *out_complete,
-                        pv_error *err) {
-    uint32_t n = 0;
-    PV_TRY(pv__graph_search(&p->graph, w, s->queries[q].vector, effort, want, hits, &n,
-                            out_complete, err));
-    return *out_complete ? approx_rank(p, w, s, q, hits, n, err) : 0;
+typedef struct approx_job {
+    pv_db *db;
+    pv__parts *p;
+    const pv__scan *s;
+    pv__walker *w;
+    pv__effort effort;
+    uint32_t want;
+    pv__hit *hits;
+    pv__matching *matching; /* NULL: no filter */
+} approx_job;
+
+static pv__how approx_how(pv__plan plan) {
+    return plan == PV__PLAN_CODES     ? PV__HOW_CODES
+           : plan == PV__PLAN_ONE_HOP ? PV__HOW_GRAPH_ONE_HOP
+                                      : PV__HOW_GRAPH_TWO_HOPS;
 }
 
-static int approx_queries(pv_db *db, pv__parts *p, pv__walker *w, const pv__scan *s,
-                          const pv__effort *effort, uint32_t want, pv__hit *hits, bool *out_done,
-                          pv_error *err) {
+/* Records are asked one by one whether they match, until that takes too long. */
+static int approx_filtered(approx_job *j, size_t q, uint32_t *out_n, bool *out_complete,
+                           pv_error *err) {
+    const float *vector = j->s->queries[q].vector;
+    pv__plan plan = PV__PLAN_AUTO;
+    pv__matching_expect(j->matching, j->s->query_count - q);
+    PV_TRY(pv__graph_search_allowed(&j->p->graph, j->w, vector, &j->effort, j->want,
+                                    &j->matching->allowed, &plan, j->hits, out_n, out_complete,
+                                    err));
+    if (!*out_complete) {
+        plan = PV__PLAN_AUTO;
+        PV_TRY(pv__matching_all(j->matching, err));
+        PV_TRY(pv__graph_search_allowed(&j->p->graph, j->w, vector, &j->effort, j->want,
+                                        &j->matching->allowed, &plan, j->hits, out_n, out_complete,
+                                        err));
+    }
+    j->s->nearest[q].how = approx_how(plan);
+    return 0;
+}
+
+static int approx_query(approx_job *j, size_t q, bool *out_complete, pv_error *err) {
+    uint32_t n = 0;
+    if (j->matching) {
+        PV_TRY(approx_filtered(j, q, &n, out_complete, err));
+    } else {
+        j->s->nearest[q].how = PV__HOW_GRAPH;
+        PV_TRY(pv__graph_search(&j->p->graph, j->w, j->s->queries[q].vector, &j->effort, j->want,
+                                j->hits, &n, out_complete, err));
+    }
+    return *out_complete ? approx_rank(j->p, j->w, j->s, q, j->hits, n, err) : 0;
+}
+
+static int approx_queries(approx_job *j, bool *out_done, pv_error *err) {
+    const pv__scan *s = j->s;
+    pv__parts *p = j->p;
     for (size_t q = 0; q < s->query_count; q++) {
         bool complete = true;
-        PV_TRY(approx_query(p, w, s, q, effort, want, hits, &complete, err));
+        PV_TRY(approx_query(j, q, &complete, err));
         PV_TRY(pv__txn_pause(p->txn, err));
-        PV_TRY(pv__db_interrupted(db, err));
+        PV_TRY(pv__db_interrupted(j->db, err));
         if (!complete) { /* too many dead on the way: this query is answered by a scan */
             pv__scan one = *s;
             one.queries = &s->queries[q];
             one.nearest = &s->nearest[q];
             one.query_count = 1;
             one.slots_end = p->graph.meta.built;
-            PV_TRY(pv__scan_vectors(db, p, &one, err));
+            PV_TRY(pv__scan_vectors(j->db, p, &one, err));
+            one.nearest->how = PV__HOW_EXACT;
         }
     }
     *out_done = true;
     if (p->graph.meta.built < p->slots.meta.high_water) {
         pv__scan tail = *s;
         tail.slots_from = p->graph.meta.built;
-        PV_TRY(pv__scan_vectors(db, p, &tail, err));
+        PV_TRY(pv__scan_vectors(j->db, p, &tail, err));
     }
     return 0;
 }
@@ -79,7 +122,6 @@ static int approx_queries(pv_db *db, pv__parts *p, pv__walker *w, const pv__scan
 int pv__approx_vectors(pv_db *db, pv__parts *p, const pv__scan *s, size_t k, uint32_t ef,
                        float target_recall, bool *out_done, pv_error *err) {
     bool ready = false;
-    pv__walker *w = NULL;
     *out_done = false;
     PV_TRY(pv__index_ready(db, p, &ready, err));
     const uint32_t want = pv__graph_want((uint32_t)k);
@@ -90,17 +132,26 @@ int pv__approx_vectors(pv_db *db, pv__parts *p, const pv__scan *s, size_t k, uin
     if (ef == 0 && (target >= 1 || want * APPROX_ROWS_PER_WANT > p->slots.meta.live_count)) {
         return 0; /* comparing with all is as fast, and exact */
     }
-    pv__effort effort = ef != 0 ? pv__graph_effort_ef(&p->graph, (uint32_t)k, ef)
-                                : pv__graph_effort(&p->graph, (uint32_t)k, target);
-    effort.pool = PV_MAX(effort.pool, want); /* dot with a small ef */
     pv__mem *mem = &db->env->mem;
-    pv__hit *hits = pv__alloc_array(mem, want, sizeof *hits);
-    int rc = hits ? pv__db_walker_take(db, &w, err) : pv__err_nomem(err, want * sizeof *hits);
-    if (rc == 0) {
-        rc = approx_queries(db, p, w, s, &effort, want, hits, out_done, err);
+    pv__matching matching;
+    approx_job j = {.db = db, .p = p, .s = s, .want = want};
+    j.effort = ef != 0 ? pv__graph_effort_ef(&p->graph, (uint32_t)k, ef)
+                       : pv__graph_effort(&p->graph, (uint32_t)k, target);
+    j.effort.pool = PV_MAX(j.effort.pool, want); /* dot with a small ef */
+    j.hits = pv__alloc_array(mem, want, sizeof *j.hits);
+    int rc = j.hits ? pv__db_walker_take(db, &j.w, err) : pv__err_nomem(err, want * sizeof *j.hits);
+    if (rc == 0 && s->filter) {
+        j.matching = &matching;
+        rc = pv__matching_begin(&matching, db, p, s->filter, err);
     }
-    pv__db_walker_give(db, w);
-    pv__alloc_free(mem, hits, want * sizeof *hits);
+    if (rc == 0) {
+        rc = approx_queries(&j, out_done, err);
+    }
+    if (j.matching) {
+        pv__matching_done(&matching);
+    }
+    pv__db_walker_give(db, j.w);
+    pv__alloc_free(mem, j.hits, want * sizeof *j.hits);
     return rc;
 }
 
