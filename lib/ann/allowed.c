@@ -33,9 +33,8 @@ static void allowed_compare(pv__walker *w, size_t n, pv__topk *top) {
     }
 }
 
-/* Compare all that are allowed; the nearest `most` nodes come to stand in w->pool. */
-static int allowed_codes(pv__graph *g, pv__walker *w, const pv__allowed *a, size_t most,
-                         size_t *out_count, pv_error *err) {
+int pv__allowed_codes(pv__graph *g, pv__walker *w, const pv__allowed *a, size_t most,
+                      size_t *out_count, pv_error *err) {
     const uint32_t end = PV_MIN(PV_MIN(a->slots, g->slots), g->meta.built);
     const bool shared = g->meta.dup_count > 0; /* several slots may lead to one node */
     pv__topk top = {w->pool, 0, most};
@@ -91,7 +90,6 @@ static int allowed_codes(pv__graph *g, pv__walker *w, const pv__allowed *a, size
 #define ALLOWED_LOOKS 32.0f       /* that many find what a step of two hops wants, by share, */
 #define ALLOWED_LOOKS_MAX 961.0f  /* but there are no more */
 #define ALLOWED_TWO_SHARE 0.03f   /* below it the allowed ones hang together no more */
-#define ALLOWED_ASK_NS 800.0f     /* a record is read and tested */
 #define ALLOWED_PROBE_NS 25000.0f /* comparing codes that is over sooner needs no look around */
 #define ALLOWED_PROBE 4u          /* nodes followed between two decisions */
 #define ALLOWED_NEAR 8.0f         /* weight of a node that was followed */
@@ -156,7 +154,7 @@ static bool allowed_goes_on(const pv__graph *g, allowed_search *s) {
     const float hops = PV_MAX(allowed_hops(&s->whole, share) - followed, 1.0f);
     float hop_ns = ALLOWED_HOP_ROWS * allowed_row_ns(g, 0);
     if (s->a->ask) {
-        hop_ns += ALLOWED_ASK_NS * (float)s->roam.looked / PV_MAX(followed, 1.0f);
+        hop_ns += PV__ASK_NS * (float)s->roam.looked / PV_MAX(followed, 1.0f);
     } else if (!s->roam.two_hops && allowed_two_hops_ns(g, &s->whole, share) < hops * hop_ns) {
         s->roam.two_hops = true; /* what the front holds is as good for it */
     }
@@ -215,7 +213,7 @@ int pv__graph_search_allowed(pv__graph *g, pv__walker *w, const float *vector,
         *io_plan = PV__PLAN_CODES;
         PV_TRY(pv__walker_begin(w, g, effort->pool, err));
         pv__code_query(&w->code, vector, w->query);
-        PV_TRY(allowed_codes(g, w, a, g->split ? effort->pool : want, &count, err));
+        PV_TRY(pv__allowed_codes(g, w, a, g->split ? effort->pool : want, &count, err));
         return pv__search_end(g, w, vector, effort, want, a, count, hits, out_count, err);
     }
     return 0;
@@ -231,7 +229,6 @@ int pv__graph_search_allowed(pv__graph *g, pv__walker *w, const float *vector,
 #undef ALLOWED_LOOKS
 #undef ALLOWED_LOOKS_MAX
 #undef ALLOWED_TWO_SHARE
-#undef ALLOWED_ASK_NS
 #undef ALLOWED_PROBE_NS
 #undef ALLOWED_PROBE
 #undef ALLOWED_NEAR

@@ -156,7 +156,8 @@ typedef struct pv__allowed {
     uint32_t count; /* bits that are set; without words: about so many */
     int (*ask)(void *ctx, uint32_t slot, bool *out, pv_error *err); /* NULL: words */
     void *ctx;
-    float words_ns; /* without words: what it would take to make them, about; else 0 */
+    float words_ns;       /* without words: what it would take to make them, about; else 0 */
+#define PV__ASK_NS 800.0f /* what it takes to ask */
 } pv__allowed;
 
 /* Ways to the nearest of the slots that are allowed. */
@@ -177,6 +178,16 @@ PV_PRIVATE int pv__graph_search_allowed(pv__graph *g, pv__walker *w, const float
                                         const pv__allowed *allowed, pv__plan *io_plan,
                                         pv__hit *hits, uint32_t *out_count, bool *out_complete,
                                         pv_error *err);
+
+/* range.c: slots within `radius`, in the scale of codes (quant/code.h), at most `want` and then the
+ * nearest; and some of those that only the error of the codes makes look as if they were outside.
+ * effort: its stop says how much farther the walk looks, so that there must be one: not with dot.
+ * allowed: as above, or NULL. Not complete: comparing with all is cheaper (allowed->ask: or having
+ * words). Does not pause. */
+PV_PRIVATE int pv__graph_within(pv__graph *g, pv__walker *w, const float *vector, float radius,
+                                const pv__effort *effort, uint32_t want, const pv__allowed *allowed,
+                                pv__hit *hits, uint32_t *out_count, bool *out_complete,
+                                pv_error *err);
 
 /* For each hit of the last search with w: a distance, in the scale of pv.h, that the exact one is
  * hardly below (two deviations of the code's error). Ascending. */

@@ -243,6 +243,11 @@ static inline bool pv__allowed_bit(const pv__allowed *a, uint32_t slot) {
 }
 PV_PRIVATE int pv__allowed_test(const pv__allowed *a, uint32_t slot, bool *out, pv_error *err);
 
+/* allowed.c: compare all that are allowed; the nearest `most` nodes come to stand in w->pool, which
+ * has room for them. The query is prepared, `visited` is clear. */
+PV_PRIVATE int pv__allowed_codes(pv__graph *g, pv__walker *w, const pv__allowed *a, size_t most,
+                                 size_t *out_count, pv_error *err);
+
 /* search.c. Ready for a walk of level 0 from w->pool[0 .. *out_count): views, query, entry. */
 PV_PRIVATE int pv__search_begin(pv__graph *g, pv__walker *w, const float *vector, size_t pool,
                                 size_t *out_count, pv_error *err);
