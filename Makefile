@@ -285,7 +285,7 @@ fuzz:
 
 $(BUILD)/obj/bench/%.o: bench/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(COMPILE) -Iinclude -Ibench $(if $(findstring bench_kernel,$<),-Ilib) -c $< -o $@
+	$(COMPILE) -Iinclude -Ibench $(if $(filter bench/bench_kernel% bench/bench_filter%,$<),-Ilib) -c $< -o $@
 
 $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(BENCH_HELP:%.c=$(BUILD)/obj/%.o) $(LIB_A)
 	@mkdir -p $(@D)

@@ -770,6 +770,14 @@ PV_EXTERN const float *pv_results_scores(const pv_results *results);
  * Owner: the results. Threads: any. Since: 0.1 */
 PV_EXTERN const void *pv_results_vectors(const pv_results *results);
 
+/* pv_results_plan - how the search of these rows went: "scan" (compared with every record, or with
+ * every one that matches), "graph" (a walk of the graph), and with a filter, whatever was estimated
+ * to be the cheapest: "graph, one hop" (the walk as always, keeping what matches), "graph, two hops"
+ * (a walk from match to match) or "codes" (compared with the short codes of all that match). NULL
+ * when the rows come from no search. For looking at, not for deciding by: texts may be added.
+ * Owner: the library, for ever. Threads: any. Since: 0.1 */
+PV_EXTERN const char *pv_results_plan(const pv_results *results);
+
 /* pv_results_free - NULL is fine. Threads: any, once. Since: 0.1 */
 PV_EXTERN void pv_results_free(pv_results *results);
 

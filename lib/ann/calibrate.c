@@ -78,7 +78,7 @@ static int calibrate_search(pv__graph *g, pv__walker *w, const pv__kernel *kerne
                             calibrate_rows *r, pv_error *err) {
     bool complete = true;
     uint32_t found = 0;
-    PV_TRY(pv__graph_search(g, w, q->vector, effort, want, NULL, r->hits, &found, &complete, err));
+    PV_TRY(pv__graph_search(g, w, q->vector, effort, want, r->hits, &found, &complete, err));
     r->count = 0;
     for (; r->count < found; r->count++) {
         const uint8_t *row;

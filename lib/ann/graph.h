@@ -148,12 +148,6 @@ typedef struct pv__walker pv__walker;
 PV_PRIVATE int pv__walker_new(pv__mem *mem, pv__walker **out, pv_error *err);
 PV_PRIVATE void pv__walker_free(pv__walker *w); /* NULL is fine */
 
-/* Which slots may be answers: bit s of the words, for slots below `slots`. NULL words: all. */
-typedef struct pv__allowed {
-    const uint64_t *words;
-    uint32_t slots;
-} pv__allowed;
-
 /* Candidates whose vectors decide which k are the nearest: so many are worth reading. */
 static inline uint32_t pv__graph_want(uint32_t k) { return k + PV_MAX(k / 2, 10u); }
 
@@ -162,6 +156,46 @@ static inline uint32_t pv__graph_want(uint32_t k) { return k + PV_MAX(k / 2, 10u
  * want may come although there are more: *out_complete says whether the walk ended by itself
  * (false: it was cut, and a scan should answer). Does not pause. */
 PV_PRIVATE int pv__graph_search(pv__graph *g, pv__walker *w, const float *vector,
+                                const pv__effort *effort, uint32_t want, pv__hit *hits,
+                                uint32_t *out_count, bool *out_complete, pv_error *err);
+
+/* Which slots may be answers. Either bit s of the words, for slots below `slots`; or nobody has
+ * looked at all of them, and `ask` says it of one. It may be asked about a slot again. */
+typedef struct pv__allowed {
+    const uint64_t *words;
+    uint32_t slots;
+    uint32_t count; /* bits that are set; without words: about so many */
+    int (*ask)(void *ctx, uint32_t slot, bool *out, pv_error *err); /* NULL: words */
+    void *ctx;
+    float words_ns;       /* without words: what it would take to make them, about; else 0 */
+#define PV__ASK_NS 800.0f /* what it takes to ask */
+} pv__allowed;
+
+/* Ways to the nearest of the slots that are allowed. */
+typedef enum pv__plan {
+    PV__PLAN_AUTO,    /* the cheapest, by what they are estimated to cost */
+    PV__PLAN_CODES,   /* compare the codes of all that are allowed */
+    PV__PLAN_ONE_HOP, /* walk as always, and keep what is allowed */
+    PV__PLAN_TWO_HOP, /* walk from allowed to allowed, looking behind what is not (roam.c) */
+    PV__PLANS
+} pv__plan;
+
+/* allowed.c: the same among allowed slots. *io_plan: how, and for PV__PLAN_AUTO how it was done.
+ * With words the answer has at least min(k, allowed slots that have a node) hits, whatever the
+ * plan, and is complete; without them a walk that finds fewer than k, or takes too long, is not,
+ * and words should be made. Does not pause. */
+PV_PRIVATE int pv__graph_search_allowed(pv__graph *g, pv__walker *w, const float *vector,
+                                        const pv__effort *effort, uint32_t want,
+                                        const pv__allowed *allowed, pv__plan *io_plan,
+                                        pv__hit *hits, uint32_t *out_count, bool *out_complete,
+                                        pv_error *err);
+
+/* range.c: slots within `radius`, in the scale of codes (quant/code.h), at most `want` and then the
+ * nearest; and some of those that only the error of the codes makes look as if they were outside.
+ * effort: its stop says how much farther the walk looks, so that there must be one: not with dot.
+ * allowed: as above, or NULL. Not complete: comparing with all is cheaper (allowed->ask: or having
+ * words). Does not pause. */
+PV_PRIVATE int pv__graph_within(pv__graph *g, pv__walker *w, const float *vector, float radius,
                                 const pv__effort *effort, uint32_t want, const pv__allowed *allowed,
                                 pv__hit *hits, uint32_t *out_count, bool *out_complete,
                                 pv_error *err);

@@ -110,6 +110,7 @@ PV_PRIVATE int pv__graph_word_set(const pv__column *c, uint32_t at, uint32_t v, 
 
 #define PV__WALK_ROWS 32u        /* at least PV__GRAPH_DEGREE */
 #define PV__EXPANDED 0x80000000u /* in a pool: its links have been followed */
+#define PV__ROAM_KEPT 96u        /* at least WALK_ROWS */
 
 struct pv__walker {
     pv__mem *mem;
@@ -121,8 +122,11 @@ struct pv__walker {
     bool marks_lost; /* there were too many: clear all */
     pv__hit *pool;   /* ascending; slot: node, and the bit above */
     size_t pool_cap;
-    pv__hit *front; /* heap of what a walk among tombstones may still follow */
+    /* roaming (roam.c) */
+    pv__hit *front; /* heap, the nearest on top: what may still be followed */
     size_t front_count, front_cap;
+    pv__hit kept[PV__ROAM_KEPT]; /* of the last step */
+    size_t kept_count;
     uint8_t *query; /* prepared; 64-byte aligned */
     size_t query_bytes;
     uint8_t *pair; /* a second one, for pruning */
@@ -140,6 +144,9 @@ struct pv__walker {
     } books[PV__GRAPH_BOOKS]; /* the last ones that were wanted */
     float *lower;             /* of the pool, `bounds` of them, and behind those of the hits */
     size_t lower_cap, bounds;
+    pv__colview node_of; /* where slots are gone through (allowed.c); its own groups */
+    const uint8_t **node_groups;
+    size_t node_group_cap;
     const uint8_t *rows[PV__WALK_ROWS];
     uint32_t ids[PV__WALK_ROWS];
     float distances[PV__WALK_ROWS];
@@ -178,6 +185,10 @@ static inline uint32_t pv__walker_visit(pv__walker *w, uint32_t node) {
     return (uint32_t)(bit ^ 1u);
 }
 
+static inline bool pv__walker_seen(const pv__walker *w, uint32_t node) {
+    return w->visited[node / 64] >> (node % 64) & 1u;
+}
+
 /* Put a hit into a sorted pool of at most `cap`; the last one falls out. Returns its place. */
 static inline size_t pv__pool_insert(pv__hit *pool, size_t *io_count, size_t cap, float distance,
                                      uint32_t node) {
@@ -204,17 +215,15 @@ static inline size_t pv__pool_insert(pv__hit *pool, size_t *io_count, size_t cap
  * visited; on return it holds the pool of level 0. */
 PV_PRIVATE int pv__walk_level0(pv__graph *g, pv__walker *w, const pv__effort *effort,
                                size_t *io_count, pv_error *err);
-/* The same where not every node counts (tombstones, filters): the pool has only those of `keep`. */
-typedef struct pv__walk_keep {
-    const pv__allowed *allowed; /* NULL: all */
-    size_t expansions_max;
-    bool cut; /* out */
-} pv__walk_keep;
-PV_PRIVATE int pv__walk_level0_keep(pv__graph *g, pv__walker *w, const pv__effort *effort,
-                                    pv__walk_keep *keep, size_t *io_count, pv_error *err);
-/* All but tombstones. */
+/* The same among tombstones: the pool has only nodes that live. */
 PV_PRIVATE int pv__walk_level0_live(pv__graph *g, pv__walker *w, const pv__effort *effort,
                                     size_t *io_count, pv_error *err);
+/* Beyond this a candidate is not worth following. */
+PV_PRIVATE float pv__walk_bound(const pv__effort *e, const pv__hit *pool, size_t count);
+/* Distances of the neighbours of `node` that were not visited yet, in w->ids and w->distances. */
+PV_PRIVATE int pv__walk_expand(pv__graph *g, pv__walker *w, uint32_t node, size_t *out_n,
+                               pv_error *err);
+PV_PRIVATE void pv__walk_prefetch_links(pv__walker *w, uint32_t node);
 /* From the top down to `level` (at least 1): the nearest `beam` rows of it, as nodes in w->pool
  * and ranks in w->seen_ranks[pool index]. *out_count 0 when there is no such level. Leaves
  * `visited` clear. */
@@ -222,6 +231,47 @@ PV_PRIVATE int pv__walk_upper(pv__graph *g, pv__walker *w, uint32_t level, size_
                               size_t *out_count, pv_error *err);
 /* Begin a walk of level 0: the best of level 1 and the root, visited and with distances. */
 PV_PRIVATE int pv__walk_enter(pv__graph *g, pv__walker *w, size_t *out_count, pv_error *err);
+
+/* roam.c: walks in which not every node counts, or that end by something else than a pool, or go on
+ * later. What may still be followed is a heap, w->front; what counts is told step by step. */
+typedef struct pv__roam {
+    const pv__allowed *allowed;         /* NULL: every node that has a slot counts */
+    bool two_hops;                      /* follow only what counts, and look behind what does not */
+    uint32_t followed, followed_passed; /* nodes; of them, how many count */
+    uint32_t looked, passed;            /* nodes that were asked whether they count; that do */
+} pv__roam;
+/* Seeds are w->pool[0 .. count), visited. Those that count stand in w->kept. */
+PV_PRIVATE int pv__roam_begin(pv__graph *g, pv__walker *w, pv__roam *r, size_t count,
+                              pv_error *err);
+/* Follow the nearest of the front, which is not empty. What is farther than `bound` is forgotten;
+ * of the rest, what counts stands in w->kept. */
+PV_PRIVATE int pv__roam_step(pv__graph *g, pv__walker *w, pv__roam *r, float bound, pv_error *err);
+/* Go on, after begin, until the pool of `effort` is settled; *out_cut when followed_max nodes were
+ * followed before: call again to go on. w->pool holds *io_count nodes that count, at first 0. */
+PV_PRIVATE int pv__roam_nearest(pv__graph *g, pv__walker *w, pv__roam *r, const pv__effort *effort,
+                                uint32_t followed_max, size_t *io_count, bool *out_cut,
+                                pv_error *err);
+static inline bool pv__allowed_bit(const pv__allowed *a, uint32_t slot) {
+    return slot < a->slots && (a->words[slot / 64] >> (slot % 64) & 1u);
+}
+PV_PRIVATE int pv__allowed_test(const pv__allowed *a, uint32_t slot, bool *out, pv_error *err);
+
+/* allowed.c: compare all that are allowed; the nearest `most` nodes come to stand in w->pool, which
+ * has room for them. The query is prepared, `visited` is clear. */
+PV_PRIVATE int pv__allowed_codes(pv__graph *g, pv__walker *w, const pv__allowed *a, size_t most,
+                                 size_t *out_count, pv_error *err);
+
+/* search.c. Ready for a walk of level 0 from w->pool[0 .. *out_count): views, query, entry. */
+PV_PRIVATE int pv__search_begin(pv__graph *g, pv__walker *w, const float *vector, size_t pool,
+                                size_t *out_count, pv_error *err);
+/* The nodes of w->pool, ascending, as allowed slots: measured again where the code is coarse, with
+ * their bounds (pv__graph_lower), at most `want`. Leaves w->front empty. */
+PV_PRIVATE int pv__search_end(pv__graph *g, pv__walker *w, const float *vector,
+                              const pv__effort *effort, uint32_t want, const pv__allowed *allowed,
+                              size_t count, pv__hit *hits, uint32_t *out_count, pv_error *err);
+/* The allowed slots of a node that has several, those behind its first one. */
+PV_PRIVATE int pv__search_dups(pv__graph *g, pv__hit node, const pv__allowed *allowed,
+                               uint32_t want, pv__hit *hits, uint32_t *io_count, pv_error *err);
 
 /* prune.c: of `n` candidates, sorted by distance from one place, keep at most `max` of which none
  * hides another. keep[] marks those to be kept whatever hides them (may be NULL). Kept ones come

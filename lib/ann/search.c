@@ -8,16 +8,11 @@
 #define SEARCH_EXPANSIONS 8u /* of the pool, beyond which a walk among the dead is given up */
 #define SEARCH_SIGMAS 2.0f   /* deviations that an estimate is trusted to stay within */
 
-static bool gsearch_allowed(const pv__allowed *a, uint32_t slot) {
-    return !a || !a->words || (slot < a->slots && (a->words[slot / 64] >> (slot % 64) & 1u));
-}
-
-/* The slots behind the first one of a node that has several. */
-static int gsearch_dups(pv__graph *g, pv__hit node, const pv__allowed *allowed, uint32_t want,
-                        pv__hit *hits, uint32_t *io_count, pv_error *err) {
+int pv__search_dups(pv__graph *g, pv__hit node, const pv__allowed *allowed, uint32_t want,
+                    pv__hit *hits, uint32_t *io_count, pv_error *err) {
     uint8_t key[8] = {0};
     pv__cursor *cursor = NULL;
-    bool valid = false;
+    bool valid = false, counts = false;
     pv__put32be(key, node.slot);
     int rc = pv__cursor_new(&g->dups, &cursor, err);
     if (rc == 0) {
@@ -29,10 +24,11 @@ static int gsearch_dups(pv__graph *g, pv__hit node, const pv__allowed *allowed, 
             break;
         }
         const uint32_t slot = pv__get32be(at.data + 4);
-        if (gsearch_allowed(allowed, slot)) {
+        rc = pv__allowed_test(allowed, slot, &counts, err);
+        if (rc == 0 && counts) {
             hits[(*io_count)++] = (pv__hit){node.distance, slot};
         }
-        rc = pv__cursor_next(cursor, &valid, err);
+        rc = rc == 0 ? pv__cursor_next(cursor, &valid, err) : rc;
     }
     pv__cursor_free(cursor);
     return rc;
@@ -121,11 +117,13 @@ static int gsearch_slots(pv__graph *g, pv__walker *w, size_t count, const pv__al
             continue;
         }
         const uint32_t slot = word & ~PV__SLOT_MORE;
-        if (gsearch_allowed(allowed, slot)) {
+        bool counts = false;
+        PV_TRY(pv__allowed_test(allowed, slot, &counts, err));
+        if (counts) {
             hits[n++] = (pv__hit){w->pool[i].distance, slot};
         }
         if (word & PV__SLOT_MORE) {
-            PV_TRY(gsearch_dups(g, w->pool[i], allowed, want, hits, &n, err));
+            PV_TRY(pv__search_dups(g, w->pool[i], allowed, want, hits, &n, err));
         }
         for (uint32_t h = before; h < n; h++) {
             lower[h] = w->lower[PV_MIN(i, w->bounds - 1)];
@@ -135,36 +133,11 @@ static int gsearch_slots(pv__graph *g, pv__walker *w, size_t count, const pv__al
     return 0;
 }
 
-int pv__walk_level0_live(pv__graph *g, pv__walker *w, const pv__effort *effort, size_t *io_count,
-                         pv_error *err) {
-    pv__walk_keep keep = {.expansions_max = (size_t)SEARCH_EXPANSIONS * effort->pool + 1024};
-    return pv__walk_level0_keep(g, w, effort, &keep, io_count, err);
-}
-
-int pv__graph_search(pv__graph *g, pv__walker *w, const float *vector, const pv__effort *effort,
-                     uint32_t want, const pv__allowed *allowed, pv__hit *hits, uint32_t *out_count,
-                     bool *out_complete, pv_error *err) {
-    size_t count = 0;
-    *out_count = 0;
-    *out_complete = true;
-    if (!g->built || g->meta.root == 0) {
-        return 0;
-    }
-    PV_ASSERT(effort->k > 0 && effort->pool >= want && effort->pool <= PV__GRAPH_EF_MAX);
-    PV_TRY(pv__walker_begin(w, g, PV_MAX(effort->pool, SEARCH_POOL_MIN), err));
-    pv__code_query(&w->code, vector, w->query);
-    PV_TRY(pv__walk_enter(g, w, &count, err));
-    if (g->meta.tomb_count == 0 && (!allowed || !allowed->words)) {
-        PV_TRY(pv__walk_level0(g, w, effort, &count, err));
-    } else {
-        pv__walk_keep keep = {
-            .allowed = allowed,
-            .expansions_max = (size_t)SEARCH_EXPANSIONS * effort->pool + 1024,
-        };
-        PV_TRY(pv__walk_level0_keep(g, w, effort, &keep, &count, err));
-        *out_complete = !keep.cut;
-    }
+int pv__search_end(pv__graph *g, pv__walker *w, const float *vector, const pv__effort *effort,
+                   uint32_t want, const pv__allowed *allowed, size_t count, pv__hit *hits,
+                   uint32_t *out_count, pv_error *err) {
     const void *query = w->query;
+    w->front_count = 0;
     if (g->split && !pv__code_same_query(&w->code, &w->fine)) {
         query = w->pair;
         pv__code_query(&w->fine, vector, w->pair);
@@ -174,6 +147,49 @@ int pv__graph_search(pv__graph *g, pv__walker *w, const float *vector, const pv_
     }
     PV_TRY(gsearch_lower(g, w, query, PV_MIN(count, (size_t)want), want, err));
     return gsearch_slots(g, w, count, allowed, want, hits, out_count, err);
+}
+
+/* ---- walks ----------------------------------------------------------------------------------- */
+
+static int gsearch_live(pv__graph *g, pv__walker *w, const pv__effort *effort, size_t *io_count,
+                        bool *out_cut, pv_error *err) {
+    pv__roam roam = {.allowed = NULL};
+    const size_t seeds = *io_count;
+    *io_count = 0;
+    PV_TRY(pv__roam_begin(g, w, &roam, seeds, err));
+    return pv__roam_nearest(g, w, &roam, effort, SEARCH_EXPANSIONS * effort->pool + 1024, io_count,
+                            out_cut, err);
+}
+
+int pv__walk_level0_live(pv__graph *g, pv__walker *w, const pv__effort *effort, size_t *io_count,
+                         pv_error *err) {
+    bool cut = false;
+    return gsearch_live(g, w, effort, io_count, &cut, err);
+}
+
+int pv__search_begin(pv__graph *g, pv__walker *w, const float *vector, size_t pool,
+                     size_t *out_count, pv_error *err) {
+    PV_TRY(pv__walker_begin(w, g, PV_MAX(pool, SEARCH_POOL_MIN), err));
+    pv__code_query(&w->code, vector, w->query);
+    return pv__walk_enter(g, w, out_count, err);
+}
+
+int pv__graph_search(pv__graph *g, pv__walker *w, const float *vector, const pv__effort *effort,
+                     uint32_t want, pv__hit *hits, uint32_t *out_count, bool *out_complete,
+                     pv_error *err) {
+    size_t count = 0;
+    bool cut = false;
+    *out_count = 0;
+    *out_complete = true;
+    if (!g->built || g->meta.root == 0) {
+        return 0;
+    }
+    PV_ASSERT(effort->k > 0 && effort->pool >= want && effort->pool <= PV__GRAPH_EF_MAX);
+    PV_TRY(pv__search_begin(g, w, vector, effort->pool, &count, err));
+    PV_TRY(g->meta.tomb_count == 0 ? pv__walk_level0(g, w, effort, &count, err)
+                                   : gsearch_live(g, w, effort, &count, &cut, err));
+    *out_complete = !cut;
+    return pv__search_end(g, w, vector, effort, want, NULL, count, hits, out_count, err);
 }
 
 int pv__graph_vector(pv__graph *g, pv__walker *w, uint32_t slot, const uint8_t **out,

@@ -49,8 +49,7 @@ static int walk_gather(pv__graph *g, pv__walker *w, uint32_t from, const uint8_t
     return pv__colview_rows(&w->codes, w->ids, *out_n, w->rows, err);
 }
 
-/* Distances of the unseen neighbours of `node`, in w->ids and w->distances. */
-static int walk_expand(pv__graph *g, pv__walker *w, uint32_t node, size_t *out_n, pv_error *err) {
+int pv__walk_expand(pv__graph *g, pv__walker *w, uint32_t node, size_t *out_n, pv_error *err) {
     const uint8_t *row;
     PV_TRY(pv__colview_row(&w->links, node, &row, err));
     PV_TRY(walk_gather(g, w, node, row, pv__links_count(row), out_n, err));
@@ -67,16 +66,21 @@ static uint32_t walk_near(const pv__walker *w, size_t n, float bound) {
     return near;
 }
 
-static void walk_prefetch_links(pv__walker *w, const pv__hit *pool, size_t at, size_t count) {
+void pv__walk_prefetch_links(pv__walker *w, uint32_t node) {
     const uint8_t *row;
-    if (at < count && pv__colview_row(&w->links, pool[at].slot & ~PV__EXPANDED, &row, NULL) == 0) {
+    if (pv__colview_row(&w->links, node, &row, NULL) == 0) {
         PV_PREFETCH(row);
         PV_PREFETCH(row + 64);
     }
 }
 
-/* Beyond this a candidate is not worth following. */
-static float walk_bound(const pv__effort *e, const pv__hit *pool, size_t count) {
+static void walk_prefetch_next(pv__walker *w, const pv__hit *pool, size_t at, size_t count) {
+    if (at < count) {
+        pv__walk_prefetch_links(w, pool[at].slot & ~PV__EXPANDED);
+    }
+}
+
+float pv__walk_bound(const pv__effort *e, const pv__hit *pool, size_t count) {
     float bound = count < e->pool ? INFINITY : pool[count - 1].distance;
     if (count >= e->k && e->stop < INFINITY) { /* not with dot, whose distances are negative */
         bound = PV_MIN(bound, e->stop * pool[e->k - 1].distance);
@@ -93,15 +97,15 @@ int pv__walk_level0(pv__graph *g, pv__walker *w, const pv__effort *effort, size_
             at++;
             continue;
         }
-        const float stop = walk_bound(effort, pool, count);
+        const float stop = pv__walk_bound(effort, pool, count);
         if (pool[at].distance > stop) {
             break;
         }
         size_t n = 0;
         const uint32_t node = pool[at].slot;
         pool[at].slot |= PV__EXPANDED;
-        walk_prefetch_links(w, pool, at + 1, count); /* often the next one */
-        PV_TRY(walk_expand(g, w, node, &n, err));
+        walk_prefetch_next(w, pool, at + 1, count); /* often the next one */
+        PV_TRY(pv__walk_expand(g, w, node, &n, err));
         size_t next = at + 1;
         for (uint32_t near = walk_near(w, n, stop); near != 0; near &= near - 1) {
             const unsigned i = pv__low_bit(near);
@@ -110,106 +114,10 @@ int pv__walk_level0(pv__graph *g, pv__walker *w, const pv__effort *effort, size_
             next = PV_MIN(next, place);
         }
         at = next;
-        walk_prefetch_links(w, pool, at, count);
+        walk_prefetch_next(w, pool, at, count);
     }
     for (size_t i = 0; i < count; i++) {
         pool[i].slot &= ~PV__EXPANDED;
-    }
-    *io_count = count;
-    return 0;
-}
-
-/* ---- where not every node counts ------------------------------------------------------------- */
-
-static int walk_front_push(pv__walker *w, float distance, uint32_t node, pv_error *err) {
-    PV_TRY(pv__alloc_grow(w->mem, (void **)&w->front, &w->front_cap, w->front_count + 1,
-                          sizeof *w->front, err));
-    const pv__hit hit = {distance, node};
-    size_t i = w->front_count++;
-    while (i > 0 && pv__hit_less(hit, w->front[(i - 1) / 2])) {
-        w->front[i] = w->front[(i - 1) / 2];
-        i = (i - 1) / 2;
-    }
-    w->front[i] = hit;
-    return 0;
-}
-
-static pv__hit walk_front_pop(pv__walker *w) {
-    const pv__hit top = w->front[0], last = w->front[--w->front_count];
-    size_t i = 0;
-    for (;;) {
-        size_t child = 2 * i + 1;
-        if (child >= w->front_count) {
-            break;
-        }
-        if (child + 1 < w->front_count && pv__hit_less(w->front[child + 1], w->front[child])) {
-            child++;
-        }
-        if (!pv__hit_less(w->front[child], last)) {
-            break;
-        }
-        w->front[i] = w->front[child];
-        i = child;
-    }
-    w->front[i] = last;
-    return top;
-}
-
-static int walk_counts(pv__walker *w, const pv__walk_keep *keep, uint32_t node, bool *out,
-                       pv_error *err) {
-    const uint8_t *row;
-    PV_TRY(pv__colview_row(&w->slot_of, node, &row, err));
-    const uint32_t word = pv__get32(row);
-    *out = word != PV__SLOT_NONE;
-    if (*out && keep->allowed && keep->allowed->words && !(word & PV__SLOT_MORE)) {
-        *out = word < keep->allowed->slots && (keep->allowed->words[word / 64] >> (word % 64) & 1u);
-    }
-    return 0; /* a node with several slots counts: which of them are allowed is seen at the end */
-}
-
-int pv__walk_level0_keep(pv__graph *g, pv__walker *w, const pv__effort *effort, pv__walk_keep *keep,
-                         size_t *io_count, pv_error *err) {
-    pv__hit *pool = w->pool;
-    const size_t seeds = *io_count;
-    size_t count = 0, expansions = 0;
-    bool counts = false;
-    w->front_count = 0;
-    keep->cut = false;
-    for (size_t i = 0; i < seeds; i++) {
-        PV_TRY(walk_front_push(w, pool[i].distance, pool[i].slot, err));
-    }
-    for (size_t i = 0; i < seeds; i++) { /* in place: count <= i */
-        const pv__hit seed = pool[i];
-        PV_TRY(walk_counts(w, keep, seed.slot, &counts, err));
-        if (counts) {
-            pool[count++] = seed;
-        }
-    }
-    while (w->front_count > 0) {
-        const pv__hit from = walk_front_pop(w);
-        const float bound = walk_bound(effort, pool, count);
-        if (from.distance > bound) {
-            break;
-        }
-        if (++expansions > keep->expansions_max) {
-            keep->cut = true;
-            break;
-        }
-        size_t n = 0;
-        PV_TRY(walk_expand(g, w, from.slot, &n, err));
-        for (size_t i = 0; i < n; i++) {
-            if (w->distances[i] >= bound) {
-                continue;
-            }
-            PV_TRY(walk_front_push(w, w->distances[i], w->ids[i], err));
-            PV_TRY(walk_counts(w, keep, w->ids[i], &counts, err));
-            if (counts) {
-                (void)pv__pool_insert(pool, &count, effort->pool, w->distances[i], w->ids[i]);
-            }
-        }
-        if (w->front_count > 0) {
-            walk_prefetch_links(w, w->front, 0, 1);
-        }
     }
     *io_count = count;
     return 0;

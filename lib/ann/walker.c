@@ -37,6 +37,7 @@ void pv__walker_free(pv__walker *w) {
     pv__alloc_free(mem, w->front, w->front_cap * sizeof *w->front);
     pv__alloc_free_aligned(mem, w->query, w->query_bytes, WALKER_ALIGN);
     pv__alloc_free_aligned(mem, w->pair, w->query_bytes, WALKER_ALIGN);
+    pv__alloc_free(mem, w->node_groups, w->node_group_cap * sizeof *w->node_groups);
     pv__alloc_free(mem, w->groups, w->group_cap * sizeof *w->groups);
     for (size_t i = 0; i < PV_COUNTOF(w->books); i++) {
         pv__alloc_free_aligned(mem, w->books[i].data, w->books[i].size, WALKER_ALIGN);

@@ -63,4 +63,6 @@ const float *pv_results_distances(const pv_results *r) { return r ? r->distances
 
 const void *pv_results_vectors(const pv_results *r) { return r ? r->vectors : NULL; }
 
+const char *pv_results_plan(const pv_results *r) { return r ? r->plan : NULL; }
+
 void pv_results_free(pv_results *r) { pv__results_free(r); }

@@ -3,10 +3,14 @@
  *
  *      graph --> want candidates, by code --> full vectors --> pv__nearest
  *      tail  --> all rows --------------------------------------^
- */
+ *
+ * With a filter the graph is told which slots may be in the answer (matching.h). */
 #include "engine/approx.h"
 
+#include <math.h>
+
 #include "engine/index.h"
+#include "engine/matching.h"
 
 #define APPROX_BLOCK 8u
 
@@ -15,6 +19,10 @@
 
 #define APPROX_TARGET_RECALL 0.95f
 
+/* Within a distance: a walk to the k nearest is the shorter one up to so many. */
+#define APPROX_WITHIN_K 100u
+#define APPROX_ROUNDING 1e-5f /* of distances of codes against those of vectors */
+
 /* Rank candidates by their vectors, a block at a time so that the rows are fetched together; those
  * whose codes say that they are farther than the k-th are not read. */
 static int approx_rank(pv__parts *p, pv__walker *w, const pv__scan *s, size_t q,
@@ -22,7 +30,8 @@ static int approx_rank(pv__parts *p, pv__walker *w, const pv__scan *s, size_t q,
     const float *lower = pv__graph_lower(w);
     const pv__topk *top = &s->nearest[q].top;
     for (uint32_t i = 0; i < n; i += APPROX_BLOCK) {
-        if (top->count == top->k && lower[i] > top->hits[0].distance) {
+        if ((top->count == top->k && lower[i] > top->hits[0].distance) ||
+            lower[i] - fabsf(lower[i]) * APPROX_ROUNDING > s->max_distance) {
             break;
         }
         const uint8_t *rows[APPROX_BLOCK];
@@ -41,69 +50,136 @@ static int approx_rank(pv__parts *p, pv__walker *w, const pv__scan *s, size_t q,
     return 0;
 }
 
-static int approx_query(pv__parts *p, pv__walker *w, const pv__scan *s, size_t q,
-                        const pv__effort *effort, uint32_t want, pv__hit *hits, bool *out_complete,
-                        pv_error *err) {
-    uint32_t n = 0;
-    PV_TRY(pv__graph_search(&p->graph, w, s->queries[q].vector, effort, want, NULL, hits, &n,
-                            out_complete, err));
-    return *out_complete ? approx_rank(p, w, s, q, hits, n, err) : 0;
+typedef struct approx_job {
+    pv_db *db;
+    pv__parts *p;
+    const pv__scan *s;
+    pv__walker *w;
+    pv__effort effort;
+    uint32_t want;
+    pv__hit *hits;
+    float radius; /* of a walk to all within it, in the scale of codes; 0: to the k nearest */
+    pv__matching *matching; /* NULL: no filter */
+} approx_job;
+
+static pv__how approx_how(pv__plan plan) {
+    return plan == PV__PLAN_CODES     ? PV__HOW_CODES
+           : plan == PV__PLAN_ONE_HOP ? PV__HOW_GRAPH_ONE_HOP
+                                      : PV__HOW_GRAPH_TWO_HOPS;
 }
 
-static int approx_queries(pv_db *db, pv__parts *p, pv__walker *w, const pv__scan *s,
-                          const pv__effort *effort, uint32_t want, pv__hit *hits, bool *out_done,
-                          pv_error *err) {
+static int approx_walk(approx_job *j, size_t q, uint32_t *out_n, bool *out_complete,
+                       pv_error *err) {
+    const float *vector = j->s->queries[q].vector;
+    const pv__allowed *allowed = j->matching ? &j->matching->allowed : NULL;
+    pv__graph *g = &j->p->graph;
+    pv__plan plan = PV__PLAN_AUTO;
+    j->s->nearest[q].how = PV__HOW_GRAPH;
+    if (j->radius > 0) {
+        return pv__graph_within(g, j->w, vector, j->radius, &j->effort, j->want, allowed, j->hits,
+                                out_n, out_complete, err);
+    }
+    if (!allowed) {
+        return pv__graph_search(g, j->w, vector, &j->effort, j->want, j->hits, out_n, out_complete,
+                                err);
+    }
+    PV_TRY(pv__graph_search_allowed(g, j->w, vector, &j->effort, j->want, allowed, &plan, j->hits,
+                                    out_n, out_complete, err));
+    j->s->nearest[q].how = approx_how(plan);
+    return 0;
+}
+
+/* With a filter records are asked one by one whether they match, until that takes too long. */
+static int approx_query(approx_job *j, size_t q, bool *out_complete, pv_error *err) {
+    uint32_t n = 0;
+    if (j->matching) {
+        pv__matching_expect(j->matching, j->s->query_count - q);
+    }
+    PV_TRY(approx_walk(j, q, &n, out_complete, err));
+    if (!*out_complete && j->matching && j->matching->allowed.ask) {
+        PV_TRY(pv__matching_all(j->matching, err));
+        PV_TRY(approx_walk(j, q, &n, out_complete, err));
+    }
+    return *out_complete ? approx_rank(j->p, j->w, j->s, q, j->hits, n, err) : 0;
+}
+
+static int approx_queries(approx_job *j, bool *out_done, pv_error *err) {
+    const pv__scan *s = j->s;
+    pv__parts *p = j->p;
     for (size_t q = 0; q < s->query_count; q++) {
         bool complete = true;
-        PV_TRY(approx_query(p, w, s, q, effort, want, hits, &complete, err));
+        PV_TRY(approx_query(j, q, &complete, err));
         PV_TRY(pv__txn_pause(p->txn, err));
-        PV_TRY(pv__db_interrupted(db, err));
+        PV_TRY(pv__db_interrupted(j->db, err));
         if (!complete) { /* too many dead on the way: this query is answered by a scan */
             pv__scan one = *s;
             one.queries = &s->queries[q];
             one.nearest = &s->nearest[q];
             one.query_count = 1;
             one.slots_end = p->graph.meta.built;
-            PV_TRY(pv__scan_vectors(db, p, &one, err));
+            PV_TRY(pv__scan_vectors(j->db, p, &one, err));
+            one.nearest->how = PV__HOW_EXACT;
         }
     }
     *out_done = true;
     if (p->graph.meta.built < p->slots.meta.high_water) {
         pv__scan tail = *s;
         tail.slots_from = p->graph.meta.built;
-        PV_TRY(pv__scan_vectors(db, p, &tail, err));
+        PV_TRY(pv__scan_vectors(j->db, p, &tail, err));
     }
     return 0;
+}
+
+/* Is there a way through the graph that is shorter than comparing with all? */
+static bool approx_pays(approx_job *j, size_t k, uint32_t ef, float target) {
+    const float r = j->s->max_distance;
+    const uint32_t metric = j->p->c.field.metric;
+    const bool few = j->want <= PV__GRAPH_EF_MAX &&
+                     (ef != 0 || j->want * APPROX_ROWS_PER_WANT <= j->p->slots.meta.live_count);
+    if (r < INFINITY && r > 0 && metric != PV_METRIC_DOT && !(few && k <= APPROX_WITHIN_K)) {
+        j->radius = metric == PV_METRIC_L2 ? r * r : 2 * r;
+        k = APPROX_WITHIN_K;
+    } else if (!few) {
+        return false;
+    }
+    j->effort = ef != 0 ? pv__graph_effort_ef(&j->p->graph, (uint32_t)k, ef)
+                        : pv__graph_effort(&j->p->graph, (uint32_t)k, target);
+    j->effort.pool = PV_MAX(j->effort.pool, j->want); /* dot with a small ef */
+    return ef != 0 || target < 1;
 }
 
 int pv__approx_vectors(pv_db *db, pv__parts *p, const pv__scan *s, size_t k, uint32_t ef,
                        float target_recall, bool *out_done, pv_error *err) {
     bool ready = false;
-    pv__walker *w = NULL;
+    approx_job j = {.db = db, .p = p, .s = s, .want = pv__graph_want((uint32_t)k)};
     *out_done = false;
     PV_TRY(pv__index_ready(db, p, &ready, err));
-    const uint32_t want = pv__graph_want((uint32_t)k);
-    if (!ready || want > PV__GRAPH_EF_MAX) {
+    if (!ready ||
+        !approx_pays(&j, k, ef, target_recall > 0 ? target_recall : APPROX_TARGET_RECALL)) {
         return 0;
     }
-    const float target = target_recall > 0 ? target_recall : APPROX_TARGET_RECALL;
-    if (ef == 0 && (target >= 1 || want * APPROX_ROWS_PER_WANT > p->slots.meta.live_count)) {
-        return 0; /* comparing with all is as fast, and exact */
-    }
-    pv__effort effort = ef != 0 ? pv__graph_effort_ef(&p->graph, (uint32_t)k, ef)
-                                : pv__graph_effort(&p->graph, (uint32_t)k, target);
-    effort.pool = PV_MAX(effort.pool, want); /* dot with a small ef */
     pv__mem *mem = &db->env->mem;
-    pv__hit *hits = pv__alloc_array(mem, want, sizeof *hits);
-    int rc = hits ? pv__db_walker_take(db, &w, err) : pv__err_nomem(err, want * sizeof *hits);
-    if (rc == 0) {
-        rc = approx_queries(db, p, w, s, &effort, want, hits, out_done, err);
+    pv__matching matching;
+    j.hits = pv__alloc_array(mem, j.want, sizeof *j.hits);
+    int rc =
+        j.hits ? pv__db_walker_take(db, &j.w, err) : pv__err_nomem(err, j.want * sizeof *j.hits);
+    if (rc == 0 && s->filter) {
+        j.matching = &matching;
+        rc = pv__matching_begin(&matching, db, p, s->filter, err);
     }
-    pv__db_walker_give(db, w);
-    pv__alloc_free(mem, hits, want * sizeof *hits);
+    if (rc == 0) {
+        rc = approx_queries(&j, out_done, err);
+    }
+    if (j.matching) {
+        pv__matching_done(&matching);
+    }
+    pv__db_walker_give(db, j.w);
+    pv__alloc_free(mem, j.hits, j.want * sizeof *j.hits);
     return rc;
 }
 
 #undef APPROX_BLOCK
 #undef APPROX_TARGET_RECALL
+#undef APPROX_WITHIN_K
+#undef APPROX_ROUNDING
 #undef APPROX_ROWS_PER_WANT

@@ -6,7 +6,7 @@
  * be handed to another thread: each call with it moves the mark. The mark is cleared while the
  * store's writer lock is still held, so nobody else's mark can be lost. */
 #include "engine/db.h"
-#include "engine/iter.h"
+#include "engine/hold.h"
 
 static void call_set_writer(pv_db *db) {
     /* Relaxed: only the thread whose number it is draws a conclusion from it. */
@@ -129,14 +129,14 @@ int pv__txn_close(pv_txn *t, bool commit, uint64_t *out_lsn, pv_error *err) {
     const bool inside = rc == 0;
     if (!inside) {
         if (pv__db_forked(db)) { /* the parent's transaction is only forgotten, see db_end_txns */
-            pv__iter_detach_all(t);
+            pv__hold_detach_all(t);
         } else { /* pv_close has ended it, or is about to */
             pv__db_wait_ended(db);
         }
         call_txn_free(t);
         return rc;
     }
-    pv__iter_detach_all(t); /* E3 */
+    pv__hold_detach_all(t); /* E3 */
     if (t->write) {
         call_clear_writer(db);
     }
@@ -255,7 +255,7 @@ int pv__txn_mark(pv_txn *t, pv__mark what, uint32_t *io_number, pv_error *err) {
     } else if (what == PV__MARK_BACK) {
         rc = pv__txn_rollback_to(call.txn, number, err);
         if (rc == 0) { /* their cursors may stand in what is no more */
-            pv__iter_detach_all(t);
+            pv__hold_detach_all(t);
         }
     } else {
         rc = pv__txn_release(call.txn, number, err);

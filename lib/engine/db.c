@@ -7,7 +7,7 @@
 #include "engine/db.h"
 
 #include "ann/graph.h"
-#include "engine/iter.h"
+#include "engine/hold.h"
 #include "engine/upkeep.h"
 
 #define DB_CLOSING 0x80000000u
@@ -294,7 +294,7 @@ int pv__db_unref(pv_db *db, bool pin, pv_error *err) {
  * alone: it hangs in lists whose locks another thread of the parent may have held. */
 static void db_end_txns(pv_db *db) {
     for (pv_txn *t = db->txns; t; t = t->next) {
-        pv__iter_detach_all(t);
+        pv__hold_detach_all(t);
         if (!pv__db_forked(db)) {
             pv__txn_rollback(t->txn);
         }

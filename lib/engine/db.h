@@ -13,7 +13,7 @@
  *   E1  A call that changes nothing because it was refused touches no page and no log.
  *   E2  pv_close waits for the calls inside; nothing enters after the closing bit, except
  *       iterators that hold a pin.
- *   E3  A transaction's iterators let go of it before it ends.
+ *   E3  A transaction's iterators and cursors let go of it before it ends.
  *
  * Locks: db->mutex (refs, pins, list of transactions); no I/O and no callback under it. It is
  * never taken in a forked child, where only memory is dropped. */
@@ -77,8 +77,8 @@ struct pv_txn {
     pv__txn *txn; /* NULL: ended by pv_close */
     uint64_t lsn;
     bool write;
-    _Atomic uint32_t busy; /* a call is using it */
-    struct pv_iter *iters; /* E3 */
+    _Atomic uint32_t busy;  /* a call is using it */
+    struct pv__hold *holds; /* E3 */
     pv_txn *prev, *next;
 };
 

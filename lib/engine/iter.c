@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* iter.c - a walk in key order: a cursor over the id map, and the row of each key as far as it is
- * asked for.
- *
- *   txn NULL     the iterator begins a read transaction and pins the store: it sees one state and
- *                outlives pv_close.
- *   txn given    it reads through the caller's transaction and hangs in its list; when the
- *                transaction ends, the iterator is detached (E3) and only says PV_ERR_CLOSED.
+ * asked for. Whose state it sees, and how long: hold.h.
  *
  * The cursor keeps its key, so writes of the same transaction between two steps do no harm: the
  * walk goes on behind the key it stood on. */
 #include "engine/iter.h"
 
+#include "engine/hold.h"
 #include "engine/parts.h"
 #include "query/filter.h"
 #include "value/json.h"
@@ -19,9 +15,7 @@
 #define ITER_INTERRUPT_ROWS 256u
 
 struct pv_iter {
-    pv_db *db;
-    pv_txn *user; /* NULL: own */
-    pv__txn *txn; /* own or the caller's; NULL: detached */
+    pv__hold hold; /* first */
     pv__parts parts;
     pv__cursor *cursor;
     pv__filter *filter;
@@ -35,53 +29,23 @@ struct pv_iter {
     size_t json_at; /* in text, behind the id */
     pv__buf row, text;
     uint8_t *vector;
-    pv_iter *prev, *next; /* of the transaction */
 };
 
 /* ---- life -------------------------------------------------------------------------------- */
 
-/* Drop all that needs the transaction. The cursor frees memory only, but names the transaction's
- * allocator, so it goes first. */
-static void iter_drop(pv_iter *it) {
+/* The cursor frees memory only, but names the transaction's allocator, so it goes first. */
+static void iter_drop(pv__hold *h) {
+    pv_iter *it = (pv_iter *)h;
     pv__cursor_free(it->cursor);
     it->cursor = NULL;
     pv__parts_done(&it->parts);
     it->parts.txn = NULL;
     it->on_row = false;
-    it->txn = NULL;
 }
 
-static void iter_unlink(pv_iter *it) {
-    pv_txn *t = it->user;
-    if (it->prev) {
-        it->prev->next = it->next;
-    } else {
-        t->iters = it->next;
-    }
-    if (it->next) {
-        it->next->prev = it->prev;
-    }
-    it->prev = it->next = NULL;
-}
-
-static void iter_link(pv_iter *it, pv_txn *t) {
-    it->next = t->iters;
-    if (it->next) {
-        it->next->prev = it;
-    }
-    t->iters = it;
-}
-
-void pv__iter_detach_all(pv_txn *t) {
-    while (t->iters) {
-        pv_iter *it = t->iters;
-        iter_unlink(it);
-        iter_drop(it);
-    }
-}
-
-static void iter_release(pv_iter *it) {
-    pv__mem *mem = &it->db->env->mem;
+static void iter_release(pv__hold *h) {
+    pv_iter *it = (pv_iter *)h;
+    pv__mem *mem = &h->db->env->mem;
     pv__filter_free(it->filter);
     pv__alloc_free_aligned(mem, it->vector, it->row_bytes, ITER_ALIGN);
     pv__buf_done(&it->row);
@@ -116,14 +80,22 @@ static int iter_start(pv_iter *it, const pv_iter_opts *o, pv_error *err) {
     return 0;
 }
 
-static int iter_prepare(pv_iter *it, const char *collection, const pv_iter_opts *o, pv_error *err) {
-    pv__mem *mem = &it->db->env->mem;
+typedef struct iter_request {
+    const char *collection;
+    const pv_iter_opts *opts;
+} iter_request;
+
+static int iter_prepare(pv__hold *h, void *ctx, pv_error *err) {
+    pv_iter *it = (pv_iter *)h;
+    const iter_request *request = ctx;
+    const pv_iter_opts *o = request->opts;
+    pv__mem *mem = &h->db->env->mem;
     const uint32_t known = PV_INCLUDE_METADATA | PV_INCLUDE_VECTOR;
     if (o->include & ~known) {
         return pv__err(err, PV_ERR_UNSUPPORTED, "unknown include flags 0x%x",
                        (unsigned)(o->include & ~known));
     }
-    PV_TRY(pv__parts_open(&it->parts, it->txn, collection, err));
+    PV_TRY(pv__parts_open(&it->parts, h->txn, request->collection, err));
     PV_TRY(iter_start(it, o, err));
     if (o->filter) {
         const size_t len = o->filter_len ? o->filter_len : strlen(o->filter);
@@ -140,57 +112,19 @@ static int iter_prepare(pv_iter *it, const char *collection, const pv_iter_opts 
     return pv__cursor_new(&it->parts.ids.tree, &it->cursor, err);
 }
 
-/* With an own snapshot the pin is taken while the call is inside, so that pv_close sees it. */
-static int iter_open_own(pv_iter *it, const char *collection, const pv_iter_opts *o,
-                         pv_error *err) {
-    pv_db *db = it->db;
-    PV_TRY(pv__db_enter(db, err));
-    int rc = pv__txn_begin(db->store, 0, &it->txn, err);
-    if (rc == 0) {
-        pv__txn *txn = it->txn;
-        rc = iter_prepare(it, collection, o, err);
-        if (rc == 0) {
-            pv__db_ref(db, true);
-        } else {
-            iter_drop(it);
-            pv__txn_rollback(txn);
-        }
-    }
-    pv__db_leave(db);
-    return rc;
-}
-
-static int iter_open_in(pv_iter *it, pv_txn *t, const char *collection, const pv_iter_opts *o,
-                        pv_error *err) {
-    pv__call call;
-    PV_TRY(pv__call_begin(&call, it->db, t, PV__CALL_READ, 0, err));
-    it->txn = call.txn;
-    it->user = t;
-    int rc = iter_prepare(it, collection, o, err);
-    if (rc == 0) {
-        pv__db_ref(it->db, false);
-        iter_link(it, t);
-    } else {
-        iter_drop(it);
-    }
-    return pv__call_end(&call, rc, err);
-}
-
 int pv__iter_new(pv_db *db, pv_txn *txn, const char *collection, const pv_iter_opts *opts,
                  pv_iter **out_iter, pv_error *err) {
-    PV_TRY(pv__db_enter(db, err)); /* for its memory; the call itself enters once more */
+    iter_request request = {collection, opts};
+    PV_TRY(pv__db_enter(db, err)); /* for its memory; a call on a transaction enters once more */
     pv__mem *mem = &db->env->mem;
     pv_iter *it = pv__alloc_zero(mem, sizeof(*it));
     int rc = it ? 0 : pv__err_nomem(err, sizeof(*it));
     if (rc == 0) {
-        it->db = db;
+        it->hold.drop = iter_drop;
+        it->hold.free = iter_release;
         pv__buf_init(&it->row, mem);
         pv__buf_init(&it->text, mem);
-        rc = txn ? iter_open_in(it, txn, collection, opts, err)
-                 : iter_open_own(it, collection, opts, err);
-        if (rc != 0) {
-            iter_release(it);
-        }
+        rc = pv__hold_open(&it->hold, db, txn, iter_prepare, &request, err);
     }
     pv__db_leave(db);
     if (rc == 0) {
@@ -200,36 +134,8 @@ int pv__iter_new(pv_db *db, pv_txn *txn, const char *collection, const pv_iter_o
 }
 
 void pv__iter_free(pv_iter *it) {
-    if (!it) {
-        return;
-    }
-    pv_db *db = it->db;
-    const bool own = it->user == NULL;
-    if (own) {
-        pv__txn *txn = it->txn;
-        iter_drop(it);
-        if (!pv__db_forked(db)) {
-            pv__txn_rollback(txn);
-        }
-    } else if (pv__db_forked(db)) {
-        if (it->txn) {
-            iter_unlink(it);
-            iter_drop(it);
-        }
-    } else if (pv__db_enter(db, NULL) == 0) {
-        if (it->txn) {
-            iter_unlink(it);
-            iter_drop(it);
-        }
-        pv__db_leave(db);
-    } else {
-        pv__db_wait_ended(db); /* pv_close detaches it */
-    }
-    iter_release(it);
-    pv_error err = PV_ERROR_INIT;
-    const pv__logger log = db->log; /* db may be gone afterwards */
-    if (pv__db_unref(db, own, &err) != 0) {
-        pv__log(&log, PV_LOG_ERROR, "store", "deferred close: %s", err.message);
+    if (it) {
+        pv__hold_close(&it->hold);
     }
 }
 
@@ -301,10 +207,10 @@ static int iter_take_record(pv_iter *it, uint32_t slot, bool *out_match, pv_erro
 static int iter_check_collection(pv_iter *it, pv_error *err) {
     pv__collection c;
     bool found = false;
-    if (!it->user || !it->user->write) {
+    if (!it->hold.user || !it->hold.user->write) {
         return 0;
     }
-    PV_TRY(pv__catalog_find(it->txn, it->parts.c.name, it->parts.c.name_len, &c, &found, err));
+    PV_TRY(pv__catalog_find(it->hold.txn, it->parts.c.name, it->parts.c.name_len, &c, &found, err));
     if (!found || c.object_id != it->parts.c.object_id) {
         return pv__err(err, PV_ERR_NOTFOUND, "collection '%s' was dropped", it->parts.c.name);
     }
@@ -321,7 +227,7 @@ static int iter_row(pv_iter *it, bool *out_valid, bool *out_match, pv_error *err
     PV_TRY(iter_take_key(it, err));
     PV_TRY(pv__idmap_cursor_slot(&it->parts.ids, it->cursor, &slot, err));
     PV_TRY(iter_take_record(it, slot, out_match, err));
-    PV_TRY(pv__txn_pause(it->txn, err));
+    PV_TRY(pv__txn_pause(it->hold.txn, err));
     const pv__bytes key = pv__cursor_key(it->cursor);
     PV_ASSERT(key.size <= sizeof(it->from));
     memcpy(it->from, key.data, key.size);
@@ -347,30 +253,16 @@ static int iter_step(pv_iter *it, pv_error *err) {
             return 1;
         }
         if (++it->seen % ITER_INTERRUPT_ROWS == 0) {
-            PV_TRY(pv__db_interrupted(it->db, err));
+            PV_TRY(pv__db_interrupted(it->hold.db, err));
         }
     }
 }
 
 int pv__iter_step(pv_iter *it, pv_error *err) {
-    int rc;
-    if (pv__db_forked(it->db)) {
-        return pv__err(err, PV_ERR_MISUSE, "the iterator was opened before fork");
-    }
     it->on_row = false;
-    if (!it->user) { /* its pin keeps the store open */
-        return it->at_end ? 0 : iter_step(it, err);
-    }
-    PV_TRY(pv__db_enter(it->db, err));
-    if (!it->txn) {
-        rc = pv__err(err, PV_ERR_CLOSED, "the transaction of the iterator has ended");
-    } else if (atomic_exchange_explicit(&it->user->busy, 1, memory_order_acquire) != 0) {
-        rc = pv__err(err, PV_ERR_MISUSE, "the transaction is used by two threads at once");
-    } else {
-        rc = it->at_end ? 0 : iter_step(it, err);
-        atomic_store_explicit(&it->user->busy, 0, memory_order_release);
-    }
-    pv__db_leave(it->db);
+    PV_TRY(pv__hold_enter(&it->hold, "iterator", err));
+    const int rc = it->at_end ? 0 : iter_step(it, err);
+    pv__hold_leave(&it->hold);
     return rc;
 }
 

@@ -21,7 +21,4 @@ typedef struct pv__iter_record {
 /* What it stands on; zeroes and PV_ID_NONE when on nothing. */
 PV_PRIVATE pv__iter_record pv__iter_current(const pv_iter *iter);
 
-/* Let all iterators of a transaction go of it: they give PV_ERR_CLOSED from then on. */
-PV_PRIVATE void pv__iter_detach_all(pv_txn *txn);
-
 #endif

@@ -6,6 +6,12 @@
 
 #define NEAREST_TIES_LONG 8192u
 
+const char *pv__how_text(pv__how how) {
+    static const char *const texts[] = {"scan", "graph", "graph, one hop", "graph, two hops",
+                                        "codes"};
+    return texts[how];
+}
+
 void pv__nearest_init(pv__nearest *n, pv__mem *mem, pv__hit *hits, size_t k) {
     *n = (pv__nearest){.mem = mem, .top = {hits, 0, k}};
 }

@@ -16,11 +16,22 @@
 #include "base/heap.h"
 #include "engine/parts.h"
 
+/* Where an answer comes from (pv_results_plan). */
+typedef enum pv__how {
+    PV__HOW_EXACT, /* a scan */
+    PV__HOW_GRAPH,
+    PV__HOW_GRAPH_ONE_HOP, /* with a filter: ann/allowed.c */
+    PV__HOW_GRAPH_TWO_HOPS,
+    PV__HOW_CODES
+} pv__how;
+PV_PRIVATE const char *pv__how_text(pv__how how);
+
 typedef struct pv__nearest {
     pv__mem *mem;
     pv__topk top; /* hits: the caller's array */
     uint32_t *ties;
     size_t tie_count, tie_cap;
+    pv__how how;
 } pv__nearest;
 
 /* hits: k places, which outlive it. k is at least 1. */

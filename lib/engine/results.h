@@ -29,6 +29,7 @@ struct pv_results {
     uint32_t metric;     /* of the distances */
     uint32_t type, dims; /* of the vectors; 0 without them */
     uint32_t row_bytes;
+    const char *plan; /* of the search; NULL: there was none */
     uint64_t *ids_u64;
     uint64_t *ids;
     float *distances;

@@ -2,7 +2,7 @@
 /* search.c - the nearest records of one or many vectors: check the query, scan, hand out rows.
  *
  * The answer comes from a walk of the collection's graph (approx.c), or from comparing with every
- * record (scan.c): where there is no graph, where the caller wants it exact, or with a filter. */
+ * record (scan.c): where there is no graph, or where the caller wants it exact. */
 #include "engine/search.h"
 
 #include <math.h>
@@ -177,7 +177,7 @@ static int search_run(search_job *j, pv_error *err) {
         pv__nearest_init(&j->nearest[i], &j->db->env->mem, j->hits + i * j->k, j->k);
     }
     bool done = false;
-    if (!(q->flags & PV_QUERY_EXACT) && !j->filter) {
+    if (!(q->flags & PV_QUERY_EXACT)) {
         PV_TRY(search_approx(j, &scan, &done, err));
     }
     if (!done) {
@@ -236,6 +236,7 @@ static int search_rows(search_job *j, size_t i, pv_results **out, pv_error *err)
     PV_TRY(search_keys(j, top->hits, rows, &bytes, err));
     PV_TRY(pv__results_new(j->db->env, &j->parts.c, rows, bytes,
                            j->query->include | PV__RESULTS_DISTANCES, &r, err));
+    r->plan = pv__how_text(j->nearest[i].how);
     const int rc = search_fill(j, r, top->hits, err);
     if (rc != 0) {
         pv__results_free(r);

@@ -58,62 +58,216 @@ static double t_distance2(const float *a, const float *b) {
     return sum;
 }
 
-/* Every `step`-th slot is allowed: never another one, and nearly all of the nearest of them. */
-static void t_expect_allowed(t_inside *in, pv__walker *w, pv__parts *p, uint32_t step) {
-    uint64_t words[(T_ROWS + 63) / 64] = {0};
-    pv__allowed allowed = {words, T_ROWS};
-    const uint32_t there = (T_ROWS + step - 1) / step, k = there < T_K ? there : T_K;
-    const pv__effort effort = {256, T_K, INFINITY};
-    unsigned hits = 0, wanted = 0;
-    for (uint32_t s = 0; s < T_ROWS; s += step) {
-        words[s / 64] |= UINT64_C(1) << (s % 64);
+typedef struct t_walks {
+    t_inside *in;
+    pv__txn *txn;
+    pv__parts p;
+    pv__walker *w;
+    uint64_t words[(T_ROWS + 63) / 64];
+    bool live[T_ROWS];
+} t_walks;
+
+static t_walks *t_walks_new(t_inside *in) {
+    t_walks *x = calloc(1, sizeof *x);
+    assert_non_null(x);
+    x->in = in;
+    t_parts(in, 0, &x->txn, &x->p);
+    test_assert_ok(pv__db_walker_take(in->t.db, &x->w, &in->t.err), &in->t.err);
+    for (uint32_t s = 0; s < T_ROWS; s++) {
+        test_assert_ok(pv__slots_is_live(&x->p.slots, s, &x->live[s], &in->t.err), &in->t.err);
     }
+    return x;
+}
+
+static void t_walks_free(t_walks *x) {
+    pv__db_walker_give(x->in->t.db, x->w);
+    pv__parts_done(&x->p);
+    pv__txn_rollback(x->txn);
+    free(x);
+}
+
+static bool t_is_allowed(const t_walks *x, uint32_t slot) {
+    return x->words[slot / 64] >> (slot % 64) & 1u;
+}
+
+static int t_ask(void *ctx, uint32_t slot, bool *out, pv_error *err) {
+    (void)err;
+    assert_true(slot < T_ROWS);
+    *out = t_is_allowed(ctx, slot);
+    return 0;
+}
+
+/* How many of the found are among the true k nearest of those that are allowed and live; nobody
+ * stands twice or may not be there. */
+static uint32_t t_judge(const t_walks *x, const float *query, uint32_t k, const pv__hit *found,
+                        uint32_t n) {
+    static double d[T_ROWS];
+    uint32_t right = 0;
+    for (uint32_t s = 0; s < T_ROWS; s++) {
+        d[s] = t_is_allowed(x, s) && x->live[s] ? t_distance2(query, x->in->vectors[s]) : INFINITY;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t nearer = 0;
+        assert_true(found[i].slot < T_ROWS && d[found[i].slot] < INFINITY);
+        for (uint32_t s = 0; s < T_ROWS; s++) {
+            nearer += d[s] < d[found[i].slot];
+        }
+        for (uint32_t o = 0; o < i; o++) {
+            assert_int_not_equal(found[o].slot, found[i].slot);
+        }
+        right += nearer < k ? 1u : 0u;
+    }
+    return PV_MIN(right, k);
+}
+
+/* Whatever the plan: all there are when they are few, never another, nearly all of the nearest. */
+static void t_expect_plan(t_walks *x, pv__plan plan, uint32_t k, bool asked) {
+    pv_error *err = &x->in->t.err;
+    pv__hit found[300 + 10];
+    pv__allowed allowed = {.words = asked ? NULL : x->words,
+                           .slots = T_ROWS,
+                           .ask = asked ? t_ask : NULL,
+                           .ctx = x,
+                           .words_ns = asked ? INFINITY : 0};
+    uint32_t live = 0, right = 0, wanted = 0, incomplete = 0;
+    for (uint32_t s = 0; s < T_ROWS; s++) {
+        allowed.count += t_is_allowed(x, s);
+        live += t_is_allowed(x, s) && x->live[s];
+    }
+    const uint32_t want = pv__graph_want(k), least = PV_MIN(k, live);
+    const pv__effort effort = {PV_MAX(256, want), k, 1.5f};
     for (uint32_t q = 1; q < T_ROWS; q += 97) {
-        pv__hit found[T_K];
+        pv__plan used = plan;
         uint32_t n = 0;
         bool complete = false;
-        test_assert_ok(pv__graph_search(&p->graph, w, in->vectors[q], &effort, T_K, &allowed, found,
-                                        &n, &complete, &in->t.err),
-                       &in->t.err);
-        assert_true(n == k || !complete); /* short only where a scan shall answer */
-        for (uint32_t i = 0; i < n; i++) {
-            unsigned nearer = 0;
-            assert_int_equal(found[i].slot % step, 0);
-            const double d = t_distance2(in->vectors[q], in->vectors[found[i].slot]);
-            for (uint32_t s = 0; s < T_ROWS; s += step) {
-                nearer += t_distance2(in->vectors[q], in->vectors[s]) < d;
-            }
-            hits += complete && nearer < k;
+        test_assert_ok(pv__graph_search_allowed(&x->p.graph, x->w, x->in->vectors[q], &effort, want,
+                                                &allowed, &used, found, &n, &complete, err),
+                       err);
+        if (complete) {
+            assert_true(n >= least);
+            right += t_judge(x, x->in->vectors[q], least, found, n);
+            wanted += least;
+        } else {
+            incomplete++;
         }
-        wanted += complete ? k : 0;
-        test_assert_ok(pv__txn_pause(p->txn, &in->t.err), &in->t.err);
+        test_assert_ok(pv__txn_pause(x->p.txn, err), err);
     }
-    if ((double)hits < 0.9 * (double)wanted) {
-        fprintf(stderr, "1 of %u allowed: %u of %u found\n", (unsigned)step, hits, wanted);
-    }
-    assert_true((double)hits >= 0.9 * (double)wanted);
-    if (step <= 16) {
-        assert_true(wanted > 0);
+    /* Who is asked cannot know that there are no k. */
+    assert_true(incomplete == 0 || (asked && live < k));
+    const double recall = plan == PV__PLAN_TWO_HOP ? 0.6 : 0.9;
+    if ((double)right < recall * (double)wanted) {
+        fprintf(stderr, "%u of %u allowed live, plan %d, k %u%s: %u of %u found\n", (unsigned)live,
+                (unsigned)allowed.count, (int)plan, (unsigned)k, asked ? ", asked" : "",
+                (unsigned)right, (unsigned)wanted);
+        fail();
     }
 }
 
-static void test_ann_inside__walks_answer_with_allowed_slots_only(void **state) {
+static void t_expect_plans(t_walks *x) {
+    static const uint32_t ks[] = {1, T_K, 200};
+    for (size_t k = 0; k < sizeof ks / sizeof ks[0]; k++) {
+        for (pv__plan plan = PV__PLAN_AUTO; plan < PV__PLANS; plan++) {
+            t_expect_plan(x, plan, ks[k], false);
+        }
+        t_expect_plan(x, PV__PLAN_AUTO, ks[k], true);
+    }
+}
+
+static void t_allow_steps(t_walks *x, uint32_t step) {
+    memset(x->words, 0, sizeof x->words);
+    for (uint32_t s = 0; s < T_ROWS && step > 0; s += step) {
+        x->words[s / 64] |= UINT64_C(1) << (s % 64);
+    }
+}
+
+/* The n farthest from one row: for many of the queries nothing is allowed for a long way. */
+static void t_allow_far(t_walks *x, uint32_t n) {
+    memset(x->words, 0, sizeof x->words);
+    for (uint32_t s = 0; s < T_ROWS; s++) {
+        uint32_t farther = 0;
+        const double d = t_distance2(x->in->vectors[1], x->in->vectors[s]);
+        for (uint32_t o = 0; o < T_ROWS; o++) {
+            farther += t_distance2(x->in->vectors[1], x->in->vectors[o]) > d;
+        }
+        if (farther < n) {
+            x->words[s / 64] |= UINT64_C(1) << (s % 64);
+        }
+    }
+}
+
+static void t_expect_all_shares(t_walks *x) {
+    static const uint32_t steps[] = {0, 1, 2, 7, 16, 100, 400};
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        t_allow_steps(x, steps[i]);
+        t_expect_plans(x);
+    }
+    t_allow_far(x, 400);
+    t_expect_plans(x);
+    t_allow_far(x, 30);
+    t_expect_plans(x);
+}
+
+static void test_ann_inside__every_plan_finds_what_is_allowed(void **state) {
     (void)state;
     t_inside *in = malloc(sizeof *in);
-    pv__walker *w = NULL;
-    pv__txn *txn = NULL;
-    pv__parts p;
     assert_non_null(in);
     t_inside_open(in);
-    t_parts(in, 0, &txn, &p);
-    test_assert_ok(pv__db_walker_take(in->t.db, &w, &in->t.err), &in->t.err);
-    static const uint32_t steps[] = {1, 2, 7, 16, 100, 400};
-    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
-        t_expect_allowed(in, w, &p, steps[i]);
+    t_walks *x = t_walks_new(in);
+    t_expect_all_shares(x);
+    t_walks_free(x);
+    t_api_done(&in->t);
+    free(in);
+}
+
+static void t_delete_some(t_inside *in, uint64_t from, uint64_t to, uint64_t step) {
+    for (uint64_t id = from; id < to; id += step) {
+        test_assert_ok(pv_delete_u64(in->t.db, NULL, "c", id, &in->t.err), &in->t.err);
     }
-    pv__db_walker_give(in->t.db, w);
-    pv__parts_done(&p);
-    pv__txn_rollback(txn);
+}
+
+/* Bits of dead slots are there too: they count for nobody. */
+static void test_ann_inside__allowed_among_tombstones(void **state) {
+    (void)state;
+    t_inside *in = malloc(sizeof *in);
+    assert_non_null(in);
+    t_inside_open(in);
+    t_delete_some(in, 0, 200, 2);
+    t_walks *x = t_walks_new(in);
+    assert_true(x->p.graph.meta.tomb_count > 0);
+    t_allow_steps(x, 2); /* of the first 200, only dead ones */
+    t_expect_plans(x);
+    t_allow_steps(x, 100);
+    t_expect_plans(x);
+    t_walks_free(x);
+    t_api_done(&in->t);
+    free(in);
+}
+
+/* A node whose first slots may not be in the answer, and which must not hide others either. */
+static void test_ann_inside__allowed_among_equal_vectors(void **state) {
+    (void)state;
+    t_inside *in = malloc(sizeof *in);
+    assert_non_null(in);
+    t_inside_open(in);
+    for (uint64_t id = 0; id < 300; id++) {
+        pv_record r = PV_RECORD_INIT;
+        memset(in->vectors[id], 0, sizeof in->vectors[id]);
+        r.id_u64 = id;
+        r.vector = in->vectors[id];
+        r.dims = T_DIMS;
+        test_assert_ok(pv_upsert(in->t.db, NULL, "c", &r, 1, NULL, &in->t.err), &in->t.err);
+    }
+    t_walks *x = t_walks_new(in);
+    assert_int_equal(x->p.graph.meta.dup_count, 299);
+    t_allow_steps(x, 7);
+    t_expect_plans(x);
+    memset(x->words, 0, sizeof x->words); /* one of the equal ones, and all behind them */
+    x->words[299 / 64] |= UINT64_C(1) << (299 % 64);
+    for (uint32_t s = 300; s < T_ROWS; s++) {
+        x->words[s / 64] |= UINT64_C(1) << (s % 64);
+    }
+    t_expect_plans(x);
+    t_walks_free(x);
     t_api_done(&in->t);
     free(in);
 }
@@ -201,8 +355,10 @@ static void test_ann_inside__threads_change_no_byte(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ann_inside__walks_answer_with_allowed_slots_only),
         cmocka_unit_test(test_ann_inside__threads_change_no_byte),
+        cmocka_unit_test(test_ann_inside__every_plan_finds_what_is_allowed),
+        cmocka_unit_test(test_ann_inside__allowed_among_tombstones),
+        cmocka_unit_test(test_ann_inside__allowed_among_equal_vectors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* allowed.c - the nearest of some slots: which way is the cheapest, and that way.
+ *
+ *      codes      compare the codes of all that are allowed; finds all there are
+ *      one hop    the usual walk; where a share s is allowed it has to see k / s nodes for k
+ *      two hops   a walk over the allowed ones alone (roam.c); needs that they hang together
+ *
+ * A walk that ends with fewer than k, or that has followed so much that comparing codes would have
+ * been cheaper, is given up for codes. */
+#include <math.h>
+
+#include "ann/internal.h"
+
+/* ---- codes ----------------------------------------------------------------------------------- */
+
+static int allowed_view_slots(pv__graph *g, pv__walker *w, uint32_t slots, pv_error *err) {
+    const uint32_t groups = pv__colview_groups(&g->node_of, slots);
+    PV_TRY(pv__alloc_grow(w->mem, (void **)&w->node_groups, &w->node_group_cap, groups,
+                          sizeof *w->node_groups, err));
+    pv__colview_init(&w->node_of, &g->node_of, slots, w->node_groups);
+    return 0;
+}
+
+/* Distances of the gathered rows, whose nodes are in w->ids. */
+static void allowed_compare(pv__walker *w, size_t n, pv__topk *top) {
+    pv__code_distances(&w->code, w->query, w->rows, n, w->distances);
+    float bound = pv__topk_bound(top);
+    for (size_t i = 0; i < n; i++) {
+        if (w->distances[i] <= bound) {
+            pv__topk_add(top, w->distances[i], w->ids[i]);
+            bound = pv__topk_bound(top);
+        }
+    }
+}
+
+int pv__allowed_codes(pv__graph *g, pv__walker *w, const pv__allowed *a, size_t most,
+                      size_t *out_count, pv_error *err) {
+    const uint32_t end = PV_MIN(PV_MIN(a->slots, g->slots), g->meta.built);
+    const bool shared = g->meta.dup_count > 0; /* several slots may lead to one node */
+    pv__topk top = {w->pool, 0, most};
+    size_t n = 0;
+    PV_TRY(allowed_view_slots(g, w, PV_MAX(end, 1u), err));
+    for (uint32_t word = 0; word * 64 < end; word++) {
+        uint64_t bits = a->words[word];
+        bits &= end - word * 64 < 64 ? (UINT64_C(1) << (end - word * 64)) - 1 : UINT64_MAX;
+        for (; bits != 0; bits &= bits - 1) {
+            const uint8_t *row;
+            PV_TRY(pv__colview_row(&w->node_of, word * 64 + (uint32_t)__builtin_ctzll(bits), &row,
+                                   err));
+            const uint32_t node = pv__get32(row) - 1;
+            if (PV_UNLIKELY(node == PV__NODE_NONE)) { /* a dead slot */
+                continue;
+            }
+            if (PV_UNLIKELY(node >= g->meta.node_high)) {
+                return pv__graph_corrupt(g, node, "a slot leads beyond the last node", err);
+            }
+            if (shared) {
+                pv__walker_room(w);
+                if (!pv__walker_visit(w, node)) {
+                    continue;
+                }
+            }
+            w->ids[n] = node;
+            PV_TRY(pv__colview_row(&w->codes, node, &w->rows[n], err));
+            PV_PREFETCH(w->rows[n]); /* they are compared a block at a time */
+            PV_PREFETCH(w->rows[n] + 64);
+            if (++n == PV__WALK_ROWS) {
+                allowed_compare(w, n, &top);
+                n = 0;
+            }
+        }
+    }
+    allowed_compare(w, n, &top);
+    pv__topk_sort(&top);
+    *out_count = top.count;
+    return 0;
+}
+
+/* ---- what it costs --------------------------------------------------------------------------- */
+
+/* Nanoseconds, measured with bench_filter on sets of 100,000 and 1,000,000 rows; what matters is how
+ * they stand to each other. Rows that lie apart cost more than rows that lie side by side. */
+#define ALLOWED_DENSE_NS 10.0f
+#define ALLOWED_DENSE_BYTE_NS 0.06f
+#define ALLOWED_APART_NS 20.0f
+#define ALLOWED_APART_BYTE_NS 0.06f
+#define ALLOWED_DENSE 0.1f        /* share from which rows lie side by side */
+#define ALLOWED_HOP_ROWS 17.0f    /* a node is followed in the time of so many rows */
+#define ALLOWED_LOOK_NS 30.0f     /* a look behind a neighbour that does not count */
+#define ALLOWED_LOOKS 32.0f       /* that many find what a step of two hops wants, by share, */
+#define ALLOWED_LOOKS_MAX 961.0f  /* but there are no more */
+#define ALLOWED_TWO_SHARE 0.03f   /* below it the allowed ones hang together no more */
+#define ALLOWED_PROBE_NS 25000.0f /* comparing codes that is over sooner needs no look around */
+#define ALLOWED_PROBE 4u          /* nodes followed between two decisions */
+#define ALLOWED_NEAR 8.0f         /* weight of a node that was followed */
+
+static float allowed_row_ns(const pv__graph *g, float share) {
+    const float bytes = (float)g->code.row_size;
+    const float dense = ALLOWED_DENSE_NS + ALLOWED_DENSE_BYTE_NS * bytes;
+    const float apart = ALLOWED_APART_NS + ALLOWED_APART_BYTE_NS * bytes;
+    return dense + (apart - dense) * PV_MAX(1 - share / ALLOWED_DENSE, 0.0f);
+}
+
+/* How many nodes a walk of one hop has to follow where `share` of them is allowed. */
+static float allowed_hops(const pv__effort *e, float share) {
+    return 15 + (float)e->k / share * (1.3f + 2 * sqrtf(share));
+}
+
+static float allowed_two_hops_ns(const pv__graph *g, const pv__effort *e, float share) {
+    if (share < ALLOWED_TWO_SHARE) {
+        return INFINITY;
+    }
+    const float looks = PV_MIN(ALLOWED_LOOKS / share, ALLOWED_LOOKS_MAX);
+    return (10 + 4 * (float)e->k) *
+           (ALLOWED_HOP_ROWS * allowed_row_ns(g, 0) + looks * ALLOWED_LOOK_NS);
+}
+
+/* ---- choice ---------------------------------------------------------------------------------- */
+
+typedef struct allowed_search {
+    const pv__allowed *a;
+    pv__effort whole; /* where all are allowed */
+    float share;      /* of all nodes */
+    float codes_ns;   /* what the sure way costs */
+    bool chooses;
+    pv__roam roam;
+} allowed_search;
+
+/* The share that is allowed where the walk is: of what it has met, above all of what it followed,
+ * which is the nearest. The whole stands in where nothing has been met yet. */
+static float allowed_local_share(const allowed_search *s) {
+    const pv__roam *r = &s->roam;
+    const float passed = (float)r->passed + ALLOWED_NEAR * (float)r->followed_passed;
+    const float met = (float)r->looked + ALLOWED_NEAR * (float)r->followed;
+    return (passed + 2 * s->share) / (met + 2);
+}
+
+/* Where few are allowed, the ball around the k nearest of them holds many nodes, and the more there
+ * are, the less a walk has to see beyond it to miss none: like a search for k / share. */
+static pv__effort allowed_effort(const allowed_search *s, uint32_t want) {
+    const float less = sqrtf(allowed_local_share(s));
+    pv__effort e = s->whole;
+    if (e.stop < INFINITY) {
+        e.stop = 1 + (e.stop - 1) * less;
+    } else {
+        e.pool = PV_MAX(want, e.k + (uint32_t)((float)(e.pool - PV_MIN(e.pool, e.k)) * less));
+    }
+    return e;
+}
+
+/* Go on as before, with two hops, or not at all? */
+static bool allowed_goes_on(const pv__graph *g, allowed_search *s) {
+    const float share = allowed_local_share(s), followed = (float)s->roam.followed;
+    const float hops = PV_MAX(allowed_hops(&s->whole, share) - followed, 1.0f);
+    float hop_ns = ALLOWED_HOP_ROWS * allowed_row_ns(g, 0);
+    if (s->a->ask) {
+        hop_ns += PV__ASK_NS * (float)s->roam.looked / PV_MAX(followed, 1.0f);
+    } else if (!s->roam.two_hops && allowed_two_hops_ns(g, &s->whole, share) < hops * hop_ns) {
+        s->roam.two_hops = true; /* what the front holds is as good for it */
+    }
+    const float left = s->roam.two_hops ? allowed_two_hops_ns(g, &s->whole, share) : hops * hop_ns;
+    return left < s->codes_ns;
+}
+
+static int allowed_walk(pv__graph *g, pv__walker *w, allowed_search *s, uint32_t want,
+                        size_t *io_count, bool *out_given_up, pv_error *err) {
+    const size_t seeds = *io_count;
+    bool cut = true;
+    *io_count = 0;
+    *out_given_up = false;
+    PV_TRY(pv__roam_begin(g, w, &s->roam, seeds, err));
+    while (cut && !*out_given_up) {
+        const pv__effort effort = allowed_effort(s, want);
+        PV_TRY(pv__roam_nearest(g, w, &s->roam, &effort, s->roam.followed + ALLOWED_PROBE, io_count,
+                                &cut, err));
+        *out_given_up = cut && s->chooses && !allowed_goes_on(g, s);
+    }
+    return 0;
+}
+
+int pv__graph_search_allowed(pv__graph *g, pv__walker *w, const float *vector,
+                             const pv__effort *effort, uint32_t want, const pv__allowed *a,
+                             pv__plan *io_plan, pv__hit *hits, uint32_t *out_count,
+                             bool *out_complete, pv_error *err) {
+    const uint32_t nodes = g->meta.node_count + g->meta.dup_count;
+    allowed_search s = {.a = a, .whole = *effort, .chooses = *io_plan == PV__PLAN_AUTO};
+    size_t count = 0;
+    *out_count = 0;
+    *out_complete = true;
+    if (!g->built || nodes == 0) {
+        return 0;
+    }
+    PV_ASSERT(effort->k > 0 && effort->pool >= want && effort->pool <= PV__GRAPH_EF_MAX);
+    s.share = PV_MIN((float)PV_MAX(a->count, 1u) / (float)nodes, 1.0f);
+    s.codes_ns = a->words_ns + (float)a->count * allowed_row_ns(g, s.share);
+    s.roam = (pv__roam){.allowed = a, .two_hops = *io_plan == PV__PLAN_TWO_HOP};
+    bool given_up = *io_plan == PV__PLAN_CODES ||
+                    (s.chooses && (s.codes_ns < ALLOWED_PROBE_NS || (!a->ask && a->count <= want)));
+    if (!given_up) {
+        PV_TRY(pv__search_begin(g, w, vector, effort->pool, &count, err));
+        PV_TRY(allowed_walk(g, w, &s, want, &count, &given_up, err));
+    }
+    if (!given_up) {
+        *io_plan = s.roam.two_hops ? PV__PLAN_TWO_HOP : PV__PLAN_ONE_HOP;
+        PV_TRY(pv__search_end(g, w, vector, effort, want, a, count, hits, out_count, err));
+        given_up = *out_count < PV_MIN(effort->k, a->ask ? nodes : a->count);
+    }
+    if (given_up && a->ask) {
+        *out_complete = false;
+        return 0;
+    }
+    if (given_up) {
+        *io_plan = PV__PLAN_CODES;
+        PV_TRY(pv__walker_begin(w, g, effort->pool, err));
+        pv__code_query(&w->code, vector, w->query);
+        PV_TRY(pv__allowed_codes(g, w, a, g->split ? effort->pool : want, &count, err));
+        return pv__search_end(g, w, vector, effort, want, a, count, hits, out_count, err);
+    }
+    return 0;
+}
+
+#undef ALLOWED_DENSE_NS
+#undef ALLOWED_DENSE_BYTE_NS
+#undef ALLOWED_APART_NS
+#undef ALLOWED_APART_BYTE_NS
+#undef ALLOWED_DENSE
+#undef ALLOWED_HOP_ROWS
+#undef ALLOWED_LOOK_NS
+#undef ALLOWED_LOOKS
+#undef ALLOWED_LOOKS_MAX
+#undef ALLOWED_TWO_SHARE
+#undef ALLOWED_PROBE_NS
+#undef ALLOWED_PROBE
+#undef ALLOWED_NEAR

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* roam.c - walks in which not every node counts, or that go on later.
+ *
+ *      front   heap of nodes that have been seen and not followed, the nearest on top
+ *      kept    those nodes of the last step that count; what becomes of them is the caller's
+ *
+ * One hop: every neighbour is compared, all that are near enough join the front, those that count
+ * are kept. So the walk crosses regions in which nothing counts, at the price of comparing there.
+ *
+ * Two hops (Patel et al. 2024, "ACORN"): only nodes that count are compared and followed; where a
+ * neighbour does not count, its own neighbours are looked at in its place. What is asked of a node
+ * is a bit instead of a distance. How far this goes is decided node by node, by the share that
+ * counts there: a list of which half counts is as good as a whole one.
+ *
+ * A node of several slots counts when one of them does. */
+#include <math.h>
+
+#include "ann/internal.h"
+
+#define ROAM_COUNTS 0x80000000u /* in the front: the node counts */
+#define ROAM_FEW 16u            /* neighbours that count: then nobody looks behind the others */
+
+/* ---- front ----------------------------------------------------------------------------------- */
+
+static int roam_push(pv__walker *w, float distance, uint32_t node, bool counts, pv_error *err) {
+    PV_TRY(pv__alloc_grow(w->mem, (void **)&w->front, &w->front_cap, w->front_count + 1,
+                          sizeof *w->front, err));
+    const pv__hit hit = {distance, node | (counts ? ROAM_COUNTS : 0)};
+    size_t i = w->front_count++;
+    while (i > 0 && pv__hit_less(hit, w->front[(i - 1) / 2])) {
+        w->front[i] = w->front[(i - 1) / 2];
+        i = (i - 1) / 2;
+    }
+    w->front[i] = hit;
+    return 0;
+}
+
+static pv__hit roam_pop(pv__walker *w) {
+    const pv__hit top = w->front[0], last = w->front[--w->front_count];
+    size_t i = 0;
+    for (;;) {
+        size_t child = 2 * i + 1;
+        if (child >= w->front_count) {
+            break;
+        }
+        if (child + 1 < w->front_count && pv__hit_less(w->front[child + 1], w->front[child])) {
+            child++;
+        }
+        if (!pv__hit_less(w->front[child], last)) {
+            break;
+        }
+        w->front[i] = w->front[child];
+        i = child;
+    }
+    w->front[i] = last;
+    return top;
+}
+
+/* ---- what counts ----------------------------------------------------------------------------- */
+
+int pv__allowed_test(const pv__allowed *a, uint32_t slot, bool *out, pv_error *err) {
+    if (a && a->ask) {
+        return a->ask(a->ctx, slot, out, err);
+    }
+    *out = !a || pv__allowed_bit(a, slot);
+    return 0;
+}
+
+static int roam_counts(pv__graph *g, pv__walker *w, pv__roam *r, uint32_t node, bool *out,
+                       pv_error *err) {
+    const uint8_t *row;
+    pv__hit hit;
+    uint32_t found = 0;
+    PV_TRY(pv__colview_row(&w->slot_of, node, &row, err));
+    const uint32_t word = pv__get32(row);
+    *out = word != PV__SLOT_NONE;
+    if (*out && r->allowed) {
+        PV_TRY(pv__allowed_test(r->allowed, word & ~PV__SLOT_MORE, out, err));
+        if (!*out && (word & PV__SLOT_MORE)) {
+            PV_TRY(pv__search_dups(g, (pv__hit){0, node}, r->allowed, 1, &hit, &found, err));
+            *out = found > 0;
+        }
+    }
+    r->looked++;
+    r->passed += *out ? 1u : 0u;
+    return 0;
+}
+
+static void roam_keep(pv__walker *w, float distance, uint32_t node) {
+    PV_DEBUG_ASSERT(w->kept_count < PV__ROAM_KEPT);
+    w->kept[w->kept_count++] = (pv__hit){distance, node};
+}
+
+/* ---- steps ----------------------------------------------------------------------------------- */
+
+static int roam_one_hop(pv__graph *g, pv__walker *w, pv__roam *r, uint32_t from, float bound,
+                        pv_error *err) {
+    size_t n = 0;
+    bool counts = false;
+    PV_TRY(pv__walk_expand(g, w, from, &n, err));
+    for (size_t i = 0; i < n; i++) {
+        if (w->distances[i] >= bound) {
+            continue;
+        }
+        PV_TRY(roam_counts(g, w, r, w->ids[i], &counts, err));
+        PV_TRY(roam_push(w, w->distances[i], w->ids[i], counts, err));
+        if (counts) {
+            roam_keep(w, w->distances[i], w->ids[i]);
+        }
+    }
+    return 0;
+}
+
+/* Neighbours of `from` that count and were not visited yet, into w->ids from *io_n on. The others
+ * stay unvisited: they may be met again, nearer. */
+static int roam_behind(pv__graph *g, pv__walker *w, pv__roam *r, uint32_t from, size_t *io_n,
+                       pv_error *err) {
+    const uint8_t *row;
+    PV_TRY(pv__colview_row(&w->links, from, &row, err));
+    const unsigned links = pv__links_count(row);
+    pv__walker_room(w);
+    for (unsigned i = 0; i < links && *io_n < PV__WALK_ROWS; i++) {
+        const uint32_t node = pv__links_at(row, i) & ~PV__PROTECTED;
+        bool counts = false;
+        if (PV_UNLIKELY(node >= g->meta.node_high)) {
+            return pv__graph_corrupt(g, from, "it links beyond the last node", err);
+        }
+        if (!pv__walker_seen(w, node)) {
+            PV_TRY(roam_counts(g, w, r, node, &counts, err));
+            if (counts) {
+                (void)pv__walker_visit(w, node);
+                w->ids[(*io_n)++] = node;
+            }
+        }
+    }
+    return 0;
+}
+
+static int roam_take(pv__walker *w, size_t i, float bound, pv_error *err) {
+    if (w->distances[i] < bound) {
+        PV_TRY(roam_push(w, w->distances[i], w->ids[i], true, err));
+        roam_keep(w, w->distances[i], w->ids[i]);
+    }
+    return 0;
+}
+
+static int roam_two_hops(pv__graph *g, pv__walker *w, pv__roam *r, uint32_t from, float bound,
+                         pv_error *err) {
+    pv__hit others[PV__WALK_ROWS];
+    size_t n = 0, other_count = 0;
+    bool counts = false;
+    PV_TRY(pv__walk_expand(g, w, from, &n, err));
+    for (size_t i = 0; i < n; i++) {
+        PV_TRY(roam_counts(g, w, r, w->ids[i], &counts, err));
+        if (counts) {
+            PV_TRY(roam_take(w, i, bound, err));
+        } else {
+            (void)pv__pool_insert(others, &other_count, PV__WALK_ROWS, w->distances[i], w->ids[i]);
+        }
+    }
+    const size_t few = PV_MIN(w->kept_count, (size_t)ROAM_FEW);
+    n = 0;
+    for (size_t i = 0; i < other_count && few + n < ROAM_FEW; i++) {
+        if (i + 1 < other_count) {
+            pv__walk_prefetch_links(w, others[i + 1].slot);
+        }
+        PV_TRY(roam_behind(g, w, r, others[i].slot, &n, err));
+    }
+    for (size_t i = 0; i < n; i++) {
+        PV_TRY(pv__colview_row(&w->codes, w->ids[i], &w->rows[i], err));
+    }
+    pv__code_distances(&w->code, w->query, w->rows, n, w->distances);
+    for (size_t i = 0; i < n; i++) {
+        PV_TRY(roam_take(w, i, bound, err));
+    }
+    return 0;
+}
+
+int pv__roam_begin(pv__graph *g, pv__walker *w, pv__roam *r, size_t count, pv_error *err) {
+    bool counts = false;
+    w->front_count = 0;
+    w->kept_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        const pv__hit seed = w->pool[i];
+        PV_TRY(roam_counts(g, w, r, seed.slot, &counts, err));
+        PV_TRY(roam_push(w, seed.distance, seed.slot, counts, err));
+        if (counts && w->kept_count < PV__ROAM_KEPT) {
+            roam_keep(w, seed.distance, seed.slot);
+        }
+    }
+    return 0;
+}
+
+int pv__roam_step(pv__graph *g, pv__walker *w, pv__roam *r, float bound, pv_error *err) {
+    const pv__hit from = roam_pop(w);
+    const uint32_t node = from.slot & ~ROAM_COUNTS;
+    w->kept_count = 0;
+    r->followed++;
+    r->followed_passed += node != from.slot ? 1u : 0u;
+    PV_TRY(r->two_hops ? roam_two_hops(g, w, r, node, bound, err)
+                       : roam_one_hop(g, w, r, node, bound, err));
+    if (w->front_count > 0) {
+        pv__walk_prefetch_links(w, w->front[0].slot & ~ROAM_COUNTS);
+    }
+    return 0;
+}
+
+int pv__roam_nearest(pv__graph *g, pv__walker *w, pv__roam *r, const pv__effort *effort,
+                     uint32_t followed_max, size_t *io_count, bool *out_cut, pv_error *err) {
+    size_t count = *io_count;
+    *out_cut = false;
+    for (;;) {
+        for (size_t i = 0; i < w->kept_count; i++) {
+            (void)pv__pool_insert(w->pool, &count, effort->pool, w->kept[i].distance,
+                                  w->kept[i].slot);
+        }
+        w->kept_count = 0;
+        const float bound = pv__walk_bound(effort, w->pool, count);
+        if (w->front_count == 0 || w->front[0].distance > bound) {
+            break;
+        }
+        if (r->followed >= followed_max) {
+            *out_cut = true;
+            break;
+        }
+        PV_TRY(pv__roam_step(g, w, r, bound, err));
+    }
+    *io_count = count;
+    return 0;
+}
+
+#undef ROAM_COUNTS
+#undef ROAM_FEW
