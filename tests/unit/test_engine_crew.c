@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_engine_crew.c - an exact search shared by several threads gives, bit for bit, what one
  * gives: with ties, filters, ranges, caches smaller than the collection, in old snapshots while
- * others write; interrupts come on the caller's thread only, and what goes wrong for one ends all. */
+ * others write; interrupts come on the thread of the call, and what goes wrong for one ends all. */
 #include "engine/db.h"
 #include "test_api_kit.h"
 
