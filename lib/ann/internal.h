@@ -123,6 +123,8 @@ struct pv__walker {
     size_t pool_cap;
     pv__hit *front; /* heap of what a walk among tombstones may still follow */
     size_t front_count, front_cap;
+    pv__hit *hits; /* pv__walker_hits */
+    size_t hit_cap;
     uint8_t *query; /* prepared; 64-byte aligned */
     size_t query_bytes;
     uint8_t *pair; /* a second one, for pruning */

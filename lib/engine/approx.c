@@ -93,14 +93,11 @@ int pv__approx_vectors(pv_db *db, pv__parts *p, const pv__scan *s, size_t k, uin
     pv__effort effort = ef != 0 ? pv__graph_effort_ef(&p->graph, (uint32_t)k, ef)
                                 : pv__graph_effort(&p->graph, (uint32_t)k, target);
     effort.pool = PV_MAX(effort.pool, want); /* dot with a small ef */
-    pv__mem *mem = &db->env->mem;
-    pv__hit *hits = pv__alloc_array(mem, want, sizeof *hits);
-    int rc = hits ? pv__db_walker_take(db, &w, err) : pv__err_nomem(err, want * sizeof *hits);
-    if (rc == 0) {
-        rc = approx_queries(db, p, w, s, &effort, want, hits, out_done, err);
-    }
+    PV_TRY(pv__db_walker_take(db, &w, err));
+    pv__hit *hits = pv__walker_hits(w, want, err);
+    const int rc =
+        hits ? approx_queries(db, p, w, s, &effort, want, hits, out_done, err) : PV_ERR_NOMEM;
     pv__db_walker_give(db, w);
-    pv__alloc_free(mem, hits, want * sizeof *hits);
     return rc;
 }
 
