@@ -672,6 +672,31 @@ typedef struct pv_query {
 PV_EXTERN int pv_search(pv_db *db, pv_txn *txn, const char *collection, const pv_query *query,
                         pv_results **out_results, pv_error *err);
 
+/* Arrays of the caller for the rows of pv_search_into; those left NULL are not filled. */
+typedef struct pv_rows {
+    uint32_t struct_size; /* PV_ROWS_INIT sets it */
+    uint32_t reserved0;   /* 0 */
+    size_t room;          /* rows that every array given has places for */
+    uint64_t *ids_u64;    /* number keys */
+    uint64_t *id_offsets; /* room + 1 places: string key i begins at id_text + id_offsets[i] */
+    char *id_text;        /* string keys, each with a NUL; together with id_offsets */
+    size_t id_room;       /* bytes of id_text */
+    float *distances;
+    float *scores;
+    size_t count; /* out: rows found */
+} pv_rows;
+#define PV_ROWS_INIT                                                                               \
+    { sizeof(pv_rows), 0, 0, NULL, NULL, NULL, 0, NULL, NULL, 0 }
+
+/* pv_search_into - the same search with its rows in arrays of the caller: after some calls of a
+ * kind it allocates nothing. query->include is 0. Keys cost time: leave out what is not wanted.
+ * io_rows: what goes where; count is set.
+ * Errors: as pv_search; PV_ERR_LIMIT when there are more rows than room or longer ids than id_room;
+ * PV_ERR_MISUSE (include; arrays for keys of the other kind).
+ * Threads: any. Since: 0.1 */
+PV_EXTERN int pv_search_into(pv_db *db, pv_txn *txn, const char *collection, const pv_query *query,
+                             pv_rows *io_rows, pv_error *err);
+
 /* The vectors of pv_search_many: query->vector is the first of them. */
 typedef struct pv_query_vectors {
     uint32_t struct_size; /* PV_QUERY_VECTORS_INIT sets it */

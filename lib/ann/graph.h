@@ -133,6 +133,8 @@ PV_PRIVATE int pv__graph_create(pv__txn *txn, uint32_t owner, uint32_t code,
 PV_PRIVATE int pv__graph_open(pv__graph *g, pv__txn *txn, uint64_t page, uint32_t owner,
                               const pv__column *vectors, uint32_t metric, uint32_t dims,
                               uint32_t cpu, pv_error *err);
+/* Hand g, which has changed nothing, to another transaction that sees the same graph. */
+PV_PRIVATE void pv__graph_move(pv__graph *g, pv__txn *txn);
 PV_PRIVATE int pv__graph_save(pv__graph *g, pv_error *err); /* after changes, before others read */
 /* drop.c: all pages; pauses. */
 PV_PRIVATE int pv__graph_drop(pv__graph *g, pv_error *err);
@@ -147,6 +149,9 @@ PV_PRIVATE int pv__graph_drop_some(pv__txn *txn, uint64_t page, uint32_t owner, 
 typedef struct pv__walker pv__walker;
 PV_PRIVATE int pv__walker_new(pv__mem *mem, pv__walker **out, pv_error *err);
 PV_PRIVATE void pv__walker_free(pv__walker *w); /* NULL is fine */
+
+/* The walker's own array of `want` hits, until it is asked again. NULL: no memory. */
+PV_PRIVATE pv__hit *pv__walker_hits(pv__walker *w, size_t want, pv_error *err);
 
 /* Candidates whose vectors decide which k are the nearest: so many are worth reading. */
 static inline uint32_t pv__graph_want(uint32_t k) { return k + PV_MAX(k / 2, 10u); }

@@ -127,6 +127,8 @@ struct pv__walker {
     size_t front_count, front_cap;
     pv__hit kept[PV__ROAM_KEPT]; /* of the last step */
     size_t kept_count;
+    pv__hit *hits; /* pv__walker_hits */
+    size_t hit_cap;
     uint8_t *query; /* prepared; 64-byte aligned */
     size_t query_bytes;
     uint8_t *pair; /* a second one, for pruning */

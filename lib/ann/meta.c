@@ -319,6 +319,14 @@ int pv__graph_open(pv__graph *g, pv__txn *txn, uint64_t page_id, uint32_t owner,
     return g->built ? gmeta_open_columns(g, err) : 0;
 }
 
+void pv__graph_move(pv__graph *g, pv__txn *txn) {
+    g->txn = g->links.txn = g->codes.txn = g->fines.txn = g->books.txn = txn;
+    g->slot_of.txn = g->node_of.txn = g->dups.txn = txn;
+    for (unsigned i = 0; i < PV__GRAPH_LEVELS; i++) {
+        g->upper[i].txn = txn;
+    }
+}
+
 int pv__graph_save(pv__graph *g, pv_error *err) {
     uint8_t *page;
     if (!g->changed) {

@@ -43,6 +43,7 @@ void pv__walker_free(pv__walker *w) {
         pv__alloc_free_aligned(mem, w->books[i].data, w->books[i].size, WALKER_ALIGN);
     }
     pv__alloc_free(mem, w->lower, w->lower_cap * sizeof *w->lower);
+    pv__alloc_free(mem, w->hits, w->hit_cap * sizeof *w->hits);
     pv__alloc_free(mem, w->upper_groups, w->upper_cap * sizeof *w->upper_groups);
     pv__alloc_free(mem, w->seen_ranks, w->seen_cap * sizeof *w->seen_ranks);
     pv__alloc_free(mem, w, sizeof *w);
@@ -54,6 +55,12 @@ int pv__walker_helper(pv__walker *w, unsigned index, pv__walker **out, pv_error 
     }
     *out = w->helpers[index];
     return 0;
+}
+
+pv__hit *pv__walker_hits(pv__walker *w, size_t want, pv_error *err) {
+    return pv__alloc_grow(w->mem, (void **)&w->hits, &w->hit_cap, want, sizeof *w->hits, err) == 0
+               ? w->hits
+               : NULL;
 }
 
 void pv__walker_clear(pv__walker *w) {

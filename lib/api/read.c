@@ -90,6 +90,24 @@ int pv_search(pv_db *db, pv_txn *txn, const char *collection, const pv_query *qu
     return pv__call_end(&call, pv__search(&call, collection, &q, 1, 0, out_results, err), err);
 }
 
+int pv_search_into(pv_db *db, pv_txn *txn, const char *collection, const pv_query *query,
+                   pv_rows *io_rows, pv_error *err) {
+    pv_query q = PV_QUERY_INIT;
+    pv_rows rows = PV_ROWS_INIT;
+    pv__call call;
+    if (!io_rows) {
+        return pv__args_null("io_rows", err);
+    }
+    PV_TRY(pv__args_import(&rows, sizeof(rows), io_rows, "pv_rows", err));
+    PV_TRY(pv__args_reserved(rows.reserved0, "pv_rows", err));
+    PV_TRY(read_query(&q, query, err));
+    PV_TRY(pv__call_begin(&call, db, txn, PV__CALL_READ, 0, err));
+    int rc = pv__search_into(&call, collection, &q, &rows, err);
+    PV_TRY(pv__call_end(&call, rc, err));
+    io_rows->count = rows.count;
+    return 0;
+}
+
 int pv_search_many(pv_db *db, pv_txn *txn, const char *collection, const pv_query *query,
                    const pv_query_vectors *vectors, pv_results **out_results, pv_error *err) {
     pv_query_vectors v = PV_QUERY_VECTORS_INIT;

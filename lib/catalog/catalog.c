@@ -210,6 +210,20 @@ int pv__catalog_find(pv__txn *txn, const char *name, size_t name_len, pv__collec
     return rc;
 }
 
+int pv__catalog_leaf(pv__txn *txn, const pv__collection *c, uint64_t *out_page, pv_error *err) {
+    uint8_t key[CATALOG_KEY_MAX];
+    pv__tree tree;
+    pv__finger finger;
+    bool found = false;
+    finger.depth = 0;
+    PV_TRY(pv__catalog_tree(txn, &tree, err));
+    PV_TRY(pv__tree_get_near(&tree, &finger, catalog_key(key, c->name, c->name_len), NULL, &found,
+                             err));
+    PV_ASSERT(found && finger.depth > 0);
+    *out_page = finger.path[finger.depth - 1].page_id;
+    return 0;
+}
+
 int pv__catalog_room(pv__txn *txn, pv_error *err) {
     catalog_header h = {0, 0};
     pv__tree tree;

@@ -109,6 +109,9 @@ PV_PRIVATE int pv__catalog_ids_take(pv__txn *txn, uint32_t count, uint32_t *out_
 /* *out_found; when found *out is filled, the page's half too. */
 PV_PRIVATE int pv__catalog_find(pv__txn *txn, const char *name, size_t name_len,
                                 pv__collection *out, bool *out_found, pv_error *err);
+/* The page of the catalogue's tree that holds the record of c, which is there. */
+PV_PRIVATE int pv__catalog_leaf(pv__txn *txn, const pv__collection *c, uint64_t *out_page,
+                                pv_error *err);
 /* Add a collection whose parts exist: allocates and sets c->page, writes both halves. The name
  * must be new. PV_ERR_LIMIT when there are PV__COLLECTIONS_MAX, found before any change. */
 PV_PRIVATE int pv__catalog_room(pv__txn *txn, pv_error *err);

@@ -158,11 +158,10 @@ int pv__approx_vectors(pv_db *db, pv__parts *p, const pv__scan *s, size_t k, uin
         !approx_pays(&j, k, ef, target_recall > 0 ? target_recall : APPROX_TARGET_RECALL)) {
         return 0;
     }
-    pv__mem *mem = &db->env->mem;
     pv__matching matching;
-    j.hits = pv__alloc_array(mem, j.want, sizeof *j.hits);
-    int rc =
-        j.hits ? pv__db_walker_take(db, &j.w, err) : pv__err_nomem(err, j.want * sizeof *j.hits);
+    PV_TRY(pv__db_walker_take(db, &j.w, err));
+    j.hits = pv__walker_hits(j.w, j.want, err);
+    int rc = j.hits ? 0 : PV_ERR_NOMEM;
     if (rc == 0 && s->filter) {
         j.matching = &matching;
         rc = pv__matching_begin(&matching, db, p, s->filter, err);
@@ -174,7 +173,6 @@ int pv__approx_vectors(pv_db *db, pv__parts *p, const pv__scan *s, size_t k, uin
         pv__matching_done(&matching);
     }
     pv__db_walker_give(db, j.w);
-    pv__alloc_free(mem, j.hits, j.want * sizeof *j.hits);
     return rc;
 }
 

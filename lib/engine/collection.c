@@ -86,6 +86,19 @@ int pv__parts_next(pv__parts *p, uint32_t cpu, unsigned threads, pv_error *err) 
 void pv__parts_done(pv__parts *p) {
     if (p->txn) {
         pv__idmap_done(&p->ids);
+        p->txn = NULL;
+    }
+}
+
+void pv__parts_move(pv__parts *p, pv__txn *txn) {
+    p->txn = txn;
+    p->slots.bits.txn = p->slots.free_map.txn = p->column.txn = txn;
+    p->ids.tree.txn = p->docs.txn = txn;
+    if (p->graph_open) {
+        pv__graph_move(&p->graph, txn);
+    }
+    if (p->next_open) {
+        pv__graph_move(&p->next, txn);
     }
 }
 

@@ -7,8 +7,11 @@
 #include "engine/db.h"
 
 #include "ann/graph.h"
+#include "base/checksum.h"
 #include "engine/hold.h"
+#include "engine/scan.h"
 #include "engine/upkeep.h"
+#include "engine/workspace.h"
 
 #define DB_CLOSING 0x80000000u
 #define DB_BUSY_TIMEOUT_MS 5000u
@@ -95,33 +98,45 @@ int pv__db_interrupted_at(pv_db *db, size_t i, pv_error *err) {
     return i % DB_INTERRUPT_ROWS == DB_INTERRUPT_ROWS - 1 ? pv__db_interrupted(db, err) : 0;
 }
 
-/* ---- walkers ----------------------------------------------------------------------------- */
+/* ---- what is put aside between calls ------------------------------------------------------- */
+
+void *pv__pool_take(pv__pool *pool) {
+    const size_t first = (size_t)(pv__mix64(pv__thread_id()) % PV__POOL_PLACES);
+    for (size_t i = 0; i < PV__POOL_PLACES; i++) {
+        _Atomic(void *) *place = &pool->places[(first + i) % PV__POOL_PLACES];
+        if (atomic_load_explicit(place, memory_order_relaxed)) {
+            /* acquire: pairs with the release of who gave it. */
+            void *p = atomic_exchange_explicit(place, NULL, memory_order_acquire);
+            if (p) {
+                return p;
+            }
+        }
+    }
+    return NULL;
+}
+
+bool pv__pool_give(pv__pool *pool, void *p) {
+    const size_t first = (size_t)(pv__mix64(pv__thread_id()) % PV__POOL_PLACES);
+    for (size_t i = 0; i < PV__POOL_PLACES; i++) {
+        void *none = NULL;
+        if (atomic_compare_exchange_strong_explicit(&pool->places[(first + i) % PV__POOL_PLACES],
+                                                    &none, p, memory_order_release,
+                                                    memory_order_relaxed)) {
+            return true;
+        }
+    }
+    return false;
+}
 
 int pv__db_walker_take(pv_db *db, pv__walker **out, pv_error *err) {
-    pv__walker *w = NULL;
-    pv__mutex_lock(&db->mutex);
-    if (db->walker_count > 0) {
-        w = db->walkers[--db->walker_count];
-    }
-    pv__mutex_unlock(&db->mutex);
-    if (!w) {
-        PV_TRY(pv__walker_new(&db->env->mem, &w, err));
-    }
-    *out = w;
-    return 0;
+    *out = pv__pool_take(&db->walkers);
+    return *out ? 0 : pv__walker_new(&db->env->mem, out, err);
 }
 
 void pv__db_walker_give(pv_db *db, pv__walker *w) {
-    if (!w) {
-        return;
+    if (w && !pv__pool_give(&db->walkers, w)) {
+        pv__walker_free(w);
     }
-    pv__mutex_lock(&db->mutex);
-    if (db->walker_count < PV_COUNTOF(db->walkers)) {
-        db->walkers[db->walker_count++] = w;
-        w = NULL;
-    }
-    pv__mutex_unlock(&db->mutex);
-    pv__walker_free(w);
 }
 
 /* ---- open -------------------------------------------------------------------------------- */
@@ -186,8 +201,14 @@ static int db_open_store(pv_db *db, const char *path, const pv_open_opts *o, pv_
 /* Everything but the store, which is closed or never was. */
 static void db_free(pv_db *db) {
     pv__env *env = db->env;
-    while (db->walker_count > 0) {
-        pv__walker_free(db->walkers[--db->walker_count]);
+    for (void *p; (p = pv__pool_take(&db->walkers)) != NULL;) {
+        pv__walker_free(p);
+    }
+    for (void *p; (p = pv__pool_take(&db->workspaces)) != NULL;) {
+        pv__workspace_free(p);
+    }
+    for (void *p; (p = pv__pool_take(&db->scans)) != NULL;) {
+        pv__scan_free(db, p);
     }
     pv__forkmark_done(&db->fork);
     pv__cond_done(&db->idle);

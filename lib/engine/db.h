@@ -48,6 +48,16 @@ typedef struct pv__upkeep {
     uint32_t busy_ms; /* of the thread */
 } pv__upkeep;
 
+/* Memory that one call at a time works with, put aside between calls. No lock: taking and giving
+ * are exchanges of a pointer. Which threads use the database at once changes little, so that each
+ * soon finds its own again. */
+#define PV__POOL_PLACES 16u
+typedef struct pv__pool {
+    _Atomic(void *) places[PV__POOL_PLACES];
+} pv__pool;
+
+struct pv__walker;
+
 struct pv_db {
     pv__env *env;
     pv__store *store; /* NULL once closed */
@@ -55,12 +65,11 @@ struct pv_db {
     const pv_clock *clock;
     pv_interrupt_fn interrupt;
     void *interrupt_ctx;
-    uint32_t flags;                /* PV_OPEN_ */
-    uint32_t sync;                 /* PV_SYNC_, never DEFAULT */
-    uint32_t cpu;                  /* PV__CPU_, for the kernels */
-    unsigned threads;              /* that one call may use */
-    struct pv__walker *walkers[8]; /* not in use; mutex */
-    unsigned walker_count;
+    uint32_t flags;                      /* PV_OPEN_ */
+    uint32_t sync;                       /* PV_SYNC_, never DEFAULT */
+    uint32_t cpu;                        /* PV__CPU_, for the kernels */
+    unsigned threads;                    /* that one call may use */
+    pv__pool walkers, workspaces, scans; /* not in use */
     pv__upkeep upkeep;
     pv__forkmark fork;
     pv__mutex mutex;
@@ -96,6 +105,10 @@ PV_PRIVATE void pv__db_wait_ended(pv_db *db);
 /* Count this call in. PV_ERR_MISUSE (NULL, forked) or PV_ERR_CLOSED. */
 PV_PRIVATE int pv__db_enter(pv_db *db, pv_error *err);
 PV_PRIVATE void pv__db_leave(pv_db *db);
+/* One that was put aside, or NULL. */
+PV_PRIVATE void *pv__pool_take(pv__pool *pool);
+/* False: there is no place; the caller frees it. */
+PV_PRIVATE bool pv__pool_give(pv__pool *pool, void *p);
 /* Memory for walking graphs, kept between calls. */
 PV_PRIVATE int pv__db_walker_take(pv_db *db, struct pv__walker **out, pv_error *err);
 PV_PRIVATE void pv__db_walker_give(pv_db *db, struct pv__walker *w); /* NULL is fine */

@@ -50,6 +50,8 @@ PV_PRIVATE int pv__parts_open(pv__parts *p, pv__txn *txn, const char *name, pv_e
 PV_PRIVATE int pv__parts_open_entry(pv__parts *p, pv__txn *txn, const pv__collection *c,
                                     pv_error *err);
 PV_PRIVATE void pv__parts_done(pv__parts *p); /* also after a failed open */
+/* Hand p, which has changed nothing, to another transaction that sees the same state of it. */
+PV_PRIVATE void pv__parts_move(pv__parts *p, pv__txn *txn);
 /* p->graph, opened when it is first wanted. The collection has one: c.graph.page is not 0. */
 PV_PRIVATE int pv__parts_graph(pv__parts *p, uint32_t cpu, unsigned threads, pv_error *err);
 /* The same of p->next; c.next.page is not 0. */

@@ -105,9 +105,12 @@ int pv__results_set_id(pv_results *r, size_t i, pv__bytes key, pv_error *err) {
 }
 
 void pv__results_set_distance(pv_results *r, size_t i, float distance) {
-    r->distances[i] = distance + 0.0f; /* no -0 */
-    /* 0 - d and not -d: a score is never -0. */
-    r->scores[i] = r->metric == PV_METRIC_COSINE ? 1.0f - distance : 0.0f - distance;
+    if (r->distances) {
+        r->distances[i] = distance + 0.0f; /* no -0 */
+    }
+    if (r->scores) { /* 0 - d and not -d: a score is never -0 */
+        r->scores[i] = r->metric == PV_METRIC_COSINE ? 1.0f - distance : 0.0f - distance;
+    }
 }
 
 static int results_metadata(pv_results *r, size_t i, const pv__row *row, pv_error *err) {

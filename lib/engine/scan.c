@@ -472,7 +472,8 @@ int pv__scan_vectors(pv_db *db, pv__parts *p, const pv__scan *s, pv_error *err) 
     pv__mem *mem = &db->env->mem;
     pv__crew crew;
     pv__scan mine = *s;
-    scan_state *st = pv__alloc(mem, sizeof(*st)); /* too large for the stack of a small thread */
+    scan_state *st = pv__pool_take(&db->scans); /* too large for the stack of a small thread */
+    st = st ? st : pv__alloc(mem, sizeof(*st));
     if (!st) {
         return pv__err_nomem(err, sizeof(*st));
     }
@@ -490,8 +491,14 @@ int pv__scan_vectors(pv_db *db, pv__parts *p, const pv__scan *s, pv_error *err) 
         }
     }
     scan_end(st);
-    pv__alloc_free(mem, st, sizeof(*st));
+    if (!pv__pool_give(&db->scans, st)) {
+        pv__scan_free(db, st);
+    }
     return rc;
+}
+
+void pv__scan_free(pv_db *db, void *memory) {
+    pv__alloc_free(&db->env->mem, memory, sizeof(scan_state));
 }
 
 #undef SCAN_BLOCK_ROWS

@@ -33,6 +33,7 @@ typedef struct pv__scan {
  * threads they are the same; inside a write transaction the caller's works alone, since what it has
  * changed is not in any snapshot that another thread could read. */
 PV_PRIVATE int pv__scan_vectors(pv_db *db, pv__parts *p, const pv__scan *s, pv_error *err);
+PV_PRIVATE void pv__scan_free(pv_db *db, void *memory); /* one of db->scans */
 /* Is it time to end? */
 PV_PRIVATE int pv__scan_interrupted(pv_db *db, const pv__scan *s, pv_error *err);
 

@@ -9,21 +9,21 @@
 
 #include "engine/approx.h"
 #include "engine/upkeep.h"
+#include "engine/workspace.h"
 
 #define SEARCH_K_DEFAULT 10u
-#define SEARCH_ALIGN 64u
 
 typedef struct search_job {
     pv_db *db;
-    pv__parts parts;
+    pv__workspace *ws;
+    pv__parts *parts; /* of ws */
     const pv_query *query;
     size_t count, k;
-    float *vectors; /* aligned copies, packed */
+    float *vectors; /* aligned copies, packed; this and what follows in ws->block */
     pv__kernel_query *queries;
     pv__nearest *nearest;
     pv__hit *hits;
     pv__filter *filter;
-    pv__buf buf, rows; /* keys of an answer; long rows */
 } search_job;
 
 static int search_check(const search_job *j, pv_error *err) {
@@ -67,7 +67,7 @@ static int search_check(const search_job *j, pv_error *err) {
 static int search_k(search_job *j, pv_error *err) {
     const pv_query *q = j->query;
     size_t k = q->k ? q->k : (q->flags & PV_QUERY_WITHIN) ? PV__K_MAX : SEARCH_K_DEFAULT;
-    k = PV_MIN(k, (size_t)j->parts.slots.meta.live_count);
+    k = PV_MIN(k, (size_t)j->parts->slots.meta.live_count);
     if (k > 0 && j->count > PV_LIMIT_QUERY_ROWS / k) {
         return pv__err(err, PV_ERR_LIMIT,
                        "%zu query vectors of %zu rows each, at most %u rows are "
@@ -83,55 +83,53 @@ static int search_vectors(search_job *j, size_t stride, pv_error *err) {
     const uint32_t type = q->type ? q->type : PV_TYPE_F32;
     const uint8_t *from = q->vector;
     for (size_t i = 0; i < j->count; i++) {
-        int rc = pv__vector_check(&j->parts, from, q->dims, type, err);
+        int rc = pv__vector_check(j->parts, from, q->dims, type, err);
         if (rc != 0) {
             return j->count > 1 ? pv__err_at(err, rc, i) : rc;
         }
         if (i == 0) {
-            const size_t row = j->parts.column.row_size;
+            const size_t row = j->parts->column.row_size;
             stride = stride ? stride : row;
             if (stride < row && j->count > 1) {
                 return pv__err(err, PV_ERR_MISUSE, "a stride of %zu is less than a vector's %zu",
                                stride, row);
             }
         }
-        memcpy(j->vectors + i * q->dims, from, j->parts.column.row_size);
+        memcpy(j->vectors + i * q->dims, from, j->parts->column.row_size);
         from += stride;
     }
     return 0;
 }
 
-static int search_alloc(search_job *j, pv_error *err) {
-    pv__mem *mem = &j->db->env->mem;
-    const uint32_t dims = j->parts.c.field.dims;
-    const size_t vector_bytes = j->count * dims * sizeof(float); /* at most 4 GiB */
-    j->vectors = pv__alloc_aligned(mem, vector_bytes, SEARCH_ALIGN);
-    j->queries = pv__alloc_array(mem, j->count, sizeof(*j->queries));
-    j->nearest = pv__alloc_array(mem, j->count, sizeof(*j->nearest));
-    j->hits = pv__alloc_array(mem, j->count * PV_MAX(j->k, (size_t)1), sizeof(*j->hits));
-    if (j->nearest) {
-        memset(j->nearest, 0, j->count * sizeof(*j->nearest));
-    }
-    if (!j->vectors || !j->queries || !j->nearest || !j->hits) {
-        return pv__err_nomem(err, vector_bytes);
-    }
+/* A place for an array in the block behind *io_at bytes. */
+static size_t search_place(size_t *io_at, size_t count, size_t size) {
+    const size_t at = PV_ALIGN_UP(*io_at, (size_t)PV__WORKSPACE_ALIGN);
+    *io_at = at + count * size;
+    return at;
+}
+
+/* At most 4 GiB of vectors and of hits: no sum overflows. */
+static int search_room(search_job *j, pv_error *err) {
+    size_t bytes = 0;
+    const size_t vectors = search_place(&bytes, j->count, j->parts->c.field.dims * sizeof(float));
+    const size_t queries = search_place(&bytes, j->count, sizeof(*j->queries));
+    const size_t nearest = search_place(&bytes, j->count, sizeof(*j->nearest));
+    const size_t hits = search_place(&bytes, j->count * PV_MAX(j->k, (size_t)1), sizeof(*j->hits));
+    PV_TRY(pv__workspace_room(j->ws, bytes, err));
+    j->vectors = (void *)(j->ws->block + vectors);
+    j->queries = (void *)(j->ws->block + queries);
+    j->nearest = (void *)(j->ws->block + nearest);
+    j->hits = (void *)(j->ws->block + hits);
+    memset(j->nearest, 0, j->count * sizeof(*j->nearest));
     return 0;
 }
 
 static void search_done(search_job *j) {
-    pv__mem *mem = &j->db->env->mem;
     for (size_t i = 0; j->nearest && i < j->count; i++) {
         pv__nearest_done(&j->nearest[i]);
     }
-    pv__alloc_free(mem, j->hits, j->count * PV_MAX(j->k, (size_t)1) * sizeof(*j->hits));
-    pv__alloc_free(mem, j->nearest, j->count * sizeof(*j->nearest));
-    pv__alloc_free(mem, j->queries, j->count * sizeof(*j->queries));
-    pv__alloc_free_aligned(mem, j->vectors, j->count * j->parts.c.field.dims * sizeof(float),
-                           SEARCH_ALIGN);
     pv__filter_free(j->filter);
-    pv__buf_done(&j->buf);
-    pv__buf_done(&j->rows);
-    pv__parts_done(&j->parts);
+    pv__workspace_give(j->db, j->ws);
 }
 
 /* The graph is derived from the vectors: where it is damaged, they answer. */
@@ -139,16 +137,17 @@ static int search_approx(search_job *j, const pv__scan *scan, bool *out_done, pv
     const pv_query *q = j->query;
     pv_error found = PV_ERROR_INIT;
     const int rc =
-        pv__approx_vectors(j->db, &j->parts, scan, j->k, q->ef, q->target_recall, out_done, &found);
+        pv__approx_vectors(j->db, j->parts, scan, j->k, q->ef, q->target_recall, out_done, &found);
     if (rc == PV_ERR_CORRUPT) {
-        if (!pv__upkeep_doubted(j->db, &j->parts.c)) { /* the first one says it */
+        if (!pv__upkeep_doubted(j->db, &j->parts->c)) { /* the first one says it */
             pv__log(&j->db->log, PV_LOG_ERROR, "index",
-                    "collection '%s' is searched without its graph: %s", j->parts.c.name,
+                    "collection '%s' is searched without its graph: %s", j->parts->c.name,
                     found.message);
         }
-        if (!j->parts.graph_open || !j->parts.graph.data_bad) {
-            pv__upkeep_doubt(j->db, &j->parts.c);
+        if (!j->parts->graph_open || !j->parts->graph.data_bad) {
+            pv__upkeep_doubt(j->db, &j->parts->c);
         }
+        j->ws->known = false; /* it says what was found bad */
         *out_done = false;
         for (size_t i = 0; i < j->count; i++) {
             pv__nearest_done(&j->nearest[i]);
@@ -161,7 +160,7 @@ static int search_approx(search_job *j, const pv__scan *scan, bool *out_done, pv
 
 static int search_run(search_job *j, pv_error *err) {
     const pv_query *q = j->query;
-    const pv__field *field = &j->parts.c.field;
+    const pv__field *field = &j->parts->c.field;
     const pv__scan scan = {
         .kernel = pv__kernel_table(j->db->cpu),
         .queries = j->queries,
@@ -181,10 +180,10 @@ static int search_run(search_job *j, pv_error *err) {
         PV_TRY(search_approx(j, &scan, &done, err));
     }
     if (!done) {
-        PV_TRY(pv__scan_vectors(j->db, &j->parts, &scan, err));
+        PV_TRY(pv__scan_vectors(j->db, j->parts, &scan, err));
     }
     for (size_t i = 0; i < j->count; i++) {
-        PV_TRY(pv__nearest_finish(&j->nearest[i], &j->parts, err));
+        PV_TRY(pv__nearest_finish(&j->nearest[i], j->parts, err));
     }
     return 0;
 }
@@ -192,7 +191,7 @@ static int search_run(search_job *j, pv_error *err) {
 /* Keys of the rows, one behind the other in j->buf as u32 length and bytes. */
 static int search_keys(search_job *j, const pv__hit *hits, size_t rows, size_t *out_bytes,
                        pv_error *err) {
-    pv__buf_clear(&j->buf);
+    pv__buf_clear(&j->ws->keys);
     *out_bytes = 0;
     for (size_t at = 0; at < rows; at += PV__TREE_MANY) {
         const size_t n = PV_MIN(rows - at, (size_t)PV__TREE_MANY);
@@ -201,28 +200,31 @@ static int search_keys(search_job *j, const pv__hit *hits, size_t rows, size_t *
         for (size_t i = 0; i < n; i++) {
             slots[i] = hits[at + i].slot;
         }
-        PV_TRY(pv__rows_get(&j->parts, slots, n, false, &j->rows, found, err));
+        PV_TRY(pv__rows_get(j->parts, slots, n, false, &j->ws->rows, found, err));
         for (size_t i = 0; i < n; i++) {
-            pv__buf_add_u32(&j->buf, (uint32_t)found[i].key_len);
-            pv__buf_add(&j->buf, found[i].key, found[i].key_len);
+            pv__buf_add_u32(&j->ws->keys, (uint32_t)found[i].key_len);
+            pv__buf_add(&j->ws->keys, found[i].key, found[i].key_len);
             *out_bytes += found[i].key_len + 1;
         }
-        PV_TRY(pv__buf_check(&j->buf, err));
-        PV_TRY(pv__txn_pause(j->parts.txn, err));
+        PV_TRY(pv__buf_check(&j->ws->keys, err));
+        PV_TRY(pv__txn_pause(j->parts->txn, err));
     }
     return 0;
 }
 
 static int search_fill(search_job *j, pv_results *r, const pv__hit *hits, pv_error *err) {
-    const uint8_t *key = j->buf.data;
+    const uint8_t *key = j->ws->keys.data;
+    const bool ids = r->ids || r->ids_u64;
     for (size_t h = 0; h < r->count; h++) {
-        const pv__bytes bytes = {key + 4, pv__get32(key)};
-        key += 4 + bytes.size;
         pv__results_set_distance(r, h, hits[h].distance);
-        PV_TRY(pv__results_set_id(r, h, bytes, err));
+        if (ids) {
+            const pv__bytes bytes = {key + 4, pv__get32(key)};
+            key += 4 + bytes.size;
+            PV_TRY(pv__results_set_id(r, h, bytes, err));
+        }
         if (r->metadata || r->vectors) {
-            PV_TRY(pv__results_fill(r, h, &j->parts, hits[h].slot, NULL, &j->rows, err));
-            PV_TRY(pv__txn_pause(j->parts.txn, err));
+            PV_TRY(pv__results_fill(r, h, j->parts, hits[h].slot, NULL, &j->ws->rows, err));
+            PV_TRY(pv__txn_pause(j->parts->txn, err));
         }
     }
     return 0;
@@ -234,7 +236,7 @@ static int search_rows(search_job *j, size_t i, pv_results **out, pv_error *err)
     size_t bytes = 0;
     pv_results *r = NULL;
     PV_TRY(search_keys(j, top->hits, rows, &bytes, err));
-    PV_TRY(pv__results_new(j->db->env, &j->parts.c, rows, bytes,
+    PV_TRY(pv__results_new(j->db->env, &j->parts->c, rows, bytes,
                            j->query->include | PV__RESULTS_DISTANCES, &r, err));
     r->plan = pv__how_text(j->nearest[i].how);
     const int rc = search_fill(j, r, top->hits, err);
@@ -246,35 +248,37 @@ static int search_rows(search_job *j, size_t i, pv_results **out, pv_error *err)
     return 0;
 }
 
+/* The answers, in j->nearest. */
+static int search_answer(search_job *j, pv__call *call, const char *collection, size_t stride,
+                         pv_error *err) {
+    const pv_query *q = j->query;
+    PV_TRY(search_check(j, err));
+    PV_TRY(pv__workspace_take(j->db, &j->ws, err));
+    j->parts = &j->ws->parts;
+    PV_TRY(pv__workspace_open(j->ws, call->txn, collection, err));
+    PV_TRY(search_k(j, err));
+    if (j->count > 0) {
+        /* The first vector before the memory, which depends on dims being right. */
+        const uint32_t type = q->type ? q->type : PV_TYPE_F32;
+        const int rc = pv__vector_check(j->parts, q->vector, q->dims, type, err);
+        if (rc != 0) {
+            return j->count > 1 ? pv__err_at(err, rc, 0) : rc;
+        }
+        PV_TRY(search_room(j, err));
+    }
+    PV_TRY(search_vectors(j, stride, err));
+    if (q->filter) {
+        const size_t len = q->filter_len ? q->filter_len : strlen(q->filter);
+        PV_TRY(pv__filter_compile(&j->db->env->mem, q->filter, len, &j->filter, err));
+    }
+    return j->k > 0 && j->count > 0 ? search_run(j, err) : 0;
+}
+
 int pv__search(pv__call *call, const char *collection, const pv_query *query, size_t count,
                size_t stride, pv_results **out_results, pv_error *err) {
     search_job j = {.db = call->db, .query = query, .count = count};
     size_t made = 0;
-    pv__buf_init(&j.buf, &j.db->env->mem);
-    pv__buf_init(&j.rows, &j.db->env->mem);
-    int rc = search_check(&j, err);
-    if (rc == 0) {
-        rc = pv__parts_open(&j.parts, call->txn, collection, err);
-    }
-    if (rc == 0) {
-        rc = search_k(&j, err);
-    }
-    if (rc == 0 && count > 0) {
-        /* The first vector before the memory, which depends on dims being right. */
-        const uint32_t type = query->type ? query->type : PV_TYPE_F32;
-        rc = pv__vector_check(&j.parts, query->vector, query->dims, type, err);
-        rc = rc == 0 ? search_alloc(&j, err) : count > 1 ? pv__err_at(err, rc, 0) : rc;
-    }
-    if (rc == 0) {
-        rc = search_vectors(&j, stride, err);
-    }
-    if (rc == 0 && query->filter) {
-        const size_t len = query->filter_len ? query->filter_len : strlen(query->filter);
-        rc = pv__filter_compile(&j.db->env->mem, query->filter, len, &j.filter, err);
-    }
-    if (rc == 0 && j.k > 0 && count > 0) {
-        rc = search_run(&j, err);
-    }
+    int rc = search_answer(&j, call, collection, stride, err);
     while (rc == 0 && made < count) {
         rc = search_rows(&j, made, &out_results[made], err);
         made += rc == 0 ? 1u : 0u;
@@ -289,5 +293,64 @@ int pv__search(pv__call *call, const char *collection, const pv_query *query, si
     return rc;
 }
 
+/* ---- into arrays of the caller ----------------------------------------------------------- */
+
+static int search_into_check(const search_job *j, const pv_rows *r, size_t rows, pv_error *err) {
+    const bool texts = j->parts->c.key != PV_KEY_U64;
+    if (j->query->include != 0) {
+        return pv__err(err, PV_ERR_MISUSE, "rows in arrays carry no metadata and no vectors");
+    }
+    if ((r->id_text != NULL) != (r->id_offsets != NULL)) {
+        return pv__err(err, PV_ERR_MISUSE,
+                       "id_text and id_offsets are given one without the other");
+    }
+    if (texts ? r->ids_u64 != NULL : r->id_text != NULL) {
+        return pv__err(err, PV_ERR_MISUSE, "arrays for ids that are %s, collection '%s' has %s",
+                       texts ? "numbers" : "texts", j->parts->c.name, texts ? "texts" : "numbers");
+    }
+    return rows <= r->room ? 0
+                           : pv__err(err, PV_ERR_LIMIT,
+                                     "%zu rows were found, there is room for %zu", rows, r->room);
+}
+
+static int search_into(search_job *j, pv_rows *io_rows, pv_error *err) {
+    const pv__topk *top = &j->nearest[0].top;
+    const size_t rows = j->k > 0 ? top->count : 0;
+    size_t bytes = 0;
+    pv_results view = {
+        .count = rows,
+        .key = j->parts->c.key,
+        .metric = j->parts->c.field.metric,
+        .ids_u64 = io_rows->ids_u64,
+        .ids = io_rows->id_offsets,
+        .id_text = io_rows->id_text,
+        .id_room = io_rows->id_room,
+        .distances = io_rows->distances,
+        .scores = io_rows->scores,
+    };
+    PV_TRY(search_into_check(j, io_rows, rows, err));
+    if (view.ids || view.ids_u64) {
+        PV_TRY(search_keys(j, top->hits, rows, &bytes, err));
+    }
+    if (view.ids && bytes > view.id_room) {
+        return pv__err(err, PV_ERR_LIMIT, "the ids have %zu bytes, there is room for %zu", bytes,
+                       view.id_room);
+    }
+    if (view.ids) {
+        view.ids[0] = 0; /* also when there are no rows */
+    }
+    PV_TRY(search_fill(j, &view, top->hits, err));
+    io_rows->count = rows;
+    return 0;
+}
+
+int pv__search_into(pv__call *call, const char *collection, const pv_query *query, pv_rows *io_rows,
+                    pv_error *err) {
+    search_job j = {.db = call->db, .query = query, .count = 1};
+    int rc = search_answer(&j, call, collection, 0, err);
+    rc = rc == 0 ? search_into(&j, io_rows, err) : rc;
+    search_done(&j);
+    return rc;
+}
+
 #undef SEARCH_K_DEFAULT
-#undef SEARCH_ALIGN

@@ -126,6 +126,7 @@ typedef struct pv__rslot {
     _Alignas(64) _Atomic uint32_t taken;
     _Atomic uint64_t epoch; /* 0: holds no pointers */
     _Atomic uint64_t snap;  /* LSN it reads, 0: none */
+    struct pv__txn *spare;  /* memory of the last one that read here; of whoever has it taken */
 } pv__rslot;
 #define PV__RSLOT_CHUNK 32u
 typedef struct pv__rchunk {

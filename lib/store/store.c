@@ -39,16 +39,25 @@ static char *store_dir(pv__mem *mem, const char *path, size_t size) {
     return p;
 }
 
+static void store_free_readers(pv__store *s) {
+    for (pv__rchunk *c = &s->readers, *next; c; c = next) {
+        next = atomic_load(&c->next);
+        for (size_t i = 0; i < PV__RSLOT_CHUNK; i++) {
+            pv__alloc_free(s->mem, c->slots[i].spare, sizeof(pv__txn));
+        }
+        if (c != &s->readers) {
+            pv__alloc_free_aligned(s->mem, c, sizeof *c, 64);
+        }
+    }
+}
+
 static void store_free(pv__store *s) {
     pv__frames_close(s);
     pv__xlat_done(s);
     for (size_t i = 0; i < s->retired_count; i++) {
         pv__ver_free(s, s->retired[s->retired_first + i].ver);
     }
-    for (pv__rchunk *c = atomic_load(&s->readers.next), *next; c; c = next) {
-        next = atomic_load(&c->next);
-        pv__alloc_free_aligned(s->mem, c, sizeof *c, 64);
-    }
+    store_free_readers(s);
     pv__frames_done(s);
     pv__alloc_free(s->mem, s->retired, s->retired_cap * sizeof *s->retired);
     pv__alloc_free(s->mem, s->superseded, s->superseded_cap * sizeof *s->superseded);

@@ -76,6 +76,22 @@ static void txn_unlock_writer(pv__store *s) {
     pv__mutex_unlock(&s->writer_mutex);
 }
 
+/* Memory of a transaction that has the slot: what the one before it left there, so that readers
+ * that come and go allocate nothing. */
+static int txn_new(pv__store *s, pv__rslot *slot, pv__txn **out, pv_error *err) {
+    pv__txn *t = slot->spare;
+    slot->spare = NULL;
+    t = t ? t : pv__alloc_zero(s->mem, sizeof *t);
+    if (!t) {
+        pv__reader_end(slot);
+        return pv__err_nomem(err, sizeof *t);
+    }
+    t->store = s;
+    t->slot = slot;
+    *out = t;
+    return PV_OK;
+}
+
 PV_PRIVATE int pv__txn_begin(pv__store *s, uint32_t flags, pv__txn **out_txn, pv_error *err) {
     *out_txn = NULL;
     bool write = flags & PV__TXN_WRITE;
@@ -86,16 +102,18 @@ PV_PRIVATE int pv__txn_begin(pv__store *s, uint32_t flags, pv__txn **out_txn, pv
         PV_TRY(pv__store_refuse(s, err));
         PV_TRY(txn_lock_writer(s, flags, err));
     }
-    pv__txn *t = pv__alloc_zero(s->mem, sizeof *t);
-    int rc = t ? pv__reader_begin(s, &t->slot, &t->snap, err) : pv__err_nomem(err, sizeof *t);
+    pv__txn *t = NULL;
+    pv__rslot *slot = NULL;
+    uint64_t snap = 0;
+    int rc = pv__reader_begin(s, &slot, &snap, err);
+    rc = rc ? rc : txn_new(s, slot, &t, err);
     if (rc) {
-        pv__alloc_free(s->mem, t, sizeof *t);
         if (write) {
             txn_unlock_writer(s);
         }
         return rc;
     }
-    t->store = s;
+    t->snap = snap;
     t->write = write;
     t->async = flags & PV__TXN_ASYNC;
     if (write) {
@@ -112,13 +130,10 @@ PV_PRIVATE int pv__txn_share(const pv__txn *with, pv__txn **out_txn, pv_error *e
     pv__store *s = with->store;
     *out_txn = NULL;
     PV_ASSERT(!with->write); /* what a writer has changed is not in any snapshot */
-    pv__txn *t = pv__alloc_zero(s->mem, sizeof *t);
-    int rc = t ? pv__reader_join(s, with->snap, &t->slot, err) : pv__err_nomem(err, sizeof *t);
-    if (rc) {
-        pv__alloc_free(s->mem, t, sizeof *t);
-        return rc;
-    }
-    t->store = s;
+    pv__txn *t = NULL;
+    pv__rslot *slot = NULL;
+    PV_TRY(pv__reader_join(s, with->snap, &slot, err));
+    PV_TRY(txn_new(s, slot, &t, err));
     t->snap = with->snap;
     *out_txn = t;
     return PV_OK;
@@ -126,13 +141,15 @@ PV_PRIVATE int pv__txn_share(const pv__txn *with, pv__txn **out_txn, pv_error *e
 
 static void txn_free(pv__txn *t) {
     pv__store *s = t->store;
-    pv__reader_end(t->slot);
+    pv__rslot *slot = t->slot;
     atomic_fetch_add_explicit(&s->hits, t->hits, memory_order_relaxed);
     pv__undo_forget(t);
     pv__alloc_free(s->mem, t->undo, t->undo_cap * sizeof(pv__undo));
     pv__alloc_free(s->mem, t->savepoints, t->savepoint_cap * sizeof(pv__savepoint));
     pv__alloc_free(s->mem, t->touched, t->touched_cap * sizeof(pv__touched));
-    pv__alloc_free(s->mem, t, sizeof *t);
+    memset(t, 0, sizeof *t);
+    slot->spare = t;
+    pv__reader_end(slot);
 }
 
 /* Forget the private versions; slots they were given are free again. */
