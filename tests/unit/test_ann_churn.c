@@ -233,6 +233,25 @@ static void t_churn_free(t_churn *c) {
     free(c);
 }
 
+/* What the file has become, next to one that was made of the same records at once. */
+static void t_churn_at_rest(t_churn *c) {
+    const double asked = t_seconds(CLOCK_MONOTONIC);
+    bool busy = true;
+    while (busy && t_seconds(CLOCK_MONOTONIC) < asked + 60) { /* the background comes to its end */
+        pv__mutex_lock(&c->t.db->mutex);
+        busy = c->t.db->upkeep.count > 0 || c->t.db->upkeep.graves;
+        pv__mutex_unlock(&c->t.db->mutex);
+        pv__thread_yield();
+    }
+    t_api_shut(&c->t);
+    const double used = t_file_mib(c->t.path);
+    t_churn *fresh = t_churn_new(c->rows, c->ef, 0);
+    t_api_shut(&fresh->t);
+    const double least = t_file_mib(fresh->t.path);
+    fprintf(stderr, "  at rest %.1f MiB, made at once %.1f MiB: %.2f\n", used, least, used / least);
+    t_churn_free(fresh);
+}
+
 /* Ten rounds of a fifth each: all records twice. */
 static void t_churn_run(bool clustered, double fall) {
     const size_t rows = t_setting("PV_CHURN_ROWS", 2500);
@@ -264,6 +283,9 @@ static void t_churn_run(bool clustered, double fall) {
     }
     assert_true(worst >= first - fall);
     t_expect_sound(&c->t);
+    if (large) {
+        t_churn_at_rest(c);
+    }
     t_churn_free(c);
 }
 
