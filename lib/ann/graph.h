@@ -220,6 +220,11 @@ typedef int (*pv__graph_interrupt_fn)(void *ctx, pv_error *err);
 PV_PRIVATE int pv__graph_insert(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t count,
                                 pv__graph_interrupt_fn interrupt, void *ctx, pv_error *err);
 
+/* Before the first insert, where that will be of few slots: what codes learn from data, from these.
+ * Nothing when the graph has begun. */
+#define PV__GRAPH_LEARN 4096u /* more are not looked at */
+PV_PRIVATE int pv__graph_learn(pv__graph *g, const uint32_t *slots, size_t count, pv_error *err);
+
 /* nodes.c: the record of `slot` goes or gets another vector; nothing when it has no node. O(1). */
 PV_PRIVATE int pv__graph_remove(pv__graph *g, uint32_t slot, pv_error *err);
 /* sweep.c: go on with what keeps the graph in shape, by about `nodes` nodes. Pauses. */

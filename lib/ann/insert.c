@@ -565,15 +565,27 @@ static void insert_free(insert_batch *b) {
     pv__alloc_free_aligned(mem, b->scratch, b->scratch_size, 64);
 }
 
+static int insert_begin(pv__graph *g, const uint32_t *slots, size_t count, pv_error *err) {
+    PV_TRY(pv__graph_begin(g, err));
+    PV_TRY(insert_norms(g, slots, count, err));
+    return pv__book_learn(g, slots, count, err);
+}
+
+int pv__graph_learn(pv__graph *g, const uint32_t *slots, size_t count, pv_error *err) {
+    const int rc = g->built || count == 0 ? 0 : insert_begin(g, slots, count, err);
+    if (rc) {
+        pv__txn_doom(g->txn, rc);
+    }
+    return rc;
+}
+
 int pv__graph_insert(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t count,
                      pv__graph_interrupt_fn interrupt, void *ctx, pv_error *err) {
     insert_batch b = {.g = g};
     if (count == 0) {
         return 0;
     }
-    int rc = pv__graph_begin(g, err);
-    rc = rc == 0 ? insert_norms(g, slots, count, err) : rc;
-    rc = rc == 0 ? pv__book_learn(g, slots, count, err) : rc;
+    int rc = insert_begin(g, slots, count, err);
     rc = rc == 0 ? insert_alloc(&b, PV_MIN(count, (size_t)INSERT_BATCH_MAX), err) : rc;
     for (size_t i = 0; i < count && rc == 0;) {
         const size_t share = g->meta.node_count / INSERT_BATCH_SHARE;

@@ -220,7 +220,7 @@ int pv__graph_code_init(pv__graph *g, pv_error *err) {
     return 0;
 }
 
-/* Columns by number: links, codes, both maps, what walks of short codes end with, codebooks, levels. */
+/* Columns by number: links, codes, both maps, what walks by short codes end with, books, levels. */
 enum { GMETA_LINKS, GMETA_OF_CODES, GMETA_SLOT_OF, GMETA_NODE_OF, GMETA_FINES, GMETA_OF_BOOKS };
 
 uint64_t pv__graph_column_root(const pv__graph *g, uint32_t i) {

@@ -201,17 +201,36 @@ static int index_tail(pv_db *db, pv__parts *p, const pv__graph *g, pv__index_wor
     return 0;
 }
 
+/* A graph that begins with few records of many learns from some of all of them. */
+static int index_learn(pv_db *db, pv__parts *p, pv__graph *g, pv__index_work *work, pv_error *err) {
+    const uint32_t high = p->slots.meta.high_water, step = high / PV__GRAPH_LEARN + 1;
+    for (uint32_t from = 0; from < high;) {
+        uint32_t slot = 0;
+        bool found = false;
+        PV_TRY(pv__slots_next(&p->slots, from, &slot, &found, err));
+        if (!found) {
+            break;
+        }
+        PV_TRY(pv__index_note(db, p, work, slot, err));
+        from = slot + step;
+        PV_TRY(work->count % 1024 == 0 ? pv__txn_pause(p->txn, err) : 0);
+    }
+    return pv__graph_learn(g, work->slots, work->count, err);
+}
+
 /* Nodes for the next `rows` records of the tail. Damage of the bitmap is damage of the data. */
 static int index_fill(pv_db *db, pv__parts *p, pv__graph *g, pv__walker *w, size_t rows,
                       pv__graph_interrupt_fn interrupt, pv_error *err) {
     pv__index_work work = {0};
     uint32_t built = 0;
-    int rc = index_tail(db, p, g, &work, rows, &built, err);
-    if (rc != 0) {
-        atomic_store_explicit(&g->data_bad, true, memory_order_relaxed);
-    } else {
-        rc = pv__graph_insert(g, w, work.slots, work.count, interrupt, db, err);
+    int rc = g->built ? 0 : index_learn(db, p, g, &work, err);
+    if (rc == 0) {
+        rc = index_tail(db, p, g, &work, rows, &built, err);
+        if (rc != 0) {
+            atomic_store_explicit(&g->data_bad, true, memory_order_relaxed);
+        }
     }
+    rc = rc == 0 ? pv__graph_insert(g, w, work.slots, work.count, interrupt, db, err) : rc;
     if (rc == 0 && g->meta.built != built) {
         g->meta.built = built;
         g->changed = true;

@@ -205,7 +205,9 @@ static void test_ann_graph__appears_by_itself(void **state) {
     t_api t;
     t_points p;
     pv_collection_opts c = PV_COLLECTION_OPTS_INIT;
-    t_api_open(&t, NULL);
+    pv_open_opts o = PV_OPEN_OPTS_INIT;
+    o.threads = 1; /* what a thread would do, the calls pay for */
+    t_api_open(&t, &o);
     t_points_init(&p, 6);
     c.dims = T_WIDE;
     c.metric = PV_METRIC_L2;

@@ -367,6 +367,51 @@ static void test_ann_upkeep__the_next_graph_takes_the_place_of_a_damaged_one(voi
     }
 }
 
+/* A reader's answers are the same bits for as long as it reads, whatever becomes of the graph. */
+static void test_ann_upkeep__an_old_snapshot_keeps_its_graph(void **state) {
+    (void)state;
+    t_up *u = t_new(1800, 1);
+    pv_txn *old = NULL;
+    uint64_t first[8] = {0};
+    test_assert_ok(pv_txn_begin(u->t.db, PV_TXN_READ, &old, &u->t.err), &u->t.err);
+    for (unsigned round = 0; round < 6; round++) {
+        test_rng rng;
+        test_rng_init(&rng, 3);
+        for (size_t i = 0; i < 8; i++) {
+            uint64_t hash = 0;
+            pv_results *r = NULL;
+            float v[T_DIMS];
+            pv_query q = t_query(v, T_DIMS, T_K);
+            for (size_t d = 0; d < T_DIMS; d++) {
+                v[d] = (float)test_rng_below(&rng, 1000) / 100.0f;
+            }
+            q.ef = 24;
+            test_assert_ok(pv_search(u->t.db, old, "c", &q, &r, &u->t.err), &u->t.err);
+            for (size_t h = 0; h < pv_results_count(r); h++) {
+                const float d = pv_results_distance(r, h);
+                uint32_t bits;
+                memcpy(&bits, &d, 4);
+                hash = pv__mix64(hash ^ pv_results_id_u64(r, h) ^ (uint64_t)bits << 32);
+            }
+            pv_results_free(r);
+            first[i] = round == 0 ? hash : first[i];
+            assert_int_equal(hash, first[i]);
+        }
+        if (round == 0) {
+            t_delete(u, 800);
+        }
+        t_change(u, 40);
+        t_insert(u, 40);
+        (void)t_upkeep(u, round < 4 ? 12 : 100000); /* sweep, rebuild, swap, graves */
+        test_assert_ok(pv_checkpoint(u->t.db, &u->t.err), &u->t.err);
+    }
+    assert_false(t_is_rebuilding(u));
+    pv_txn_rollback(old);
+    t_expect_answers(u, 20);
+    t_expect_sound(&u->t);
+    t_free(u);
+}
+
 /* With threads nobody has to do anything: the graph becomes whole while readers and a writer go
  * on. */
 static void test_ann_upkeep__a_thread_does_it(void **state) {
@@ -397,6 +442,7 @@ int main(void) {
         cmocka_unit_test(test_ann_upkeep__writes_alone_build_it_again),
         cmocka_unit_test(test_ann_upkeep__fallen_recall_asks_for_a_new_graph),
         cmocka_unit_test(test_ann_upkeep__the_next_graph_takes_the_place_of_a_damaged_one),
+        cmocka_unit_test(test_ann_upkeep__an_old_snapshot_keeps_its_graph),
         cmocka_unit_test(test_ann_upkeep__a_thread_does_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
