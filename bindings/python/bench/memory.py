@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Memory of one large insert: usage memory.py [--rows N] [--cache MIB] [--key K] [--index I].
 
-One numpy array is inserted in one call, in a process of its own. Shown are the highest resident
-memory of the process (VmHWM), and what is left of it beyond the array, the ids and the cache.
+One numpy array is inserted in one call, in a process of its own. Shown is the highest resident
+memory of the process (VmHWM) and what it is made of: the array; the ids, which are the caller's as
+well (about 69 bytes each in a list of str); the budget of the page cache; and the rest, with the
+part of it that was there when numpy and the module had just been imported.
 """
 import argparse
 import subprocess
@@ -24,6 +26,7 @@ def child(folder, rows, cache, key, index):
 
     import piramiddb  # noqa: PLC0415
 
+    imported = status("VmRSS")
     vectors = np.empty((rows, DIMS), np.float32)
     rng = np.random.default_rng(1)
     for at in range(0, rows, 10_000):
@@ -41,12 +44,13 @@ def child(folder, rows, cache, key, index):
         assert docs.count() == rows
         assert docs.search(vectors[rows // 2], k=1).ids[0] == ids[rows // 2]
     peak = status("VmHWM")
-    array = vectors.nbytes
-    print(f"{key} ids: {rows} x {DIMS} in {took:.1f} s; peak {peak / MIB:.0f} MiB = array "
-          f"{array / MIB:.0f} + cache {cache} + {(peak - array) / MIB - cache:.1f} MiB; "
-          f"before the call {ready / MIB:.0f} MiB (the ids {(ready - before_ids) / MIB:.0f}), "
-          f"so the call took the cache and {(peak - ready) / MIB - cache:.1f} MiB; "
-          f"the library's own count {library / MIB:.1f} MiB")
+    array, listed = vectors.nbytes, ready - before_ids
+    beyond = peak - array - cache * MIB
+    print(f"{key} ids, index {index}: {rows} x {DIMS} in {took:.1f} s; peak {peak / MIB:.0f} MiB = "
+          f"array {array / MIB:.0f} + cache {cache} + {beyond / MIB:.1f}; of this the ids "
+          f"{listed / MIB:.1f} and {(beyond - listed) / MIB:.1f} beyond them (wanted <= 64), "
+          f"{imported / MIB:.1f} of it before the array was made; the library's own count, cache "
+          f"included: {library / MIB:.1f}", flush=True)
 
 
 def main():

@@ -85,7 +85,7 @@ TOUCH = {
 def loop(touch, options):
     """A function that searches for each query and looks at all rows."""
     names = {"thread_time": time.thread_time, "FILTER": FILTER}
-    exec(LOOP.format(k=K, options=options, touch=TOUCH[touch]), names)  # noqa: S102
+    exec(LOOP.format(k=K, options=options, touch=TOUCH[touch]), names)
     return names["run"]
 
 

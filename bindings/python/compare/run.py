@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """task.py in four libraries, each in a clean environment of its own: usage run.py [--rows N].
 
-Environments are made anew with the versions below; this package is built from the checkout. Written
-is RESULTS.md beside this file: the machine, the versions, a table, and the output as it was.
+Environments are made with the versions below, this package is built from the checkout; only when
+all are there does the first task begin. Written is RESULTS.md beside this file: the machine, the
+versions, a table, and the output as it was. --environments keeps them in a folder for another run.
 """
 import argparse
 import datetime
@@ -30,16 +31,19 @@ def run(*command):
     return done.stdout
 
 
-def one(name, folder, arguments):
-    """(versions, output) of one library."""
+def environment(name, folder):
+    """An environment with one library, kept when it is whole; its python, and what is in it."""
     python = folder / name / "bin/python"
-    venv.create(folder / name, with_pip=True)
-    run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "numpy==2.4.6",
-        *PACKAGES[name])
-    frozen = json.loads(run(python, "-m", "pip", "list", "--format=json",
-                            "--disable-pip-version-check"))
-    versions = {p["name"]: p["version"] for p in frozen if p["name"] not in {"pip", "setuptools"}}
-    return versions, run(python, HERE / "task.py", name, *arguments).strip().splitlines()[-1]
+    mark = folder / name / "versions.json"
+    if not mark.exists():
+        venv.create(folder / name, with_pip=True, clear=True)
+        run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+            "numpy==2.4.6", *PACKAGES[name])
+        mark.write_text(run(python, "-m", "pip", "list", "--format=json",
+                            "--disable-pip-version-check"), encoding="utf-8")
+    listed = json.loads(mark.read_text(encoding="utf-8"))
+    return python, {p["name"]: p["version"] for p in listed
+                    if p["name"] not in {"pip", "setuptools"}}
 
 
 def processor():
@@ -74,13 +78,15 @@ def main():
     parser.add_argument("--rows", default="20000")
     parser.add_argument("--queries", default="300")
     parser.add_argument("--out", default=str(HERE / "RESULTS.md"))
+    parser.add_argument("--environments", help="folder; default: made anew and removed")
     args = parser.parse_args()
     results, raw = {}, []
-    with tempfile.TemporaryDirectory() as folder:
-        for name in PACKAGES:
-            print(f"{name} ...", flush=True)
-            versions, line = one(name, pathlib.Path(folder),
-                                 ["--rows", args.rows, "--queries", args.queries])
+    with tempfile.TemporaryDirectory() as anew:
+        folder = pathlib.Path(args.environments or anew)
+        ready = {name: environment(name, folder) for name in PACKAGES}
+        for name, (python, versions) in ready.items():
+            line = run(python, HERE / "task.py", name, "--rows", args.rows, "--queries",
+                       args.queries).strip().splitlines()[-1]
             results[name] = (versions, json.loads(line))
             raw.append(line)
             print(line, flush=True)

@@ -293,9 +293,14 @@ def record_columns(records: Sequence[Any]) -> tuple[int, Any, Any, Any]:
     return len(records), ids, None if missing else vectors, metadata
 
 
+def piece_length(dims: int) -> int:
+    """Records in one call of the library."""
+    return max(1, min(PIECE_ROWS, PIECE_BYTES // (4 * max(dims, 1))))
+
+
 def pieces(count: int, ids: Any, vectors: Any, metadata: Any, dims: int) -> Iterator[Piece]:
-    """A batch in parts. Nothing is converted here, so that no part but the current one exists."""
-    step = max(1, min(PIECE_ROWS, PIECE_BYTES // (4 * max(dims, 1))))
+    """A batch in parts: no part but the current one exists, neither converted nor cut out."""
+    step = piece_length(dims)
     for first in range(0, count, step):
         end = min(count, first + step)
         yield Piece(first, end - first,

@@ -342,34 +342,32 @@ class Collection(Generic[K]):
 
     def _write_columns(self, kind: _Kind, batch: tuple[int, Any, Any, Any]) -> Any:
         """All pieces of a batch, in one transaction when there are several."""
-        ids = batch[1]
         lib.pvpy_sweep()
-        pieces = list(convert.pieces(*batch, self.dims))
-        if len(pieces) == 1:
-            made = [self._write_piece(kind, pieces[0])]
-        elif self._view is None and pieces:
+        pieces = convert.pieces(*batch, self.dims)
+        if batch[0] <= convert.piece_length(self.dims):
+            made = [self._write_piece(kind, piece) for piece in pieces]
+        elif self._view is None:
             with self._db.transaction() as tx:
                 inside: Collection[Any] = tx.collection(self)  # type: ignore[arg-type]
                 made = [inside._write_piece(kind, piece) for piece in pieces]
-        elif self._view is not None and pieces:
+        else:
             with self._view._all_or_nothing():
                 made = [self._write_piece(kind, piece) for piece in pieces]
-        else:
-            made = []
+        ids = batch[1]
         if ids is not None and not any(piece is not None for piece in made):
             return ids
-        return self._joined(made, pieces)
+        return self._joined(ids, made)
 
-    def _joined(self, made: Sequence[Any], pieces: Sequence[convert.Piece]) -> Any:
-        """Ids of all pieces, made ones among them."""
+    def _joined(self, given: Any, made: Sequence[Any]) -> Any:
+        """Ids of all pieces, made ones among them; None in `made`: as they were given."""
+        step = convert.piece_length(self.dims)
+        parts = [given[at * step:(at + 1) * step] if ids is None else ids
+                 for at, ids in enumerate(made)]
         if self._key == lib.PV_KEY_U64:
-            return np.concatenate([np.asarray(piece.ids, convert.U64) if ids is None else ids
-                                   for ids, piece in zip(made, pieces)]
+            return np.concatenate([np.asarray(part, convert.U64) for part in parts]
                                   or [np.empty(0, convert.U64)])
-        joined: list[Any] = []
-        for ids, piece in zip(made, pieces):
-            joined += list(piece.ids or []) if ids is None else ids.tolist()
-        return joined
+        return [key for part in parts for key in
+                (part.tolist() if isinstance(part, np.ndarray) else part)]
 
     def _write_piece(self, kind: _Kind, piece: convert.Piece) -> Any:
         """One call. The ids that were made, or None when all were given."""
