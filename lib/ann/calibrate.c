@@ -25,6 +25,8 @@
 #define REBUILD_TENTHS 3u    /* of the nodes: not used, or gone since the graph began */
 #define REBUILD_NODES_MIN 1024u
 #define REBUILD_LOST 1200u /* 2 points of recall */
+/* Where candidates come by a coarse code and are measured again, so many times as many. */
+#define CALIBRATE_COARSE 4u
 
 static const uint32_t calibrate_k[PV__CURVES] = {10, 100};
 static const uint16_t calibrate_pool[PV__CURVES] = {640, 1600};
@@ -35,14 +37,23 @@ static const float calibrate_stop[PV__CURVE_POINTS] = {1.01f, 1.03f, 1.06f, 1.09
 static const float calibrate_share[PV__CURVE_POINTS] = {1.0f, 1.4f, 2.0f, 2.8f,  4.0f,
                                                         5.6f, 8.0f, 11.f, 16.0f, 24.0f};
 
+/* How far beyond its stop a walk by one bit an element has to look, since the k-th nearest by such
+ * a code is too near: a deviation of estimates, as a share of distances that are about as long as
+ * the vectors (q4.c). */
+static float calibrate_doubt(const pv__graph *g) {
+    return g->split ? 2 * sqrtf(0.57f / (float)PV_ALIGN_UP(g->dims, 64u)) : 0.0f;
+}
+
 /* The effort of a place between points 0 and CURVE_POINTS - 1; beyond the last it goes on. */
 static pv__effort calibrate_effort(const pv__graph *g, uint32_t k, float pool, float at) {
     const float *points = g->metric == PV_METRIC_DOT ? calibrate_share : calibrate_stop;
     const unsigned low = (unsigned)PV_MIN(at, (float)(PV__CURVE_POINTS - 2));
     const float value = points[low] + (at - (float)low) * (points[low + 1] - points[low]);
     const bool dot = g->metric == PV_METRIC_DOT;
-    const float want = PV_MAX(dot ? value * (float)k : pool, (float)pv__graph_want(k));
-    return (pv__effort){(uint32_t)PV_MIN(want, (float)PV__GRAPH_EF_MAX), k, dot ? INFINITY : value};
+    const float coarse = g->split ? (float)CALIBRATE_COARSE : 1;
+    const float want = PV_MAX(dot ? coarse * value * (float)k : pool, (float)pv__graph_want(k));
+    return (pv__effort){(uint32_t)PV_MIN(want, (float)PV__GRAPH_EF_MAX), k,
+                        dot ? INFINITY : value + calibrate_doubt(g)};
 }
 
 bool pv__graph_calibrate_due(const pv__graph *g) {
@@ -253,12 +264,14 @@ pv__effort pv__graph_effort(const pv__graph *g, uint32_t k, float target) {
 }
 
 pv__effort pv__graph_effort_ef(const pv__graph *g, uint32_t k, uint32_t ef) {
-    const uint32_t least = PV_MAX(ef, pv__graph_want(k));
+    const uint32_t coarse = g->split ? CALIBRATE_COARSE : 1;
+    const uint32_t least = PV_MAX(ef, pv__graph_want(k)) * coarse;
     if (g->metric == PV_METRIC_DOT) {
-        return (pv__effort){PV_MIN(PV_MAX(ef, k), PV__GRAPH_EF_MAX), k, INFINITY};
+        return (pv__effort){PV_MIN(PV_MAX(ef, k) * coarse, PV__GRAPH_EF_MAX), k, INFINITY};
     }
     const float doublings = log2f(PV_MAX((float)ef / (float)k, 1.0f));
-    const float stop = 1.05f + 0.05f * doublings + 0.05f * PV_MAX(doublings - 3.0f, 0.0f);
+    const float stop =
+        calibrate_doubt(g) + 1.05f + 0.05f * doublings + 0.05f * PV_MAX(doublings - 3.0f, 0.0f);
     return (pv__effort){(uint32_t)PV_MIN(8 * (uint64_t)least, (uint64_t)PV__GRAPH_EF_MAX), k, stop};
 }
 
@@ -272,3 +285,4 @@ pv__effort pv__graph_effort_ef(const pv__graph *g, uint32_t k, uint32_t ef) {
 #undef REBUILD_TENTHS
 #undef REBUILD_NODES_MIN
 #undef REBUILD_LOST
+#undef CALIBRATE_COARSE

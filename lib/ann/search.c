@@ -143,7 +143,7 @@ int pv__search_end(pv__graph *g, pv__walker *w, const float *vector, const pv__e
         pv__code_query(&w->fine, vector, w->pair);
     }
     if (g->split) {
-        PV_TRY(gsearch_refine(w, query, effort->k, want, &count, err));
+        PV_TRY(gsearch_refine(w, query, PV_MIN(effort->k, want), want, &count, err));
     }
     PV_TRY(gsearch_lower(g, w, query, PV_MIN(count, (size_t)want), want, err));
     return gsearch_slots(g, w, count, allowed, want, hits, out_count, err);

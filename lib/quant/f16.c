@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* f16.c - rows of binary16 (cosine: of the normalised vector).
  *
- *      row     dims f16 | up to a multiple of 4 | unit f32 | extra f32, not for l2
+ *      row     dims f16 | up to a multiple of 4 | unit f32 | norm2 f32 | extra f32, not for l2
  *      query   header of 64 bytes | dims f32
  *
  * unit is a power of two for which the largest element of the row is just below 2^15: all of the
- * 11 bits of every element count, whatever the scale of the data. extra is that of f32.c. */
+ * 11 bits of every element count, whatever the scale of the data. norm2 is the squared length of
+ * what was encoded, extra that of f32.c. */
 #include <float.h>
 #include <math.h>
 
@@ -14,14 +15,14 @@
 
 typedef struct f16_query {
     uint32_t form; /* PV__CODE_FORM_ */
-    float extra;
-    uint8_t pad[56];
+    float extra, norm2;
+    uint8_t pad[52];
 } f16_query;
 PV_STATIC_ASSERT(sizeof(f16_query) == 64, f16_query_is_one_line);
 
 static void f16_sizes(pv__code *c) {
     const uint32_t elements = c->dims * (uint32_t)sizeof(float);
-    c->row_size = PV__CODE_HALF_BYTES(c->dims) + (c->metric == PV_METRIC_L2 ? 4u : 8u);
+    c->row_size = PV__CODE_HALF_BYTES(c->dims) + (c->metric == PV_METRIC_L2 ? 8u : 12u);
     c->query_bytes = (uint32_t)sizeof(f16_query) + PV_ALIGN_UP(elements, 64u);
     c->scratch_bytes = PV_ALIGN_UP(elements, 64u);
 }
@@ -35,7 +36,14 @@ static float f16_load(const uint8_t *p) {
 }
 
 static float f16_extra(const pv__code *c, const uint8_t *row) {
-    return f16_load(row + PV__CODE_HALF_BYTES(c->dims) + 4);
+    return f16_load(row + PV__CODE_HALF_BYTES(c->dims) + 8);
+}
+
+static float f16_norm2(const pv__code *c, const float *v) {
+    const uint8_t *row = (const void *)v;
+    float norm2 = 0;
+    c->kernel->dot(v, c->dims, &(pv__code_rows){&row, 1, 1, c->dims * 4u}, &norm2);
+    return PV_MIN(norm2, FLT_MAX);
 }
 
 static void f16_encode(const pv__code *c, const float *vector, void *scratch, uint8_t *row) {
@@ -50,9 +58,11 @@ static void f16_encode(const pv__code *c, const float *vector, void *scratch, ui
     const float unit = ldexpf(1.0f, exponent);
     memset(row + bytes - 4, 0, 4); /* what pads an odd number of elements */
     c->floats->halves(v, c->dims, ldexpf(1.0f, -exponent), row);
+    const float norm2 = f16_norm2(c, v);
     memcpy(row + bytes, &unit, sizeof unit);
+    memcpy(row + bytes + 4, &norm2, sizeof norm2);
     if (c->metric != PV_METRIC_L2) {
-        memcpy(row + bytes + 4, &extra, sizeof extra);
+        memcpy(row + bytes + 8, &extra, sizeof extra);
     }
 }
 
@@ -61,6 +71,7 @@ static void f16_query_of(const pv__code *c, const float *vector, void *query) {
     memset(q, 0, sizeof *q);
     q->form = c->metric == PV_METRIC_DOT ? PV__CODE_FORM_DOT : PV__CODE_FORM_L2;
     q->extra = pv__code_plain(c, vector, f16_elements(query));
+    q->norm2 = f16_norm2(c, f16_elements(query));
 }
 
 static float f16_element(const pv__code *c, const uint8_t *row, uint32_t i) {
@@ -118,22 +129,18 @@ static void f16_distances(const pv__code *c, const void *query, const pv__code_r
     }
 }
 
-/* An element moves by 2^-12 of itself at most, evenly; errors have nothing to do with each other. */
+/* An element moves by at most 2^-11 of its power of two, evenly: squared, by a sixth of 2^-22 of
+ * its square on average. Errors of elements have nothing to do with each other, but large elements,
+ * which move most, are those that differ most: twice as much for normal data. */
 static float f16_sigma(const pv__code *c, const void *query, const uint8_t *row, float distance) {
     const f16_query *q = query;
-    const float *v = (const void *)((const uint8_t *)query + sizeof *q);
-    const double unit = (double)f16_load(row + PV__CODE_HALF_BYTES(c->dims));
-    double variance = 0, terms = fabs((double)distance);
-    for (uint32_t i = 0; i < c->dims; i++) {
-        const double a = (double)v[i], b = (double)f16_element(c, row, i);
-        int exponent = 0;
-        (void)frexp(b / unit, &exponent);
-        const double step = unit * ldexp(1.0, PV_MAX(exponent, -13) - 11);
-        const double by = q->form == PV__CODE_FORM_DOT ? a : 2 * (a - b);
-        variance += by * by * step * step / 12;
-        terms += q->form == PV__CODE_FORM_DOT ? fabs(a * b) : 0;
+    const double norm2 = (double)f16_load(row + PV__CODE_HALF_BYTES(c->dims) + 4);
+    const double moved2 = norm2 / c->dims * 0x1p-22 / 6;
+    if (q->form == PV__CODE_FORM_DOT) {
+        return pv__code_round(sqrt((double)q->norm2 * moved2) +
+                              sqrt((double)q->norm2 * norm2) * 0x1p-22);
     }
-    return pv__code_round(sqrt(variance) + terms * 0x1p-21);
+    return pv__code_round(2 * sqrt((double)distance * moved2 * 2) + (double)distance * 0x1p-21);
 }
 
 const pv__code_ops *pv__code_f16(void) {
