@@ -12,8 +12,8 @@ const char *pv__how_text(pv__how how) {
     return texts[how];
 }
 
-void pv__nearest_init(pv__nearest *n, pv__mem *mem, pv__hit *hits, size_t k) {
-    *n = (pv__nearest){.mem = mem, .top = {hits, 0, k}};
+void pv__nearest_init(pv__nearest *n, pv__mem *mem, pv__hit *hits, size_t k, pv__ties *orders) {
+    *n = (pv__nearest){.mem = mem, .top = {hits, 0, k}, .orders = orders};
 }
 
 void pv__nearest_done(pv__nearest *n) {
@@ -125,6 +125,32 @@ static uint32_t nearest_slot(const nearest_keys *k, size_t rank) {
     return k->items[k->order[rank]].slot;
 }
 
+/* All ties by key, into n->ties. */
+static int nearest_order_ties(pv__nearest *n, nearest_keys *keys, pv__parts *p, pv_error *err) {
+    uint64_t sum = 0, mix = 0;
+    for (size_t i = 0; i < n->tie_count; i++) {
+        pv__ties_sum(n->ties[i], &sum, &mix);
+    }
+    const bool keep = n->tie_count >= PV__TIES_SLOTS_MIN;
+    const uint32_t *order = keep ? pv__ties_find(n->orders, sum, mix, n->tie_count) : NULL;
+    if (order) {
+        memcpy(n->ties, order, n->tie_count * sizeof(*n->ties));
+        return 0;
+    }
+    for (size_t i = 0; i < n->tie_count; i++) {
+        PV_TRY(nearest_keys_add(keys, p, n->ties[i], err));
+    }
+    pv__sort_u32(keys->order, keys->count, nearest_less, keys);
+    for (size_t i = 0; i < n->tie_count; i++) {
+        n->ties[i] = nearest_slot(keys, i);
+    }
+    uint32_t *place = keep ? pv__ties_add(n->orders, sum, mix, n->tie_count) : NULL;
+    if (place) {
+        memcpy(place, n->ties, n->tie_count * sizeof(*place));
+    }
+    return 0;
+}
+
 /* Of the rows at the bound, in the heap and in ties, keep as many as the heap has of them: the
  * first by key. */
 static int nearest_choose(pv__nearest *n, nearest_keys *keys, pv__parts *p, pv_error *err) {
@@ -135,16 +161,12 @@ static int nearest_choose(pv__nearest *n, nearest_keys *keys, pv__parts *p, pv_e
         if (top->hits[i].distance < bound) {
             top->hits[nearer++] = top->hits[i];
         } else {
-            PV_TRY(nearest_keys_add(keys, p, top->hits[i].slot, err));
+            PV_TRY(nearest_tie(n, top->hits[i].slot, err));
         }
     }
-    const size_t places = top->count - nearer;
-    for (size_t i = 0; i < n->tie_count; i++) {
-        PV_TRY(nearest_keys_add(keys, p, n->ties[i], err));
-    }
-    pv__sort_u32(keys->order, keys->count, nearest_less, keys);
-    for (size_t i = 0; i < places; i++) {
-        top->hits[nearer + i] = (pv__hit){bound, nearest_slot(keys, i)};
+    PV_TRY(nearest_order_ties(n, keys, p, err));
+    for (size_t i = nearer; i < top->count; i++) {
+        top->hits[i] = (pv__hit){bound, n->ties[i - nearer]};
     }
     /* It is a heap no more; adding one by one makes it one again, in the same array, since place
      * i is read before it is written. */

@@ -15,6 +15,7 @@
 
 #include "base/heap.h"
 #include "engine/parts.h"
+#include "engine/ties.h"
 
 /* Where an answer comes from (pv_results_plan). */
 typedef enum pv__how {
@@ -31,11 +32,13 @@ typedef struct pv__nearest {
     pv__topk top; /* hits: the caller's array */
     uint32_t *ties;
     size_t tie_count, tie_cap;
+    pv__ties *orders; /* found for other queries */
     pv__how how;
 } pv__nearest;
 
-/* hits: k places, which outlive it. k is at least 1. */
-PV_PRIVATE void pv__nearest_init(pv__nearest *n, pv__mem *mem, pv__hit *hits, size_t k);
+/* hits: k places, which outlive it, as does `orders`. k is at least 1. */
+PV_PRIVATE void pv__nearest_init(pv__nearest *n, pv__mem *mem, pv__hit *hits, size_t k,
+                                 pv__ties *orders);
 PV_PRIVATE void pv__nearest_done(pv__nearest *n);
 /* Rows farther than this need not be offered. */
 static inline float pv__nearest_bound(const pv__nearest *n) { return pv__topk_bound(&n->top); }

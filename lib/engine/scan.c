@@ -368,6 +368,7 @@ typedef struct scan_member {
     pv__txn *txn;
     pv__hit *hits;
     pv__nearest *nearest;
+    pv__ties ties;
 } scan_member;
 
 static void scan_member_free(pv_db *db, scan_member *m) {
@@ -383,6 +384,7 @@ static void scan_member_free(pv_db *db, scan_member *m) {
     for (size_t q = 0; m->nearest && q < n; q++) {
         pv__nearest_done(&m->nearest[q]);
     }
+    pv__ties_done(&m->ties);
     pv__alloc_free(mem, m->hits, n * m->s.nearest[0].top.k * sizeof(*m->hits));
     pv__alloc_free(mem, m->nearest, n * sizeof(*m->nearest));
     pv__txn_rollback(m->txn);
@@ -402,10 +404,11 @@ static scan_member *scan_member_new(const scan_state *first, pv__crew *crew) {
     m->s = *s;
     m->s.crew = crew;
     m->s.hand = true;
+    m->ties.mem = mem;
     m->hits = pv__alloc_array(mem, n * k, sizeof(*m->hits));
     m->nearest = pv__alloc_array(mem, n, sizeof(*m->nearest));
     for (size_t q = 0; m->nearest && q < n; q++) {
-        pv__nearest_init(&m->nearest[q], mem, m->hits ? m->hits + q * k : NULL, k);
+        pv__nearest_init(&m->nearest[q], mem, m->hits ? m->hits + q * k : NULL, k, &m->ties);
     }
     if (!m->hits || !m->nearest || pv__txn_share(first->p->txn, &m->txn, &ignored) ||
         pv__parts_open_entry(&m->parts, m->txn, &first->p->c, &ignored) ||

@@ -22,6 +22,7 @@ typedef struct search_job {
     float *vectors; /* aligned copies, packed; this and what follows in ws->block */
     pv__kernel_query *queries;
     pv__nearest *nearest;
+    pv__ties ties;
     pv__hit *hits;
     pv__filter *filter;
 } search_job;
@@ -128,6 +129,7 @@ static void search_done(search_job *j) {
     for (size_t i = 0; j->nearest && i < j->count; i++) {
         pv__nearest_done(&j->nearest[i]);
     }
+    pv__ties_done(&j->ties);
     pv__filter_free(j->filter);
     pv__workspace_give(j->db, j->ws);
 }
@@ -151,7 +153,7 @@ static int search_approx(search_job *j, const pv__scan *scan, bool *out_done, pv
         *out_done = false;
         for (size_t i = 0; i < j->count; i++) {
             pv__nearest_done(&j->nearest[i]);
-            pv__nearest_init(&j->nearest[i], &j->db->env->mem, j->hits + i * j->k, j->k);
+            pv__nearest_init(&j->nearest[i], &j->db->env->mem, j->hits + i * j->k, j->k, &j->ties);
         }
         return 0;
     }
@@ -173,7 +175,7 @@ static int search_run(search_job *j, pv_error *err) {
     for (size_t i = 0; i < j->count; i++) {
         PV_ASSERT(pv__kernel_query_init(&j->queries[i], field->metric, j->vectors + i * field->dims,
                                         field->dims));
-        pv__nearest_init(&j->nearest[i], &j->db->env->mem, j->hits + i * j->k, j->k);
+        pv__nearest_init(&j->nearest[i], &j->db->env->mem, j->hits + i * j->k, j->k, &j->ties);
     }
     bool done = false;
     if (!(q->flags & PV_QUERY_EXACT)) {
@@ -276,7 +278,8 @@ static int search_answer(search_job *j, pv__call *call, const char *collection, 
 
 int pv__search(pv__call *call, const char *collection, const pv_query *query, size_t count,
                size_t stride, pv_results **out_results, pv_error *err) {
-    search_job j = {.db = call->db, .query = query, .count = count};
+    search_job j = {
+        .db = call->db, .ties = {.mem = &call->db->env->mem}, .query = query, .count = count};
     size_t made = 0;
     int rc = search_answer(&j, call, collection, stride, err);
     while (rc == 0 && made < count) {

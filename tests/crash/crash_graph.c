@@ -5,12 +5,13 @@
  *
  *      base (made once, some upper levels) --copy--> workload --sim_each_cut--> image
  *
- * Each image shows one of the commits that may be shown: same LSN, same checksum, and the answers of
- * a few searches through the graph are the same bits. Of some images every page is checked, and life
- * goes on: upkeep to its end, one more record, close, open, check.
+ * Each image shows one of the commits that may be shown: same LSN, same checksum, and the answers
+ * of a few searches through the graph are the same bits. Of some images every page is checked, and
+ * life goes on: one more record, some upkeep, close, open, check.
  *
  * PV_CRASH_NODES: size of the base. PV_CRASH_IMAGES: so many distinct images. PV_CRASH_SEED: begin
- * with this workload. With sanitizers one image of ten is opened. PV_SOAK=1: 20,000 nodes and 50,000 images. */
+ * with this workload. With sanitizers one image of ten is opened. PV_SOAK=1: 20,000 nodes and
+ * 50,000 images. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>

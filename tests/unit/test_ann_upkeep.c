@@ -191,6 +191,28 @@ static void test_ann_upkeep__a_wrong_graph_is_given_up(void **state) {
     }
 }
 
+/* Nobody writes: what a search has found is mended all the same. */
+static void test_ann_upkeep__what_a_search_finds_is_mended(void **state) {
+    (void)state;
+    t_up *u = t_new(1100, 1);
+    pv__txn *txn = NULL;
+    pv__parts p;
+    (void)t_upkeep(u, 100000);
+    t_parts(u, PV__TXN_WRITE, &txn, &p);
+    test_assert_ok(pv__parts_graph(&p, 0, 1, &u->t.err), &u->t.err);
+    t_links_beyond(&p.graph, NULL, &u->t.err);
+    pv__parts_done(&p);
+    test_assert_ok(pv__txn_commit(txn, NULL, &u->t.err), &u->t.err);
+    t_expect_answers(u, 10);
+    assert_true(t_info(u).flags & PV_COLLECTION_INDEX_DAMAGED);
+    assert_true(t_upkeep(u, 100000) < 100000);
+    assert_int_equal(t_info(u).flags, 0);
+    assert_int_equal(t_info(u).indexed, u->count);
+    t_expect_graphs(u);
+    t_expect_sound(&u->t);
+    t_free(u);
+}
+
 /* A collection can be dropped whatever its graph looks like, and leaves nothing. */
 static void test_ann_upkeep__a_collection_with_a_wrong_graph_can_be_dropped(void **state) {
     (void)state;
@@ -436,6 +458,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ann_upkeep__damage_of_any_page_is_mended),
         cmocka_unit_test(test_ann_upkeep__a_wrong_graph_is_given_up),
+        cmocka_unit_test(test_ann_upkeep__what_a_search_finds_is_mended),
         cmocka_unit_test(test_ann_upkeep__a_collection_with_a_wrong_graph_can_be_dropped),
         cmocka_unit_test(test_ann_upkeep__a_graph_with_many_gone_is_built_again),
         cmocka_unit_test(test_ann_upkeep__writes_go_on_while_it_is_built_again),
