@@ -234,8 +234,8 @@ static void open_memory_line(pv_db *db, const char *after, uint64_t base, uint64
            (double)s.memory_peak / 1048576.0);
 }
 
-/* The model: any record can be made again by itself, as open_fill made it, so that it needs no memory
- * that would count. */
+/* The model: any record can be made again by itself, as open_fill made it, so that it needs no
+ * memory that would count. */
 typedef struct open_model {
     bench_batch one; /* the record made last */
     uint64_t rows;
