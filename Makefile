@@ -323,6 +323,8 @@ soak:
 	+PV_SOAK=1 PV_SEED=$(PV_SEED) $(MAKE) SUITE_SECONDS=36000 suites sched
 	+$(MAKE) fuzz FUZZ_SECONDS=600
 	+$(MAKE) coverage
+	+$(MAKE) benches
+	$(PYTHON) bench/run_open.py --build $(BUILD) --long
 	$(PYTHON) tools/mutants.py
 	+PIRAMIDDB_RUNS=2000 $(MAKE) python
 	PV_SOAK=1 sh tests/spin/run.sh

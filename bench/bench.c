@@ -114,6 +114,10 @@ uint64_t bench_random_next(bench_random *r) { /* splitmix64, Steele and others 2
     return z ^ (z >> 31);
 }
 
+void bench_random_skip(bench_random *r, uint64_t n) {
+    r->state += n * UINT64_C(0x9E3779B97F4A7C15);
+}
+
 uint64_t bench_random_below(bench_random *r, uint64_t n) { return bench_random_next(r) % n; }
 
 void bench_random_normal(bench_random *r, float *out, size_t n) { /* Box and Muller 1958 */

@@ -41,6 +41,7 @@ typedef struct bench_random {
 
 uint64_t bench_random_next(bench_random *r);
 uint64_t bench_random_below(bench_random *r, uint64_t n);
+void bench_random_skip(bench_random *r, uint64_t n); /* as n calls of _next */
 /* Normal deviates, mean 0 and variance 1. */
 void bench_random_normal(bench_random *r, float *out, size_t n);
 

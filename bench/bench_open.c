@@ -7,10 +7,12 @@
  *      bench_open make DIR ROWS DIMS          makes bench-open.pv and closes it
  *      bench_open open DIR                    drops the page cache, opens, reads one record, closes
  *      bench_open memory DIR CACHE_MIB GETS   random gets, an iteration over everything and exact
- *                                             searches; the peak of resident memory after each
+ *                                             searches, each answer compared with a model; the peak
+ *                                             of resident memory after each
  *      bench_open clean DIR                   removes the file
  *
  * Each is a process of its own, so that nothing is warm and peaks are one's own. */
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +25,10 @@
 #define OPEN_BATCH 10000u
 #define OPEN_KILL_DIMS 8u
 #define OPEN_KILL_META 240u
+#define OPEN_META 100u
+#define OPEN_SEED UINT64_C(3)
 #define OPEN_SEARCHES 3
+#define OPEN_K 10u
 #define OPEN_ONES 200u /* one-row commits beside a large one */
 
 static void open_path(char *out, size_t size, const char *dir) {
@@ -53,7 +58,7 @@ static void open_fill(pv_db *db, uint64_t rows, uint64_t dims, size_t meta) {
     c.index = PV_INDEX_FLAT; /* the store and the scan are measured here, not a graph */
     pv_batch columns;
     bench_batch b;
-    bench_random r = {3};
+    bench_random r = {OPEN_SEED};
     c.dims = (uint32_t)dims;
     c.metric = PV_METRIC_L2;
     bench_check(pv_collection_create(db, NULL, "docs", &c, &err), &err, "create");
@@ -167,7 +172,7 @@ static int open_run_make(const char *dir, uint64_t rows, uint64_t dims) {
     open_path(path, sizeof path, dir);
     bench_remove_db(path);
     pv_db *db = open_db(path, (uint64_t)512 << 20, 0);
-    open_fill(db, rows, dims, 100);
+    open_fill(db, rows, dims, OPEN_META);
     bench_check(pv_close(db, &err), &err, "close");
     printf("make.file %.1f MiB\n", (double)bench_file_bytes(path) / 1048576.0);
     return 0;
@@ -229,57 +234,181 @@ static void open_memory_line(pv_db *db, const char *after, uint64_t base, uint64
            (double)s.memory_peak / 1048576.0);
 }
 
-static void open_iterate(pv_db *db) {
+/* The model: any record can be made again by itself, as open_fill made it, so that it needs no
+ * memory that would count. */
+typedef struct open_model {
+    bench_batch one; /* the record made last */
+    uint64_t rows;
+} open_model;
+
+static void open_model_make(open_model *m, uint64_t row) {
+    bench_random r = {OPEN_SEED};
+    bench_random_skip(&r, row * (m->one.dims / 2)); /* two deviates of one number */
+    bench_batch_fill(&m->one, row, &r);
+    /* The library gives the members of an object in the order of their keys. */
+    char text[64];
+    const int n =
+        snprintf(text, sizeof text, "{\"g\":%llu,\"n\":%llu,\"t\":", (unsigned long long)row % 97,
+                 (unsigned long long)row);
+    memcpy(m->one.meta, text, (size_t)n);
+}
+
+static void open_model_expect(open_model *m, uint64_t row, const char *id, const char *meta,
+                              size_t meta_len, const void *vector) {
+    open_model_make(m, row);
+    if (!id || strlen(id) != BENCH_ID_BYTES || memcmp(id, m->one.ids, BENCH_ID_BYTES) != 0 ||
+        !meta || meta_len != OPEN_META || memcmp(meta, m->one.meta, OPEN_META) != 0 || !vector ||
+        memcmp(vector, m->one.vectors, m->one.dims * sizeof(float)) != 0) {
+        bench_die("record %llu differs from the model", (unsigned long long)row);
+    }
+}
+
+static void open_gets(pv_db *db, open_model *m, bench_random *r, uint64_t gets) {
+    pv_error err = PV_ERROR_INIT;
+    double seconds = 0;
+    for (uint64_t i = 0; i < gets; i++) {
+        pv_results *res = NULL;
+        char id[32];
+        const uint64_t row = bench_random_below(r, m->rows);
+        snprintf(id, sizeof id, "doc-%09llu", (unsigned long long)row);
+        const double t0 = bench_now();
+        bench_check(pv_get(db, NULL, "docs", id, &res, &err), &err, "get");
+        seconds += bench_now() - t0;
+        size_t len = 0;
+        const char *meta = pv_results_metadata(res, 0, &len);
+        open_model_expect(m, row, pv_results_id(res, 0), meta, len, pv_results_vector(res, 0));
+        pv_results_free(res);
+    }
+    printf("memory.get %.1f us mean\n", seconds * 1e6 / (double)(gets ? gets : 1));
+    printf("memory.gets_compared %llu records\n", (unsigned long long)gets);
+}
+
+/* Ids are numbered with leading zeros: their order is that of the rows. */
+static void open_iterate(pv_db *db, open_model *m) {
     pv_error err = PV_ERROR_INIT;
     pv_iter_opts o = PV_ITER_OPTS_INIT;
     pv_iter *it = NULL;
     uint64_t n = 0;
+    double seconds = 0;
     o.include = PV_INCLUDE_METADATA | PV_INCLUDE_VECTOR;
-    const double t0 = bench_now();
     bench_check(pv_iter_open(db, NULL, "docs", &o, &it, &err), &err, "iterate");
-    while (bench_check(pv_iter_next(it, &err), &err, "iterate") > 0) {
-        n++;
+    for (;;) {
+        const double t0 = bench_now();
+        const int more = bench_check(pv_iter_next(it, &err), &err, "iterate");
+        seconds += bench_now() - t0;
+        if (more == 0) {
+            break;
+        }
+        size_t len = 0;
+        const char *meta = pv_iter_metadata(it, &len);
+        open_model_expect(m, n++, pv_iter_id(it), meta, len, pv_iter_vector(it, NULL));
     }
     pv_iter_close(it);
-    printf("memory.iterated %llu rows in %.2f s\n", (unsigned long long)n, bench_now() - t0);
+    if (n != m->rows) {
+        bench_die("%llu rows of %llu", (unsigned long long)n, (unsigned long long)m->rows);
+    }
+    printf("memory.iterated %llu rows in %.2f s, all as the model\n", (unsigned long long)n,
+           seconds);
+}
+
+typedef struct open_near {
+    double distance[OPEN_K];
+    uint64_t row[OPEN_K];
+    size_t count;
+} open_near;
+
+static void open_near_offer(open_near *n, double distance, uint64_t row) {
+    if (n->count == OPEN_K && distance >= n->distance[OPEN_K - 1]) {
+        return;
+    }
+    size_t at = n->count < OPEN_K ? n->count++ : OPEN_K - 1;
+    for (; at > 0 && n->distance[at - 1] > distance; at--) {
+        n->distance[at] = n->distance[at - 1];
+        n->row[at] = n->row[at - 1];
+    }
+    n->distance[at] = distance;
+    n->row[at] = row;
+}
+
+static double open_distance(const float *a, const float *b, size_t dims) {
+    double sum = 0;
+    for (size_t i = 0; i < dims; i++) {
+        const double d = (double)a[i] - (double)b[i];
+        sum += d * d;
+    }
+    return sqrt(sum);
+}
+
+/* Rank by rank: the same record, or one that is as near but for rounding. */
+static void open_near_expect(const open_near *n, const pv_results *res, const float *query,
+                             open_model *m) {
+    if (pv_results_count(res) != n->count) {
+        bench_die("%zu results, the model has %zu", pv_results_count(res), n->count);
+    }
+    for (size_t i = 0; i < n->count; i++) {
+        const double least = 1e-5 * n->distance[i], said = (double)pv_results_distance(res, i);
+        const uint64_t row = strtoull(pv_results_id(res, i) + 4, NULL, 10);
+        open_model_make(m, row);
+        if (fabs(said - n->distance[i]) > least ||
+            fabs(open_distance(query, m->one.vectors, m->one.dims) - said) > least) {
+            bench_die("result %zu is record %llu at %.9g, the model has %llu at %.9g", i,
+                      (unsigned long long)row, said, (unsigned long long)n->row[i], n->distance[i]);
+        }
+    }
+}
+
+static void open_searches(pv_db *db, open_model *m, bench_random *r) {
+    pv_error err = PV_ERROR_INIT;
+    const size_t dims = m->one.dims;
+    float *v = bench_alloc(OPEN_SEARCHES * dims * sizeof(float));
+    open_near near[OPEN_SEARCHES] = {{.count = 0}};
+    pv_results *res[OPEN_SEARCHES] = {NULL};
+    bench_random_normal(r, v, OPEN_SEARCHES * dims);
+    for (size_t i = 0; i < OPEN_SEARCHES; i++) {
+        pv_query q = PV_QUERY_INIT;
+        q.flags = PV_QUERY_EXACT;
+        q.vector = v + i * dims;
+        q.dims = (uint32_t)dims;
+        q.k = OPEN_K;
+        const double t0 = bench_now();
+        bench_check(pv_search(db, NULL, "docs", &q, &res[i], &err), &err, "search");
+        printf("memory.search %.2f s\n", bench_now() - t0);
+    }
+    for (uint64_t row = 0; row < m->rows; row++) {
+        open_model_make(m, row);
+        for (size_t i = 0; i < OPEN_SEARCHES; i++) {
+            open_near_offer(&near[i], open_distance(v + i * dims, m->one.vectors, dims), row);
+        }
+    }
+    for (size_t i = 0; i < OPEN_SEARCHES; i++) {
+        open_near_expect(&near[i], res[i], v + i * dims, m);
+        pv_results_free(res[i]);
+    }
+    printf("memory.searches_compared %d searches\n", OPEN_SEARCHES);
+    free(v);
 }
 
 static int open_run_memory(const char *dir, uint64_t cache_mib, uint64_t gets) {
     pv_error err = PV_ERROR_INIT;
     pv_collection_info info = PV_COLLECTION_INFO_INIT;
-    pv_results *res = NULL;
     bench_random r = {8};
-    char path[1024], id[32];
+    open_model m;
+    char path[1024];
     open_path(path, sizeof path, dir);
     const uint64_t base = bench_peak_rss(), budget = cache_mib << 20;
     pv_db *db = open_db(path, budget, 0);
     bench_check(pv_collection_info_get(db, NULL, "docs", &info, &err), &err, "info");
+    bench_batch_init(&m.one, 1, info.dims, OPEN_META);
+    m.rows = info.count;
     open_memory_line(db, "open", base, budget);
-    const double t0 = bench_now();
-    for (uint64_t i = 0; i < gets; i++) {
-        snprintf(id, sizeof id, "doc-%09llu",
-                 (unsigned long long)bench_random_below(&r, info.count));
-        bench_check(pv_get(db, NULL, "docs", id, &res, &err), &err, "get");
-        pv_results_free(res);
-    }
-    printf("memory.get %.1f us mean\n", (bench_now() - t0) * 1e6 / (double)(gets ? gets : 1));
+    open_gets(db, &m, &r, gets);
     open_memory_line(db, "gets", base, budget);
-    open_iterate(db);
+    open_iterate(db, &m);
     open_memory_line(db, "iterate", base, budget);
-    float *v = bench_alloc(info.dims * sizeof(float));
-    for (int i = 0; i < OPEN_SEARCHES; i++) {
-        pv_query q = PV_QUERY_INIT;
-        bench_random_normal(&r, v, info.dims);
-        q.vector = v;
-        q.dims = info.dims;
-        const double t1 = bench_now();
-        bench_check(pv_search(db, NULL, "docs", &q, &res, &err), &err, "search");
-        printf("memory.search %.2f s\n", bench_now() - t1);
-        pv_results_free(res);
-    }
-    free(v);
+    open_searches(db, &m, &r);
     open_memory_line(db, "searches", base, budget);
     bench_check(pv_close(db, &err), &err, "close");
+    bench_batch_done(&m.one);
     printf("memory.file %.1f MiB\n", (double)bench_file_bytes(path) / 1048576.0);
     printf("memory.peak_to_budget %.3f ratio\n",
            (double)(bench_peak_rss() - base) / (double)budget);

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Opening after a kill and after a clean close, and memory with a cache much smaller than the file.
+"""Opening after a kill and after a clean close, and memory with a cache much smaller than the file,
+where every answer is compared with a model.
 
 Each step is a process of its own (bench_open.c). The system's page cache is dropped before an open
 where that is permitted, otherwise the files are taken out of it by advice.
