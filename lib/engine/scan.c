@@ -22,7 +22,8 @@
 #define SCAN_BLOCK_BYTES (128u * 1024) /* and their bytes, so that many queries find them cached */
 #define SCAN_BLOCK_QUERIES 24u         /* what the tiles of all kernels divide */
 #define SCAN_WINDOW 32u          /* pages whose ids are known ahead; half is looked up at once */
-#define SCAN_HOLD_PAGES 16u      /* pages that the sieve may hold, however little it has */
+#define SCAN_HOLD_PAGES 32u      /* pages that the sieve may hold, when all are in memory */
+#define SCAN_HOLD_READ 16u       /* and when they have to be read */
 #define SCAN_PAUSE_PAGES 8u      /* pages between two pauses, when all are in memory */
 #define SCAN_INTERRUPT_ROWS 256u /* documents between two looks at the interrupt callback */
 #define SCAN_TAKE_PAGES (SCAN_WINDOW / 2) /* pages that a thread takes at once */
@@ -73,7 +74,7 @@ typedef struct scan_state {
     bool docs_valid;
     pv__buf buf;
     uint32_t seen;
-    uint32_t held;             /* pages since the sieve was empty */
+    uint32_t held;             /* pages since the sieve was emptied */
     uint32_t pages, known;     /* of the column: those that are scanned; ids known up to */
     uint64_t ids[SCAN_WINDOW]; /* page of ordinal i at i % SCAN_WINDOW */
     pv__sieve sieve;           /* for many queries */
@@ -128,12 +129,34 @@ static int scan_offer(pv__nearest *nearest, float max_distance, float distance, 
     return distance <= max_distance ? pv__nearest_offer(nearest, distance, slot, err) : 0;
 }
 
+/* As scan_dense, for one query: only what is near enough is looked at one by one. */
+static int scan_dense_one(scan_state *st, const uint8_t *block, uint32_t first, uint32_t at,
+                          uint32_t n, const uint8_t *next, pv_error *err) {
+    const pv__scan *s = st->s;
+    uint64_t near[SCAN_BLOCK_ROWS / 64];
+    const float bound = PV_MIN(pv__nearest_bound(s->nearest), s->max_distance);
+    pv__kernel_scan_near(s->kernel, s->queries, block, st->p->column.row_size, n, next, bound,
+                         st->out, near);
+    for (uint32_t w = 0; w * 64 < n; w++) {
+        for (uint64_t left = near[w]; left != 0; left &= left - 1) {
+            const uint32_t r = w * 64 + (uint32_t)__builtin_ctzll(left);
+            if (scan_bit(st->words, at + r)) {
+                PV_TRY(scan_offer(s->nearest, s->max_distance, st->out[r], first + at + r, err));
+            }
+        }
+    }
+    return 0;
+}
+
 /* Most of rows [at, at + n) of the page count: compute all, keep those with a bit. */
 static int scan_dense(scan_state *st, const uint8_t *rows, uint32_t first, uint32_t at, uint32_t n,
                       const uint8_t *next, pv_error *err) {
     const pv__scan *s = st->s;
     const uint32_t stride = st->p->column.row_size;
     const uint8_t *block = rows + (size_t)at * stride;
+    if (s->query_count == 1) {
+        return scan_dense_one(st, block, first, at, n, next, err);
+    }
     for (size_t q = 0; q < s->query_count; q += SCAN_BLOCK_QUERIES) {
         const size_t queries = PV_MIN(s->query_count - q, (size_t)SCAN_BLOCK_QUERIES);
         if (queries == 1) {
@@ -203,7 +226,8 @@ static const uint8_t *scan_whereabouts(const scan_state *st, uint32_t ordinal) {
     return page ? page + PV__PAGE_HEAD : NULL;
 }
 
-/* Rows with a bit into the sieve; those of whole pages wait there for more. */
+/* Rows with a bit into the sieve. It is full in the middle of a page as a rule, and what is left of
+ * the page waits for more: panels that are not full cost as much as full ones. */
 static int scan_sieve(scan_state *st, const uint8_t *rows, uint32_t first, uint32_t n,
                       pv_error *err) {
     const uint32_t row_size = st->p->column.row_size;
@@ -216,7 +240,7 @@ static int scan_sieve(scan_state *st, const uint8_t *rows, uint32_t first, uint3
             pv__sieve_add(&st->sieve, rows + (size_t)r * row_size, first + r);
         }
     }
-    return st->sieve.count + n > st->sieve.cap ? pv__sieve_run(&st->sieve, err) : 0;
+    return st->sieve.open ? 0 : pv__sieve_run(&st->sieve, err);
 }
 
 static int scan_page(scan_state *st, uint32_t ordinal, uint32_t first, uint32_t n, pv_error *err) {
@@ -254,14 +278,15 @@ static int scan_page(scan_state *st, uint32_t ordinal, uint32_t first, uint32_t 
 /* Between pages, no pointers are held but the sieve's. A pause costs as much as a small page, so
  * that it waits while pages come from memory. */
 static int scan_between(scan_state *st, uint32_t ordinal, pv_error *err) {
-    if (st->sieve.count > 0 && ++st->held < SCAN_HOLD_PAGES) {
-        return 0;
+    const bool at_hand = scan_whereabouts(st, ordinal + 1) != NULL;
+    if (st->sieve.open && ++st->held < (at_hand ? SCAN_HOLD_PAGES : SCAN_HOLD_READ)) {
+        return pv__scan_interrupted(st->db, st->s, err);
     }
     PV_TRY(pv__sieve_run(&st->sieve, err));
-    st->held = 0;
-    if (ordinal % SCAN_PAUSE_PAGES == 0 || !scan_whereabouts(st, ordinal + 1)) {
+    if (ordinal % SCAN_PAUSE_PAGES == 0 || !at_hand || st->held > 0) {
         PV_TRY(pv__txn_pause(st->p->txn, err));
     }
+    st->held = 0;
     for (size_t q = 0; q < st->s->query_count; q++) {
         if (pv__nearest_is_long(&st->s->nearest[q])) {
             PV_TRY(pv__nearest_settle(&st->s->nearest[q], st->p, err));
@@ -512,4 +537,5 @@ void pv__scan_free(pv_db *db, void *memory) {
 #undef SCAN_TAKES_MIN
 #undef SCAN_PAUSE_PAGES
 #undef SCAN_HOLD_PAGES
+#undef SCAN_HOLD_READ
 #undef SCAN_INTERRUPT_ROWS

@@ -8,6 +8,9 @@
 #define SIEVE_GROUP_MAX 12u
 #define SIEVE_PAIRS_MIN ((uint64_t)1 << 16) /* before passing shares mean something */
 #define SIEVE_PASS_SHARE 16u                /* a comparison costs as much as screening this many */
+/* Of n rows in no order about k * ln(n / k) pass while the bounds settle, most of them early: that
+ * many times k are not held against it. */
+#define SIEVE_WARM 8u
 #define SIEVE_INTERRUPT_GROUPS 64u
 
 /* What all threads read: the queries in groups. */
@@ -132,7 +135,8 @@ int pv__sieve_run(pv__sieve *v, pv_error *err) {
         }
     }
     v->count = 0;
-    v->open = v->pairs < SIEVE_PAIRS_MIN || v->passed < v->pairs / SIEVE_PASS_SHARE;
+    const uint64_t warm = SIEVE_WARM * v->scan->query_count * v->scan->nearest[0].top.k;
+    v->open = v->pairs < SIEVE_PAIRS_MIN || v->passed < warm + v->pairs / SIEVE_PASS_SHARE;
     return 0;
 }
 
@@ -142,4 +146,5 @@ int pv__sieve_run(pv__sieve *v, pv_error *err) {
 #undef SIEVE_GROUP_MAX
 #undef SIEVE_PAIRS_MIN
 #undef SIEVE_PASS_SHARE
+#undef SIEVE_WARM
 #undef SIEVE_INTERRUPT_GROUPS

@@ -20,6 +20,7 @@
 #endif
 
 #define KERNEL_BLOCK 64u                 /* rows whose sums are in flight */
+#define KERNEL_GROUP 16u                 /* rows that are looked at together */
 #define KERNEL_AHEAD_BYTES 4096u         /* how far ahead of the sums rows are prefetched */
 #define KERNEL_AHEAD_MAX 16u             /* in rows */
 #define KERNEL_MANY_BYTES (256u * 1024u) /* rows kept in the second-level cache for all queries */
@@ -229,10 +230,9 @@ static void kernel_finish(const pv__kernel_query *q, const uint8_t *const *rows,
     }
 }
 
-/* At most KERNEL_BLOCK rows; `rows` holds n + ahead pointers. */
-static void kernel_block(const pv__kernel *k, const pv__kernel_query *q, const uint8_t *const *rows,
-                         size_t n, size_t ahead, float *out) {
-    float norm2[KERNEL_BLOCK];
+/* Raw sums of at most KERNEL_BLOCK rows; `rows` holds n + ahead pointers. */
+static void kernel_raw(const pv__kernel *k, const pv__kernel_query *q, const uint8_t *const *rows,
+                       size_t n, size_t ahead, float *norm2, float *out) {
     if (q->metric == PV_METRIC_L2) {
         k->l2sq(q->vector, q->dims, rows, n, ahead, out);
     } else if (q->metric == PV_METRIC_DOT) {
@@ -240,7 +240,52 @@ static void kernel_block(const pv__kernel *k, const pv__kernel_query *q, const u
     } else {
         k->cos(q->vector, q->dims, rows, n, ahead, out, norm2);
     }
+}
+
+static void kernel_block(const pv__kernel *k, const pv__kernel_query *q, const uint8_t *const *rows,
+                         size_t n, size_t ahead, float *out) {
+    float norm2[KERNEL_BLOCK];
+    kernel_raw(k, q, rows, n, ahead, norm2, out);
     kernel_finish(q, rows, n, norm2, out);
+}
+
+/* Raw sums beyond this, and finite, are of rows that are farther than `bound`: no root is drawn of
+ * them. Compared with raw sums for l2 and negated ones for dot; roots round monotonically. */
+static float kernel_far(const pv__kernel_query *q, float bound) {
+    if (q->metric == PV_METRIC_DOT) {
+        return bound;
+    }
+    const double far = (double)bound * (double)bound * (1 + 0x1p-20);
+    return far > (double)FLT_MAX ? INFINITY : PV_MAX((float)far, KERNEL_L2_TINY);
+}
+
+/* Is one of 16 perhaps not farther? Nearly always none is; without a branch for each. */
+static bool kernel_any_near(const float *raw, float sign, float far) {
+    unsigned any = 0;
+    for (unsigned i = 0; i < KERNEL_GROUP; i++) {
+        const float v = raw[i] * sign;
+        any |= (unsigned)!(v > far) | (unsigned)!(v <= FLT_MAX); /* NaN and infinity: look */
+    }
+    return any != 0;
+}
+
+/* Distances of the rows that may be within `bound`, and a bit for those that are. */
+static uint64_t kernel_finish_near(const pv__kernel_query *q, const uint8_t *const *rows, size_t n,
+                                   const float *norm2, float bound, float *io) {
+    const float sign = q->metric == PV_METRIC_DOT ? -1.0f : 1.0f;
+    const float far = q->metric == PV_METRIC_COSINE ? INFINITY : kernel_far(q, bound);
+    uint64_t bits = 0;
+    for (size_t r = 0; r < n; r += KERNEL_GROUP) {
+        const size_t now = PV_MIN(n - r, (size_t)KERNEL_GROUP);
+        if (now == KERNEL_GROUP && far <= FLT_MAX && !kernel_any_near(io + r, sign, far)) {
+            continue;
+        }
+        kernel_finish(q, rows + r, now, norm2 + r, io + r);
+        for (size_t i = r; i < r + now; i++) {
+            bits |= (uint64_t)(io[i] <= bound) << i;
+        }
+    }
+    return bits;
 }
 
 static size_t kernel_ahead(const pv__kernel_query *q) {
@@ -261,21 +306,40 @@ void pv__kernel_gather(const pv__kernel *k, const pv__kernel_query *q, const uin
     }
 }
 
+/* Pointers to the rows of one block from r on, and to those that are fetched meanwhile. */
+static size_t kernel_rows(const void *rows, size_t stride, size_t n, const void *next, size_t r,
+                          size_t ahead, const uint8_t **row) {
+    const size_t now = PV_MIN(n - r, (size_t)KERNEL_BLOCK);
+    const size_t own = PV_MIN(n - r, now + ahead);
+    for (size_t i = 0; i < own; i++) {
+        row[i] = (const uint8_t *)rows + (r + i) * stride;
+    }
+    for (size_t i = own; i < now + ahead; i++) { /* without next the last row again: cached */
+        row[i] = next ? (const uint8_t *)((uintptr_t)next + (r + i - n) * stride) : row[own - 1];
+    }
+    return now;
+}
+
 void pv__kernel_scan_on(const pv__kernel *k, const pv__kernel_query *q, const void *rows,
                         size_t stride, size_t n, const void *next, float *out) {
     const uint8_t *row[KERNEL_BLOCK + KERNEL_AHEAD_MAX];
     const size_t ahead = kernel_ahead(q);
     for (size_t r = 0; r < n; r += KERNEL_BLOCK) {
-        const size_t now = PV_MIN(n - r, (size_t)KERNEL_BLOCK);
-        const size_t own = PV_MIN(n - r, now + ahead);
-        for (size_t i = 0; i < own; i++) {
-            row[i] = (const uint8_t *)rows + (r + i) * stride;
-        }
-        for (size_t i = own; i < now + ahead; i++) { /* without next the last row again: cached */
-            row[i] =
-                next ? (const uint8_t *)((uintptr_t)next + (r + i - n) * stride) : row[own - 1];
-        }
+        const size_t now = kernel_rows(rows, stride, n, next, r, ahead, row);
         kernel_block(k, q, row, now, ahead, out + r);
+    }
+}
+
+void pv__kernel_scan_near(const pv__kernel *k, const pv__kernel_query *q, const void *rows,
+                          size_t stride, size_t n, const void *next, float bound, float *out,
+                          uint64_t *bits) {
+    const uint8_t *row[KERNEL_BLOCK + KERNEL_AHEAD_MAX];
+    float norm2[KERNEL_BLOCK];
+    const size_t ahead = kernel_ahead(q);
+    for (size_t r = 0; r < n; r += KERNEL_BLOCK) {
+        const size_t now = kernel_rows(rows, stride, n, next, r, ahead, row);
+        kernel_raw(k, q, row, now, ahead, norm2, out + r);
+        bits[r / 64] = kernel_finish_near(q, row, now, norm2, bound, out + r);
     }
 }
 
@@ -381,6 +445,7 @@ void pv__kernel_many(const pv__kernel *k, const pv__kernel_query *queries, size_
 }
 
 #undef KERNEL_BLOCK
+#undef KERNEL_GROUP
 #undef KERNEL_AHEAD_BYTES
 #undef KERNEL_AHEAD_MAX
 #undef KERNEL_MANY_BYTES

@@ -80,6 +80,11 @@ PV_PRIVATE void pv__kernel_scan(const pv__kernel *k, const pv__kernel_query *q, 
  * that will be asked for after these, or any address, which is never read. NULL: nothing. */
 PV_PRIVATE void pv__kernel_scan_on(const pv__kernel *k, const pv__kernel_query *q, const void *rows,
                                    size_t stride, size_t n, const void *next, float *out);
+/* The same for who wants near rows only: bit r % 64 of bits[r / 64] says that row r is within
+ * `bound`; out[r] is set for these, and need not be for others. */
+PV_PRIVATE void pv__kernel_scan_near(const pv__kernel *k, const pv__kernel_query *q,
+                                     const void *rows, size_t stride, size_t n, const void *next,
+                                     float bound, float *out, uint64_t *bits);
 /* The same for rows anywhere. */
 PV_PRIVATE void pv__kernel_gather(const pv__kernel *k, const pv__kernel_query *q,
                                   const uint8_t *const *rows, size_t n, float *out);

@@ -3,6 +3,7 @@
  * gives: with caches smaller than the collection, filters that match little, ties, vectors for
  * which the sieve closes on the way, and memory that fails. */
 #include "engine/db.h"
+#include "engine/sieve.h"
 #include "test_api_kit.h"
 
 enum { T_DIMS = 40, T_ROWS = 4000, T_QUERIES = 45, T_K_MAX = 2000 };
@@ -215,9 +216,65 @@ static void test_sieve__interrupts_and_failed_allocations(void **state) {
     t_api_done(&t);
 }
 
+/* Of long vectors few are screened at once, so that at first many pass: that is no reason to close.
+ * When everything passes for good, it closes. */
+static void test_sieve__closes_only_when_it_lets_too_much_pass(void **state) {
+    enum { DIMS = 768, ROWS = 2000, QUERIES = 40, K = 10 };
+    static float rows[ROWS][DIMS], queries[QUERIES][DIMS];
+    static pv__kernel_query prepared[QUERIES];
+    static pv__nearest nearest[QUERIES];
+    static pv__hit hits[QUERIES][K];
+    static pv__sieve v;
+    (void)state;
+    pv_error err = PV_ERROR_INIT;
+    pv_db db;
+    pv__env env;
+    memset(&db, 0, sizeof db);
+    memset(&env, 0, sizeof env);
+    test_mem_init(&env.mem);
+    db.env = &env;
+    for (int kind = T_NORMAL; kind <= T_FAR; kind += T_FAR - T_NORMAL) {
+        test_rng rng;
+        test_rng_init(&rng, test_seed());
+        for (size_t i = 0; i < (size_t)(ROWS + QUERIES) * DIMS; i++) {
+            float *at =
+                i < (size_t)ROWS * DIMS ? &rows[0][i] : &queries[0][i - (size_t)ROWS * DIMS];
+            const float g = test_rng_gauss(&rng);
+            *at = kind == T_FAR ? 3000.0f + g * 0.001f : g;
+        }
+        for (size_t q = 0; q < QUERIES; q++) {
+            assert_true(pv__kernel_query_init(&prepared[q], PV_METRIC_L2, queries[q], DIMS));
+            pv__nearest_init(&nearest[q], &env.mem, hits[q], K);
+        }
+        const pv__scan scan = {.kernel = pv__kernel_table(pv__sys_cpu()),
+                               .queries = prepared,
+                               .nearest = nearest,
+                               .query_count = QUERIES,
+                               .max_distance = INFINITY};
+        pv__sieve_init(&v, &db, &scan, NULL);
+        if (pv__screen_can(scan.kernel)) {
+            assert_true(v.open);
+            for (uint32_t r = 0; r < ROWS; r++) {
+                if (pv__sieve_full(&v)) {
+                    test_assert_ok(pv__sieve_run(&v, &err), &err);
+                }
+                pv__sieve_add(&v, (const uint8_t *)rows[r], r);
+            }
+            test_assert_ok(pv__sieve_run(&v, &err), &err);
+            assert_int_equal(v.open, kind == T_NORMAL);
+        }
+        pv__sieve_done(&v);
+        for (size_t q = 0; q < QUERIES; q++) {
+            pv__nearest_done(&nearest[q]);
+        }
+    }
+    test_mem_done(&env.mem);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sieve__many_queries_give_what_each_alone_gives),
+        cmocka_unit_test(test_sieve__closes_only_when_it_lets_too_much_pass),
         cmocka_unit_test(test_sieve__within_a_write_transaction),
         cmocka_unit_test(test_sieve__interrupts_and_failed_allocations),
     };

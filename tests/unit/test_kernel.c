@@ -362,6 +362,54 @@ static void test_kernel__damaged_rows_are_farthest_never_nan(void **state) {
     }
 }
 
+/* Against a scan of all: distances of every size, what has to be computed in double, damage, and
+ * bounds at, below and above single distances. */
+static void test_kernel__near_rows_are_those_within_the_bound(void **state) {
+    enum { NEAR_DIMS = 19, NEAR_ROWS = 150 };
+    static float rows[NEAR_ROWS][NEAR_DIMS];
+    float query[NEAR_DIMS], all[NEAR_ROWS], out[NEAR_ROWS];
+    (void)state;
+    for (size_t i = 0; i < NEAR_DIMS; i++) {
+        query[i] = t_random();
+    }
+    for (size_t r = 0; r < NEAR_ROWS; r++) {
+        static const float far[] = {1e-30f, 1e-22f, 1e-17f, 1e-3f, 1, 1e3f, 1e18f, 1e25f, FLT_MAX};
+        const float scale = r < 110 ? 1.0f : far[r % PV_COUNTOF(far)];
+        for (size_t i = 0; i < NEAR_DIMS; i++) {
+            rows[r][i] = r == 20             ? query[i]
+                         : r == 40           ? 0.0f
+                         : (r > 60 && i > 1) ? query[i]
+                                             : query[i] + t_random() * scale;
+        }
+    }
+    rows[50][3] = NAN;
+    rows[51][4] = INFINITY;
+    rows[52][18] = -INFINITY;
+    for (size_t at = 0; t_kernel(at); at++) {
+        const pv__kernel *k = t_kernel(at);
+        for (size_t m = 0; m < PV_COUNTOF(t_metrics); m++) {
+            pv__kernel_query q;
+            assert_true(pv__kernel_query_init(&q, t_metrics[m], query, NEAR_DIMS));
+            pv__kernel_scan(k, &q, rows, sizeof rows[0], NEAR_ROWS, all);
+            for (size_t b = 0; b < 3 * NEAR_ROWS + 6; b++) {
+                static const float special[] = {-1, 0, 1e-20f, 1e19f, FLT_MAX, INFINITY};
+                const size_t n = b < 20 ? b + 1 : NEAR_ROWS;
+                const float d = all[b / 3 % NEAR_ROWS];
+                const float bound = b >= 3 * NEAR_ROWS ? special[b - 3 * NEAR_ROWS]
+                                    : b % 3 == 0       ? d
+                                                 : nextafterf(d, b % 3 == 1 ? -INFINITY : INFINITY);
+                uint64_t bits[(NEAR_ROWS + 63) / 64] = {0};
+                pv__kernel_scan_near(k, &q, rows, sizeof rows[0], n, NULL, bound, out, bits);
+                for (size_t r = 0; r < n; r++) {
+                    const bool near = bits[r / 64] >> (r % 64) & 1;
+                    assert_int_equal(near, all[r] <= bound);
+                    assert_true(!near || memcmp(&out[r], &all[r], sizeof out[r]) == 0);
+                }
+            }
+        }
+    }
+}
+
 static void test_kernel__table_needs_all_its_cpu_bits(void **state) {
     (void)state;
     assert_string_equal(pv__kernel_table(0)->name, "scalar");
@@ -395,6 +443,7 @@ int main(void) {
         cmocka_unit_test(test_kernel__zero_vectors),
         cmocka_unit_test(test_kernel__values_out_of_range_are_computed_in_double),
         cmocka_unit_test(test_kernel__damaged_rows_are_farthest_never_nan),
+        cmocka_unit_test(test_kernel__near_rows_are_those_within_the_bound),
         cmocka_unit_test(test_kernel__table_needs_all_its_cpu_bits),
         cmocka_unit_test(test_kernel__unknown_metric_is_refused),
     };
