@@ -202,6 +202,9 @@ static int scursor_rank(pv_cursor *c, pv_error *err) {
     const uint8_t *rows[CURSOR_BLOCK];
     float distances[CURSOR_BLOCK];
     const size_t n = c->page_count;
+    if (n == 0) {
+        return 0;
+    }
     c->page_count = 0;
     for (size_t i = 0; i < n; i++) {
         PV_TRY(pv__column_read(&c->parts.column, c->page[i], &rows[i], err));

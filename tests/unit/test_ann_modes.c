@@ -3,7 +3,7 @@
  * Who may be in an answer and how many is exact; which of them is compared with an exact search. */
 #include "test_api_kit.h"
 
-enum { T_DIMS = 12, T_ROWS = 2400, T_CLUSTERS = 8, T_K = 10 };
+enum { T_DIMS = 12, T_ROWS = 1600, T_CLUSTERS = 8, T_K = 10 };
 
 typedef struct t_modes {
     t_api t;
@@ -53,7 +53,7 @@ static t_modes *t_modes_new(uint32_t metric, uint32_t index, bool counted) {
     c.metric = metric;
     c.key = PV_KEY_U64;
     c.index = index;
-    c.ef_construction = 64;
+    c.ef_construction = index == PV_INDEX_FLAT ? 0 : 64;
     test_assert_ok(pv_collection_create(m->t.db, NULL, "c", &c, &m->t.err), &m->t.err);
     test_rng_init(&m->rng, test_seed());
     for (unsigned i = 0; i < T_CLUSTERS * T_DIMS; i++) {
@@ -406,7 +406,7 @@ static void test_ann_modes__a_cursor_loses_nothing_without_memory(void **state) 
     (void)state;
     t_modes *m = t_modes_new(PV_METRIC_COSINE, PV_INDEX_HNSW, true);
     size_t refused = 0;
-    for (uint64_t step = 1; step < 40; step += 3) {
+    for (uint64_t step = 1; step < 9; step++) {
         uint8_t seen[T_ROWS] = {0};
         size_t rows = 0;
         pv_query q = t_query(m->vectors[step], T_DIMS, 0);
@@ -433,7 +433,7 @@ static void test_ann_modes__a_cursor_loses_nothing_without_memory(void **state) 
         pv_cursor_close(c);
         assert_int_equal(rows, step % 2 ? T_ROWS / 2 : T_ROWS);
     }
-    assert_true(refused > 20);
+    assert_true(refused > 10);
     t_api_shut(&m->t);
     assert_int_equal(m->heap.bytes, 0);
     t_modes_free(m);
