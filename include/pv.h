@@ -36,9 +36,9 @@
  * the allocator refers to, which must outlive everything that was handed out.
  *
  * Threads: a pv_db is for any number of threads. A pv_txn and a pv_iter are for one thread at a
- * time, and so is a pv_cursor. pv_results never change and are for any thread. In a forked child only
- * pv_results_free, pv_iter_close, pv_cursor_close, pv_txn_rollback and pv_close may be used on inherited handles; they drop memory
- * and descriptors and touch no file. */
+ * time, and so is a pv_cursor. pv_results never change and are for any thread. In a forked child
+ * only pv_results_free, pv_iter_close, pv_cursor_close, pv_txn_rollback and pv_close may be used
+ * on inherited handles; they drop memory and descriptors and touch no file. */
 #ifndef PV_H
 #define PV_H
 
@@ -629,6 +629,11 @@ PV_EXTERN int pv_count(pv_db *db, pv_txn *txn, const char *collection, const cha
 #define PV_QUERY_EXACT 0x1u  /* compare with every record, never through an index */
 #define PV_QUERY_WITHIN 0x2u /* only records at a distance of at most max_distance */
 
+/* Names for target_recall. The graph has measured on itself what each of them costs. */
+#define PV_RECALL_FAST 0.90f
+#define PV_RECALL_BALANCED 0.95f /* the default */
+#define PV_RECALL_HIGH 0.99f
+
 /* A search for the nearest records.
  *
  * filter: a JSON object over the metadata, for instance
@@ -638,6 +643,10 @@ PV_EXTERN int pv_count(pv_db *db, pv_txn *txn, const char *collection, const cha
  * PV_ERR_UNSUPPORTED by name, never ignored. A missing field reads as null (but not in $exists),
  * and order is only between values of one kind. "{}" matches all. The answer holds
  * min(k, matching records) rows, however few match.
+ *
+ * WITHIN: the k nearest of the records that are near enough (k 0: as many as an answer may have).
+ * Where the graph is walked (L2 and cosine, unless EXACT) a record that is there may be missed, as
+ * target_recall says; none that is too far is ever in the answer.
  *
  * ef: as in other libraries, about the number of candidates that a plain walk would have to keep
  * for the same answer; recall grows with it, and so does time. This walk keeps more, but stops
@@ -799,9 +808,9 @@ PV_EXTERN const void *pv_results_vectors(const pv_results *results);
 
 /* pv_results_plan - how the search of these rows went: "scan" (compared with every record, or with
  * every one that matches), "graph" (a walk of the graph), and with a filter, whatever was estimated
- * to be the cheapest: "graph, one hop" (the walk as always, keeping what matches), "graph, two hops"
- * (a walk from match to match) or "codes" (compared with the short codes of all that match). NULL
- * when the rows come from no search. For looking at, not for deciding by: texts may be added.
+ * to be the cheapest: "graph, one hop" (the walk as always, keeping what matches), "graph, two
+ * hops" (a walk from match to match) or "codes" (compared with the short codes of all that match).
+ * NULL when the rows come from no search. For looking at, not for deciding by: texts may be added.
  * Owner: the library, for ever. Threads: any. Since: 0.1 */
 PV_EXTERN const char *pv_results_plan(const pv_results *results);
 
@@ -810,16 +819,16 @@ PV_EXTERN void pv_results_free(pv_results *results);
 
 /* ---- Cursors --------------------------------------------------------------------------------- */
 
-/* pv_cursor_open - begin a search whose rows are fetched page by page, nearest first, for as long as
- * there are any. It sees one state: that of txn (a read transaction), or with NULL that of now, and
- * then it outlives pv_close. All records that match come out, none twice.
+/* pv_cursor_open - begin a search whose rows are fetched page by page, nearest first, for as long
+ * as there are any. It sees one state: that of txn (a read transaction), or with NULL that of now,
+ * and then it outlives pv_close. All records that match come out, none twice.
  * query: as for pv_search; k is not looked at. Where the graph is walked, a page is as near to the
- * truth as a search of as many rows as have come out with it (ef, target_recall), and a row that was
- * missed comes with a later page; with PV_QUERY_EXACT no row is nearer than those of the page before.
- * With PV_QUERY_WITHIN the graph decides when there is nothing more, up to the same recall.
+ * truth as a search of as many rows as have come out with it (ef, target_recall), and a row that
+ * was missed comes with a later page; with PV_QUERY_EXACT no row is nearer than those of the page
+ * before. With PV_QUERY_WITHIN the graph decides when there is nothing more, up to the same recall.
  * The walk goes on where the page before left it: many pages cost little more than one search for
- * all their rows. Memory: some bits for each record, and 8 bytes for each that was looked at; without
- * a graph 8 bytes for each record that matches.
+ * all their rows. Memory: some bits for each record, and 8 bytes for each that was looked at;
+ * without a graph 8 bytes for each record that matches.
  * Owner: the caller closes *out_cursor with pv_cursor_close.
  * Threads: the cursor is for one thread at a time, together with its transaction.
  * Errors: as pv_search; PV_ERR_MISUSE (a write transaction). Since: 0.1 */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cursor.c - a walk that hands out nodes one by one, nearest first as far as its effort goes, and can
- * go on for ever.
+/* cursor.c - a walk that hands out nodes one by one, nearest first as far as its effort goes, and
+ * can go on for ever.
  *
  *      front --follow--> found --the nearest, when the front is far enough beyond it--> caller
  *

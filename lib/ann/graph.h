@@ -217,8 +217,8 @@ typedef int (*pv__graph_take_fn)(void *ctx, uint32_t slot, pv_error *err);
 PV_PRIVATE int pv__graph_cursor_begin(pv__graph *g, pv__walker *w, const float *vector,
                                       pv__graph_cursor *c, pv_error *err);
 /* The slots of the next node that lives, which is about the nearest of those left, told to `take`.
- * effort: of a search for as many as were handed out. *out_distance: by code; +inf when there are no
- * more. Pauses. */
+ * effort: of a search for as many as were handed out. *out_distance: by code; +inf when there are
+ * no more. Pauses. */
 PV_PRIVATE int pv__graph_cursor_next(pv__graph *g, pv__walker *w, pv__graph_cursor *c,
                                      const pv__effort *effort, pv__graph_take_fn take, void *ctx,
                                      float *out_distance, pv_error *err);

@@ -58,8 +58,8 @@ int pv__search_dups(pv__graph *g, pv__hit node, const pv__allowed *allowed, uint
 
 /* ---- what the error of codes may have put in the wrong place -------------------------------- */
 
-/* Candidates of a coarse walk are measured again by the finer code, nearest first, until the k-th of
- * those is nearer than the others can be. They come out in the pool, at most `cap`. */
+/* Candidates of a coarse walk are measured again by the finer code, nearest first, until the k-th
+ * of those is nearer than the others can be. They come out in the pool, at most `cap`. */
 static int gsearch_refine(pv__walker *w, const void *query, uint32_t k, uint32_t cap,
                           size_t *io_count, pv_error *err) {
     const uint8_t *rows[PV__WALK_ROWS];

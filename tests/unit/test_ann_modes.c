@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_ann_modes.c - ways of searching through the graph, through pv.h: filters, distances, cursors.
- * Who may be in an answer and how many is exact; which of them is compared with an exact search. */
+/* test_ann_modes.c - ways of searching through the graph, through pv.h: filters, distances,
+ * cursors. Who may be in an answer and how many is exact; which of them is compared with an exact
+ * search. */
 #include "test_api_kit.h"
 
 enum { T_DIMS = 12, T_ROWS = 1600, T_CLUSTERS = 8, T_K = 10 };
@@ -401,7 +402,8 @@ static void test_ann_modes__a_cursor_sees_one_state(void **state) {
     t_modes_free(m);
 }
 
-/* Whichever request for memory fails, asking again gives what is left: no row is lost or doubled. */
+/* Whichever request for memory fails, asking again gives what is left: no row is lost or
+ * doubled. */
 static void test_ann_modes__a_cursor_loses_nothing_without_memory(void **state) {
     (void)state;
     t_modes *m = t_modes_new(PV_METRIC_COSINE, PV_INDEX_HNSW, true);
