@@ -16,7 +16,8 @@
  * is tried with several efforts, and the cheapest mean over the queries that reaches recall 0.95
  * counts; a plan that takes fifty times as long as comparing codes is not tried further. `auto` is
  * what a caller gets that says nothing. Processor time, smallest of four rounds of each query, one
- * thread, with 4 MiB of other memory touched between two searches. Answers are counted: min(k, allowed), or the program ends with 1. */
+ * thread, with 4 MiB of other memory touched between two searches. Answers are counted: min(k,
+ * allowed), or the program ends with 1. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,10 +4,11 @@
  *      pv_db ---- pv_open .. pv_close -------------------------- one database file
  *        |-- pv_txn ---- pv_txn_begin .. commit or rollback ----- one view of it, or one change
  *        |-- pv_iter --- pv_iter_open .. pv_iter_close ---------- a walk over one collection
+ *        |-- pv_cursor - pv_cursor_open .. pv_cursor_close ------ a search, page by page
  *        '-- pv_results  from search and get, until pv_results_free: copies, bound to nothing
  *
  * Chapters: version, limits, codes and errors, handles, options, open and close, collections,
- * transactions, write, read, search, results, iterate, administration.
+ * transactions, write, read, search, results, cursors, iterate, administration.
  *
  * Rules for every function; the doc blocks only say what differs.
  *
@@ -35,9 +36,9 @@
  * the allocator refers to, which must outlive everything that was handed out.
  *
  * Threads: a pv_db is for any number of threads. A pv_txn and a pv_iter are for one thread at a
- * time. pv_results never change and are for any thread. In a forked child only pv_results_free,
- * pv_iter_close, pv_txn_rollback and pv_close may be used on inherited handles; they drop memory
- * and descriptors and touch no file. */
+ * time, and so is a pv_cursor. pv_results never change and are for any thread. In a forked child
+ * only pv_results_free, pv_iter_close, pv_cursor_close, pv_txn_rollback and pv_close may be used
+ * on inherited handles; they drop memory and descriptors and touch no file. */
 #ifndef PV_H
 #define PV_H
 
@@ -151,6 +152,7 @@ typedef struct pv_db pv_db;           /* an open database: pv_open, pv_close */
 typedef struct pv_txn pv_txn;         /* a transaction: pv_txn_begin, commit or rollback */
 typedef struct pv_iter pv_iter;       /* a walk: pv_iter_open, pv_iter_close */
 typedef struct pv_results pv_results; /* rows: pv_search and others, pv_results_free */
+typedef struct pv_cursor pv_cursor;   /* a search that goes on: pv_cursor_open, pv_cursor_close */
 typedef struct pv_names pv_names;     /* names: pv_collection_list, pv_names_free */
 
 /* ---- Options --------------------------------------------------------------------------------- */
@@ -627,6 +629,11 @@ PV_EXTERN int pv_count(pv_db *db, pv_txn *txn, const char *collection, const cha
 #define PV_QUERY_EXACT 0x1u  /* compare with every record, never through an index */
 #define PV_QUERY_WITHIN 0x2u /* only records at a distance of at most max_distance */
 
+/* Names for target_recall. The graph has measured on itself what each of them costs. */
+#define PV_RECALL_FAST 0.90f
+#define PV_RECALL_BALANCED 0.95f /* the default */
+#define PV_RECALL_HIGH 0.99f
+
 /* A search for the nearest records.
  *
  * filter: a JSON object over the metadata, for instance
@@ -636,6 +643,10 @@ PV_EXTERN int pv_count(pv_db *db, pv_txn *txn, const char *collection, const cha
  * PV_ERR_UNSUPPORTED by name, never ignored. A missing field reads as null (but not in $exists),
  * and order is only between values of one kind. "{}" matches all. The answer holds
  * min(k, matching records) rows, however few match.
+ *
+ * WITHIN: the k nearest of the records that are near enough (k 0: as many as an answer may have).
+ * Where the graph is walked (L2 and cosine, unless EXACT) a record that is there may be missed, as
+ * target_recall says; none that is too far is ever in the answer.
  *
  * ef: as in other libraries, about the number of candidates that a plain walk would have to keep
  * for the same answer; recall grows with it, and so does time. This walk keeps more, but stops
@@ -797,14 +808,44 @@ PV_EXTERN const void *pv_results_vectors(const pv_results *results);
 
 /* pv_results_plan - how the search of these rows went: "scan" (compared with every record, or with
  * every one that matches), "graph" (a walk of the graph), and with a filter, whatever was estimated
- * to be the cheapest: "graph, one hop" (the walk as always, keeping what matches), "graph, two hops"
- * (a walk from match to match) or "codes" (compared with the short codes of all that match). NULL
- * when the rows come from no search. For looking at, not for deciding by: texts may be added.
+ * to be the cheapest: "graph, one hop" (the walk as always, keeping what matches), "graph, two
+ * hops" (a walk from match to match) or "codes" (compared with the short codes of all that match).
+ * NULL when the rows come from no search. For looking at, not for deciding by: texts may be added.
  * Owner: the library, for ever. Threads: any. Since: 0.1 */
 PV_EXTERN const char *pv_results_plan(const pv_results *results);
 
 /* pv_results_free - NULL is fine. Threads: any, once. Since: 0.1 */
 PV_EXTERN void pv_results_free(pv_results *results);
+
+/* ---- Cursors --------------------------------------------------------------------------------- */
+
+/* pv_cursor_open - begin a search whose rows are fetched page by page, nearest first, for as long
+ * as there are any. It sees one state: that of txn (a read transaction), or with NULL that of now,
+ * and then it outlives pv_close. All records that match come out, none twice.
+ * query: as for pv_search; k is not looked at. Where the graph is walked, a page is as near to the
+ * truth as a search of as many rows as have come out with it (ef, target_recall), and a row that
+ * was missed comes with a later page; with PV_QUERY_EXACT no row is nearer than those of the page
+ * before. With PV_QUERY_WITHIN the graph decides when there is nothing more, up to the same recall.
+ * The walk goes on where the page before left it: many pages cost little more than one search for
+ * all their rows. Memory: some bits for each record, and 8 bytes for each that was looked at;
+ * without a graph 8 bytes for each record that matches.
+ * Owner: the caller closes *out_cursor with pv_cursor_close.
+ * Threads: the cursor is for one thread at a time, together with its transaction.
+ * Errors: as pv_search; PV_ERR_MISUSE (a write transaction). Since: 0.1 */
+PV_EXTERN int pv_cursor_open(pv_db *db, pv_txn *txn, const char *collection, const pv_query *query,
+                             pv_cursor **out_cursor, pv_error *err);
+
+/* pv_cursor_next - the next k rows: nearest first, equal distances by id. Fewer only when no more
+ * are left; none at the end, and from then on.
+ * k: at most PV_LIMIT_K; 0: 10. It may change from page to page.
+ * Owner: the caller frees *out_results with pv_results_free.
+ * Errors: PV_ERR_CLOSED (its transaction has ended); PV_ERR_LIMIT (k); PV_ERR_CANCELLED (may be
+ * called again, as after PV_ERR_NOMEM: nothing is lost). Since: 0.1 */
+PV_EXTERN int pv_cursor_next(pv_cursor *cursor, uint32_t k, pv_results **out_results,
+                             pv_error *err);
+
+/* pv_cursor_close - NULL is fine. Since: 0.1 */
+PV_EXTERN void pv_cursor_close(pv_cursor *cursor);
 
 /* ---- Iterate --------------------------------------------------------------------------------- */
 

@@ -152,6 +152,8 @@ PV_PRIVATE void pv__walker_free(pv__walker *w); /* NULL is fine */
 
 /* The walker's own array of `want` hits, until it is asked again. NULL: no memory. */
 PV_PRIVATE pv__hit *pv__walker_hits(pv__walker *w, size_t want, pv_error *err);
+/* Pause. After every other pause too, before a walk goes on: a walker holds pointers into pages. */
+PV_PRIVATE int pv__walker_pause(pv__walker *w, pv__txn *txn, pv_error *err);
 
 /* Candidates whose vectors decide which k are the nearest: so many are worth reading. */
 static inline uint32_t pv__graph_want(uint32_t k) { return k + PV_MAX(k / 2, 10u); }
@@ -204,6 +206,23 @@ PV_PRIVATE int pv__graph_within(pv__graph *g, pv__walker *w, const float *vector
                                 const pv__effort *effort, uint32_t want, const pv__allowed *allowed,
                                 pv__hit *hits, uint32_t *out_count, bool *out_complete,
                                 pv_error *err);
+
+/* cursor.c: a search without an end. The walker is its own from begin to done, the graph the one of
+ * a transaction that changes nothing. */
+typedef struct pv__graph_cursor {
+    pv__queue found; /* nodes not handed out yet */
+    uint32_t followed;
+} pv__graph_cursor;
+typedef int (*pv__graph_take_fn)(void *ctx, uint32_t slot, pv_error *err);
+PV_PRIVATE int pv__graph_cursor_begin(pv__graph *g, pv__walker *w, const float *vector,
+                                      pv__graph_cursor *c, pv_error *err);
+/* The slots of the next node that lives, which is about the nearest of those left, told to `take`.
+ * effort: of a search for as many as were handed out. *out_distance: by code; +inf when there are
+ * no more. Pauses. */
+PV_PRIVATE int pv__graph_cursor_next(pv__graph *g, pv__walker *w, pv__graph_cursor *c,
+                                     const pv__effort *effort, pv__graph_take_fn take, void *ctx,
+                                     float *out_distance, pv_error *err);
+PV_PRIVATE void pv__graph_cursor_done(pv__graph_cursor *c, pv__mem *mem);
 
 /* For each hit of the last search with w: a distance, in the scale of pv.h, that the exact one is
  * hardly below (two deviations of the code's error). Ascending. */

@@ -123,8 +123,7 @@ struct pv__walker {
     pv__hit *pool;   /* ascending; slot: node, and the bit above */
     size_t pool_cap;
     /* roaming (roam.c) */
-    pv__hit *front; /* heap, the nearest on top: what may still be followed */
-    size_t front_count, front_cap;
+    pv__queue front;             /* what may still be followed */
     pv__hit kept[PV__ROAM_KEPT]; /* of the last step */
     size_t kept_count;
     pv__hit *hits; /* pv__walker_hits */
@@ -164,8 +163,6 @@ PV_PRIVATE int pv__walker_begin(pv__walker *w, const pv__graph *g, size_t ef, pv
 /* The same for walks by the code that the graph is built by. */
 PV_PRIVATE int pv__walker_begin_build(pv__walker *w, const pv__graph *g, size_t ef, pv_error *err);
 PV_PRIVATE void pv__walker_clear(pv__walker *w); /* visited */
-/* After every pause: the views hold pointers into pages. */
-PV_PRIVATE int pv__walker_pause(pv__walker *w, pv__txn *txn, pv_error *err);
 /* Look at `rows` rows of an upper level: until the next change of its column, or the next pause. */
 PV_PRIVATE int pv__walker_upper(pv__walker *w, const pv__column *c, uint32_t rows, pv_error *err);
 /* Another one for a thread that helps; freed with w. */
@@ -271,6 +268,9 @@ PV_PRIVATE int pv__search_begin(pv__graph *g, pv__walker *w, const float *vector
 PV_PRIVATE int pv__search_end(pv__graph *g, pv__walker *w, const float *vector,
                               const pv__effort *effort, uint32_t want, const pv__allowed *allowed,
                               size_t count, pv__hit *hits, uint32_t *out_count, pv_error *err);
+/* Tell `take` each slot of a node that has several, but for its first one; until it says 1. */
+PV_PRIVATE int pv__search_each_dup(pv__graph *g, uint32_t node, pv__graph_take_fn take, void *ctx,
+                                   pv_error *err);
 /* The allowed slots of a node that has several, those behind its first one. */
 PV_PRIVATE int pv__search_dups(pv__graph *g, pv__hit node, const pv__allowed *allowed,
                                uint32_t want, pv__hit *hits, uint32_t *io_count, pv_error *err);

@@ -52,7 +52,7 @@ static int range_walk_on(pv__graph *g, pv__walker *w, range_walk *r, pv__roam *r
     for (;;) {
         range_take(r, w->kept, w->kept_count);
         const float bound = range_bound(r);
-        if (w->front_count == 0 || w->front[0].distance > bound) {
+        if (w->front.count == 0 || w->front.hits[0].distance > bound) {
             break;
         }
         if (roam->followed >= most || (float)roam->looked > ask_most) {

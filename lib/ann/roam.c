@@ -20,40 +20,9 @@
 #define ROAM_COUNTS 0x80000000u /* in the front: the node counts */
 #define ROAM_FEW 16u            /* neighbours that count: then nobody looks behind the others */
 
-/* ---- front ----------------------------------------------------------------------------------- */
-
 static int roam_push(pv__walker *w, float distance, uint32_t node, bool counts, pv_error *err) {
-    PV_TRY(pv__alloc_grow(w->mem, (void **)&w->front, &w->front_cap, w->front_count + 1,
-                          sizeof *w->front, err));
     const pv__hit hit = {distance, node | (counts ? ROAM_COUNTS : 0)};
-    size_t i = w->front_count++;
-    while (i > 0 && pv__hit_less(hit, w->front[(i - 1) / 2])) {
-        w->front[i] = w->front[(i - 1) / 2];
-        i = (i - 1) / 2;
-    }
-    w->front[i] = hit;
-    return 0;
-}
-
-static pv__hit roam_pop(pv__walker *w) {
-    const pv__hit top = w->front[0], last = w->front[--w->front_count];
-    size_t i = 0;
-    for (;;) {
-        size_t child = 2 * i + 1;
-        if (child >= w->front_count) {
-            break;
-        }
-        if (child + 1 < w->front_count && pv__hit_less(w->front[child + 1], w->front[child])) {
-            child++;
-        }
-        if (!pv__hit_less(w->front[child], last)) {
-            break;
-        }
-        w->front[i] = w->front[child];
-        i = child;
-    }
-    w->front[i] = last;
-    return top;
+    return pv__queue_push(&w->front, w->mem, hit, err);
 }
 
 /* ---- what counts ----------------------------------------------------------------------------- */
@@ -178,7 +147,7 @@ static int roam_two_hops(pv__graph *g, pv__walker *w, pv__roam *r, uint32_t from
 
 int pv__roam_begin(pv__graph *g, pv__walker *w, pv__roam *r, size_t count, pv_error *err) {
     bool counts = false;
-    w->front_count = 0;
+    w->front.count = 0;
     w->kept_count = 0;
     for (size_t i = 0; i < count; i++) {
         const pv__hit seed = w->pool[i];
@@ -192,15 +161,15 @@ int pv__roam_begin(pv__graph *g, pv__walker *w, pv__roam *r, size_t count, pv_er
 }
 
 int pv__roam_step(pv__graph *g, pv__walker *w, pv__roam *r, float bound, pv_error *err) {
-    const pv__hit from = roam_pop(w);
+    const pv__hit from = pv__queue_pop(&w->front);
     const uint32_t node = from.slot & ~ROAM_COUNTS;
     w->kept_count = 0;
     r->followed++;
     r->followed_passed += node != from.slot ? 1u : 0u;
     PV_TRY(r->two_hops ? roam_two_hops(g, w, r, node, bound, err)
                        : roam_one_hop(g, w, r, node, bound, err));
-    if (w->front_count > 0) {
-        pv__walk_prefetch_links(w, w->front[0].slot & ~ROAM_COUNTS);
+    if (w->front.count > 0) {
+        pv__walk_prefetch_links(w, w->front.hits[0].slot & ~ROAM_COUNTS);
     }
     return 0;
 }
@@ -216,7 +185,7 @@ int pv__roam_nearest(pv__graph *g, pv__walker *w, pv__roam *r, const pv__effort 
         }
         w->kept_count = 0;
         const float bound = pv__walk_bound(effort, w->pool, count);
-        if (w->front_count == 0 || w->front[0].distance > bound) {
+        if (w->front.count == 0 || w->front.hits[0].distance > bound) {
             break;
         }
         if (r->followed >= followed_max) {

@@ -8,49 +8,72 @@
 #define SEARCH_EXPANSIONS 8u /* of the pool, beyond which a walk among the dead is given up */
 #define SEARCH_SIGMAS 2.0f   /* deviations that an estimate is trusted to stay within */
 
-int pv__search_dups(pv__graph *g, pv__hit node, const pv__allowed *allowed, uint32_t want,
-                    pv__hit *hits, uint32_t *io_count, pv_error *err) {
+int pv__search_each_dup(pv__graph *g, uint32_t node, pv__graph_take_fn take, void *ctx,
+                        pv_error *err) {
     uint8_t key[8] = {0};
     pv__cursor *cursor = NULL;
-    bool valid = false, counts = false;
-    pv__put32be(key, node.slot);
+    bool valid = false;
+    pv__put32be(key, node);
     int rc = pv__cursor_new(&g->dups, &cursor, err);
     if (rc == 0) {
         rc = pv__cursor_seek(cursor, (pv__bytes){key, 8}, &valid, err);
     }
-    while (rc == 0 && valid && *io_count < want) {
+    while (rc == 0 && valid) {
         const pv__bytes at = pv__cursor_key(cursor);
-        if (at.size != 8 || pv__get32be(at.data) != node.slot) {
+        if (at.size != 8 || pv__get32be(at.data) != node) {
             break;
         }
-        const uint32_t slot = pv__get32be(at.data + 4);
-        rc = pv__allowed_test(allowed, slot, &counts, err);
-        if (rc == 0 && counts) {
-            hits[(*io_count)++] = (pv__hit){node.distance, slot};
-        }
+        rc = take(ctx, pv__get32be(at.data + 4), err);
         rc = rc == 0 ? pv__cursor_next(cursor, &valid, err) : rc;
     }
     pv__cursor_free(cursor);
-    return rc;
+    return PV_MIN(rc, 0);
+}
+
+typedef struct gsearch_dups {
+    const pv__allowed *allowed;
+    float distance;
+    uint32_t want;
+    pv__hit *hits;
+    uint32_t *count;
+} gsearch_dups;
+
+static int gsearch_dup(void *ctx, uint32_t slot, pv_error *err) {
+    gsearch_dups *d = ctx;
+    bool counts = false;
+    if (*d->count < d->want) {
+        PV_TRY(pv__allowed_test(d->allowed, slot, &counts, err));
+    }
+    if (counts) {
+        d->hits[(*d->count)++] = (pv__hit){d->distance, slot};
+    }
+    return *d->count >= d->want;
+}
+
+int pv__search_dups(pv__graph *g, pv__hit node, const pv__allowed *allowed, uint32_t want,
+                    pv__hit *hits, uint32_t *io_count, pv_error *err) {
+    gsearch_dups d = {allowed, node.distance, want, hits, io_count};
+    return pv__search_each_dup(g, node.slot, gsearch_dup, &d, err);
 }
 
 /* ---- what the error of codes may have put in the wrong place -------------------------------- */
 
-/* Candidates of a coarse walk are measured again by the finer code, nearest first, until the k-th of
- * those is nearer than the others can be. They come out in the pool, at most `cap`. */
+/* Candidates of a coarse walk are measured again by the finer code, nearest first, until the k-th
+ * of those is nearer than the others can be. They come out in the pool, at most `cap`. */
 static int gsearch_refine(pv__walker *w, const void *query, uint32_t k, uint32_t cap,
                           size_t *io_count, pv_error *err) {
     const uint8_t *rows[PV__WALK_ROWS];
     float distances[PV__WALK_ROWS], sigma;
     size_t n = 0;
-    PV_TRY(pv__alloc_grow(w->mem, (void **)&w->front, &w->front_cap, (size_t)cap + 1,
-                          sizeof *w->front, err));
+    PV_TRY(pv__alloc_grow(w->mem, (void **)&w->front.hits, &w->front.cap, (size_t)cap + 1,
+                          sizeof *w->front.hits, err));
+    pv__hit *const best = w->front.hits;
     for (size_t at = 0; at < *io_count; at += PV__WALK_ROWS) {
         const size_t count = PV_MIN(*io_count - at, (size_t)PV__WALK_ROWS);
         if (n >= cap) {
             PV_TRY(pv__colview_row(&w->codes, w->pool[at].slot, rows, err));
             pv__code_sigmas(&w->code, w->query, rows, 1, &w->pool[at].distance, &sigma);
-            if (w->pool[at].distance - SEARCH_SIGMAS * sigma > w->front[k - 1].distance) {
+            if (w->pool[at].distance - SEARCH_SIGMAS * sigma > best[k - 1].distance) {
                 break;
             }
         }
@@ -59,10 +82,10 @@ static int gsearch_refine(pv__walker *w, const void *query, uint32_t k, uint32_t
         }
         pv__code_distances(&w->fine, query, rows, count, distances);
         for (size_t i = 0; i < count; i++) {
-            (void)pv__pool_insert(w->front, &n, cap, distances[i], w->pool[at + i].slot);
+            (void)pv__pool_insert(best, &n, cap, distances[i], w->pool[at + i].slot);
         }
     }
-    memcpy(w->pool, w->front, n * sizeof *w->front);
+    memcpy(w->pool, best, n * sizeof *best);
     *io_count = n;
     return 0;
 }
@@ -137,7 +160,7 @@ int pv__search_end(pv__graph *g, pv__walker *w, const float *vector, const pv__e
                    uint32_t want, const pv__allowed *allowed, size_t count, pv__hit *hits,
                    uint32_t *out_count, pv_error *err) {
     const void *query = w->query;
-    w->front_count = 0;
+    w->front.count = 0;
     if (g->split && !pv__code_same_query(&w->code, &w->fine)) {
         query = w->pair;
         pv__code_query(&w->fine, vector, w->pair);

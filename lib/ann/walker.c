@@ -34,7 +34,7 @@ void pv__walker_free(pv__walker *w) {
     pv__alloc_free(mem, w->visited, w->visited_words * sizeof *w->visited);
     pv__alloc_free(mem, w->marks, w->mark_cap * sizeof *w->marks);
     pv__alloc_free(mem, w->pool, w->pool_cap * sizeof *w->pool);
-    pv__alloc_free(mem, w->front, w->front_cap * sizeof *w->front);
+    pv__queue_done(&w->front, mem);
     pv__alloc_free_aligned(mem, w->query, w->query_bytes, WALKER_ALIGN);
     pv__alloc_free_aligned(mem, w->pair, w->query_bytes, WALKER_ALIGN);
     pv__alloc_free(mem, w->node_groups, w->node_group_cap * sizeof *w->node_groups);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* read.c - chapters "read", "search" and "iterate". */
+/* read.c - chapters "read", "search", "cursors" and "iterate". */
 #include "api/args.h"
+#include "engine/cursor.h"
 #include "engine/iter.h"
 #include "engine/search.h"
 
@@ -133,6 +134,30 @@ int pv_search_many(pv_db *db, pv_txn *txn, const char *collection, const pv_quer
     int rc = pv__search(&call, collection, &q, v.count, v.stride, out_results, err);
     return pv__call_end(&call, rc, err);
 }
+
+/* ---- cursors ----------------------------------------------------------------------------- */
+
+int pv_cursor_open(pv_db *db, pv_txn *txn, const char *collection, const pv_query *query,
+                   pv_cursor **out_cursor, pv_error *err) {
+    pv_query q = PV_QUERY_INIT;
+    if (!out_cursor) {
+        return pv__args_null("out_cursor", err);
+    }
+    *out_cursor = NULL;
+    PV_TRY(read_query(&q, query, err));
+    return pv__search_cursor_new(db, txn, collection, &q, out_cursor, err);
+}
+
+int pv_cursor_next(pv_cursor *cursor, uint32_t k, pv_results **out_results, pv_error *err) {
+    if (!out_results) {
+        return pv__args_null("out_results", err);
+    }
+    *out_results = NULL;
+    return cursor ? pv__search_cursor_page(cursor, k, out_results, err)
+                  : pv__args_null("the cursor", err);
+}
+
+void pv_cursor_close(pv_cursor *cursor) { pv__search_cursor_free(cursor); }
 
 /* ---- iterate ----------------------------------------------------------------------------- */
 

@@ -59,3 +59,54 @@ void pv__topk_sort(pv__topk *t) {
         topk_down(t->hits, n - 1, last);
     }
 }
+
+/* ---- queue ----------------------------------------------------------------------------------- */
+
+int pv__queue_push(pv__queue *q, pv__mem *mem, pv__hit hit, pv_error *err) {
+    PV_TRY(pv__alloc_grow(mem, (void **)&q->hits, &q->cap, q->count + 1, sizeof(*q->hits), err));
+    size_t i = q->count++;
+    while (i > 0 && pv__hit_less(hit, q->hits[(i - 1) / 2])) {
+        q->hits[i] = q->hits[(i - 1) / 2];
+        i = (i - 1) / 2;
+    }
+    q->hits[i] = hit;
+    return 0;
+}
+
+/* A hit sinks from place i. */
+static void queue_down(pv__queue *q, size_t i, pv__hit hit) {
+    for (;;) {
+        size_t child = 2 * i + 1;
+        if (child >= q->count) {
+            break;
+        }
+        if (child + 1 < q->count && pv__hit_less(q->hits[child + 1], q->hits[child])) {
+            child++;
+        }
+        if (!pv__hit_less(q->hits[child], hit)) {
+            break;
+        }
+        q->hits[i] = q->hits[child];
+        i = child;
+    }
+    q->hits[i] = hit;
+}
+
+pv__hit pv__queue_pop(pv__queue *q) {
+    const pv__hit top = q->hits[0];
+    const pv__hit last = q->hits[--q->count];
+    queue_down(q, 0, last);
+    return top;
+}
+
+void pv__queue_order(pv__queue *q) {
+    for (size_t i = q->count / 2; i-- > 0;) {
+        queue_down(q, i, q->hits[i]);
+    }
+}
+
+void pv__queue_done(pv__queue *q, pv__mem *mem) {
+    pv__alloc_free(mem, q->hits, q->cap * sizeof(*q->hits));
+    q->hits = NULL;
+    q->count = q->cap = 0;
+}

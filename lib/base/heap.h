@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* heap.h - the k smallest of a stream of (distance, slot): a bounded max-heap in the caller's
- * array. Order: distance, then slot, so that ties are decided the same way everywhere. */
+ * array; and a queue from which the smallest is taken, which grows. Order: distance, then slot, so
+ * that ties are decided the same way everywhere. */
 #ifndef PV_BASE_HEAP_H
 #define PV_BASE_HEAP_H
 
-#include "base/base.h"
+#include "base/alloc.h"
 
 typedef struct pv__hit {
     float distance; /* never NaN */
@@ -23,5 +24,14 @@ static inline bool pv__hit_less(pv__hit a, pv__hit b) {
 PV_PRIVATE float pv__topk_bound(const pv__topk *t);
 PV_PRIVATE void pv__topk_add(pv__topk *t, float distance, uint32_t slot);
 PV_PRIVATE void pv__topk_sort(pv__topk *t); /* ascending; ends the heap */
+
+typedef struct pv__queue {
+    pv__hit *hits; /* min-heap: hits[0] is the smallest */
+    size_t count, cap;
+} pv__queue;
+PV_PRIVATE int pv__queue_push(pv__queue *q, pv__mem *mem, pv__hit hit, pv_error *err);
+PV_PRIVATE pv__hit pv__queue_pop(pv__queue *q); /* it is not empty */
+PV_PRIVATE void pv__queue_order(pv__queue *q);  /* hits were put in anyhow: O(n) */
+PV_PRIVATE void pv__queue_done(pv__queue *q, pv__mem *mem);
 
 #endif

@@ -20,7 +20,7 @@ static void matching_set(uint64_t *words, uint32_t slot) {
     words[slot / 64] |= UINT64_C(1) << (slot % 64);
 }
 
-static size_t matching_words(uint32_t slots) { return ((size_t)slots + 63) / 64; }
+static size_t matching_words(uint32_t slots) { return (size_t)slots / 64 + 1; }
 
 /* slot: live. */
 static int matching_ask(void *ctx, uint32_t slot, bool *out, pv_error *err) {
@@ -44,8 +44,17 @@ static int matching_ask(void *ctx, uint32_t slot, bool *out, pv_error *err) {
     return 0;
 }
 
+int pv__matching_test(pv__matching *m, uint32_t slot, bool *out, pv_error *err) {
+    if (m->allowed.ask) {
+        return matching_ask(m, slot, out, err);
+    }
+    *out = pv__matching_has(m, slot);
+    return 0;
+}
+
 static int matching_sample(pv__matching *m, pv_error *err) {
-    const uint32_t most = PV_MAX(m->slots / MATCHING_SAMPLE_PART, MATCHING_SAMPLE_MIN);
+    const uint32_t most =
+        m->slots == 0 ? 0 : PV_MAX(m->slots / MATCHING_SAMPLE_PART, MATCHING_SAMPLE_MIN);
     for (uint32_t i = 0; i < most && m->matched < MATCHING_SAMPLE_ENOUGH; i++) {
         const uint32_t from = (uint32_t)(pv__mix64(i + 1) % m->slots);
         uint32_t slot = 0;

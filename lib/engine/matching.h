@@ -31,6 +31,12 @@ PV_PRIVATE int pv__matching_begin(pv__matching *m, pv_db *db, pv__parts *p,
 PV_PRIVATE void pv__matching_done(pv__matching *m);
 /* Before a search: it is one of `searches` that have still to come. */
 PV_PRIVATE void pv__matching_expect(pv__matching *m, size_t searches);
+/* Does the record of a live slot match? */
+PV_PRIVATE int pv__matching_test(pv__matching *m, uint32_t slot, bool *out, pv_error *err);
+/* The same when all have been read. */
+static inline bool pv__matching_has(const pv__matching *m, uint32_t slot) {
+    return m->words[slot / 64] >> (slot % 64) & 1u;
+}
 /* Read all records: m->allowed has words afterwards. Pauses. */
 PV_PRIVATE int pv__matching_all(pv__matching *m, pv_error *err);
 

@@ -27,8 +27,7 @@ typedef struct search_job {
     pv__filter *filter;
 } search_job;
 
-static int search_check(const search_job *j, pv_error *err) {
-    const pv_query *q = j->query;
+int pv__search_check(const pv_query *q, size_t count, pv_error *err) {
     const uint32_t flags = PV_QUERY_EXACT | PV_QUERY_WITHIN;
     const uint32_t include = PV_INCLUDE_METADATA | PV_INCLUDE_VECTOR;
     if (q->flags & ~flags) {
@@ -57,8 +56,8 @@ static int search_check(const search_job *j, pv_error *err) {
         return pv__err(err, PV_ERR_LIMIT, "%u threads are asked for, at most %u are allowed",
                        (unsigned)q->threads, PV__THREADS_MAX);
     }
-    if (j->count > PV_LIMIT_QUERIES) {
-        return pv__err(err, PV_ERR_LIMIT, "%zu query vectors, at most %u are allowed", j->count,
+    if (count > PV_LIMIT_QUERIES) {
+        return pv__err(err, PV_ERR_LIMIT, "%zu query vectors, at most %u are allowed", count,
                        (unsigned)PV_LIMIT_QUERIES);
     }
     return 0;
@@ -254,7 +253,7 @@ static int search_rows(search_job *j, size_t i, pv_results **out, pv_error *err)
 static int search_answer(search_job *j, pv__call *call, const char *collection, size_t stride,
                          pv_error *err) {
     const pv_query *q = j->query;
-    PV_TRY(search_check(j, err));
+    PV_TRY(pv__search_check(q, j->count, err));
     PV_TRY(pv__workspace_take(j->db, &j->ws, err));
     j->parts = &j->ws->parts;
     PV_TRY(pv__workspace_open(j->ws, call->txn, collection, err));

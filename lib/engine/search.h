@@ -14,6 +14,8 @@ PV_PRIVATE int pv__search(pv__call *call, const char *collection, const pv_query
 /* One query, its rows in arrays of the caller (complete, not yet checked). */
 PV_PRIVATE int pv__search_into(pv__call *call, const char *collection, const pv_query *query,
                                pv_rows *io_rows, pv_error *err);
+/* What can be said of a query without its collection. */
+PV_PRIVATE int pv__search_check(const pv_query *query, size_t count, pv_error *err);
 PV_PRIVATE int pv__read_many(pv__call *call, const char *collection, const pv__key_list *list,
                              uint32_t include, bool must_exist, pv_results **out_results,
                              pv_error *err);

@@ -20,7 +20,8 @@ bool api_matches(const api_model *m, pv_db *db, pv_txn *txn, test_rng *r, unsign
  * the model holds, or an error that the bytes can cause and whose message names a page; these are
  * counted. False with a reason for anything else. */
 bool api_reads_honestly(const api_model *m, pv_db *db, uint64_t *out_refused, char why[API_WHY]);
-/* One search with drawn k, filter and threshold against brute force, ties by key. */
+/* One search with drawn k, filter and threshold against brute force, ties by key; half of them not
+ * exact: then who and how many is compared. */
 bool api_search_matches(const api_collection *c, pv_db *db, pv_txn *txn, test_rng *r,
                         char why[API_WHY]);
 /* pv_check finds nothing. flags: PV_CHECK_. */

@@ -166,6 +166,7 @@ static void glue_drop_db(void *db) {
 }
 static void glue_drop_txn(void *txn) { pv_txn_rollback(txn); }
 static void glue_drop_iter(void *iter) { pv_iter_close(iter); }
+static void glue_drop_cursor(void *cursor) { pv_cursor_close(cursor); }
 
 void pvpy_sweep(void) {
     if (glue_depth > 0 || !atomic_load(&glue_late_list)) {
@@ -199,6 +200,7 @@ static void glue_drop(void (*drop)(void *), void *what) {
 void pvpy_drop_db(void *db) { glue_drop(glue_drop_db, db); }
 void pvpy_drop_txn(void *txn) { glue_drop(glue_drop_txn, txn); }
 void pvpy_drop_iter(void *iter) { glue_drop(glue_drop_iter, iter); }
+void pvpy_drop_cursor(void *cursor) { glue_drop(glue_drop_cursor, cursor); }
 /* Results are bound to nothing but memory: they may go at any time. */
 void pvpy_drop_rows(void *rows) {
     pv_results_free(((pvpy_rows *)rows)->results);

@@ -55,6 +55,7 @@ pvpy_rows *pvpy_search(pv_db *db, pv_txn *txn, const char *collection, const voi
 void pvpy_drop_db(void *db); /* closes it when nobody has, and lets go of it */
 void pvpy_drop_txn(void *txn);
 void pvpy_drop_iter(void *iter);
+void pvpy_drop_cursor(void *cursor);
 void pvpy_drop_rows(void *rows);
 void pvpy_drop_view(void *rows);
 void pvpy_drop_batch(void *batch);

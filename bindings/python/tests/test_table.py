@@ -104,6 +104,10 @@ def use_everything(path):
             assert found.ids[0] == one
             assert found[0].metadata is not None
             assert found.scores[0] == 1
+            assert found.plan == "scan"
+            with collection_.cursor(vectors[1]) as cursor:
+                assert cursor.next_page(1).ids[0] == one
+                assert next(cursor).id != one
             assert found.distances[0] == 0
             assert found.vectors.shape == (2, 3)
             many = collection_.search_many(vectors, k=1)

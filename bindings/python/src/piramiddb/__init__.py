@@ -13,7 +13,7 @@ b 1.0 {'n': 2}
 
 from ._native import ffi as _ffi
 from ._native import lib as _lib
-from .collection import Collection, CollectionInfo, RecordIterator
+from .collection import Collection, CollectionInfo, Cursor, RecordIterator
 from .database import (
     Database,
     Finding,
@@ -61,6 +61,7 @@ __all__ = [
     "CollectionInfo",
     "ConflictError",
     "CorruptError",
+    "Cursor",
     "Database",
     "DimsError",
     "Error",

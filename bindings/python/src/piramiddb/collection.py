@@ -14,12 +14,12 @@ import numpy as np
 from . import _convert as convert
 from ._native import ffi, lib
 from .errors import NotFoundError, check, fail
-from .results import BatchResults, K, Record, Records, Results, key_array, own
+from .results import BatchResults, Hit, K, Record, Records, Results, key_array, own
 
 if TYPE_CHECKING:
     from .database import Database, View
 
-__all__ = ["Collection", "CollectionInfo", "RecordIterator"]
+__all__ = ["Collection", "CollectionInfo", "Cursor", "RecordIterator"]
 
 T = TypeVar("T")
 
@@ -161,6 +161,59 @@ class RecordIterator(Iterator[Record[K]]):
                 ffi.release(handle)
 
     def __enter__(self) -> RecordIterator[K]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Cursor(Iterator[Hit[K]]):
+    """A search that goes on: `next_page` page by page, or hit by hit; a context manager too."""
+
+    def __init__(self, collection: Collection[K], handle: Any) -> None:
+        self._collection = collection  # and with it the database and transaction
+        self._handle = handle
+        self._lock = threading.RLock()
+        self._page: Iterator[Hit[K]] = iter(())
+        self._ahead = 10
+
+    def next_page(self, k: int = 10) -> Results[K]:
+        """The next k hits, nearest first; none at the end."""
+        if not 1 <= k <= lib.PV_LIMIT_K:
+            raise ValueError(f"k is {k}, wanted 1 to {lib.PV_LIMIT_K}")
+        with self._lock, self._collection._lock():
+            if self._handle is None:
+                fail(lib.PV_ERR_CLOSED)
+            out = ffi.new("pv_results **")
+            check(lib.pv_cursor_next(self._handle, k, out, lib.pvpy_err()))
+            return Results(own(out[0]))
+
+    def __iter__(self) -> Cursor[K]:
+        return self
+
+    def __next__(self) -> Hit[K]:
+        with self._lock:
+            for hit in self._page:
+                return hit
+            if self._handle is None:
+                raise StopIteration
+            page = self.next_page(self._ahead)
+            self._ahead = min(2 * self._ahead, 1000)
+            if not page:
+                self.close()
+                raise StopIteration
+            self._page = iter(page)
+            return next(self._page)
+
+    def close(self) -> None:
+        """End the search and let go of the state it sees."""
+        with self._lock:
+            handle, self._handle = self._handle, None
+            self._page = iter(())
+            if handle is not None:
+                ffi.release(handle)
+
+    def __enter__(self) -> Cursor[K]:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -638,6 +691,32 @@ class Collection(Generic[K]):
             fail(lib.pvpy_err().code)
         del keep
         return Results(_gc(rows, _drop_rows))
+
+    def cursor(self, vector: Any, *, filter: Mapping[str, Any] | str | None = None,
+               metadata: bool = True, vectors: bool = False, exact: bool = False,
+               max_distance: float | None = None, ef: int = 0,
+               target_recall: float = 0.0) -> Cursor[K]:
+        """A search without a k: all matching records, nearest first, as far as they are fetched.
+
+        It sees one state (of now, or of a snapshot; not inside a transaction that writes), keeps
+        the place where it stands, and gives each record once. Arguments as in `search`.
+
+        >>> docs = piramiddb.open(":memory:").collection("docs", dims=2, metric="l2", key="int")
+        >>> docs.insert([1, 2, 3], [[0, 1], [0, 5], [0, 3]])
+        [1, 2, 3]
+        >>> with docs.cursor([0.0, 0.0]) as cursor:
+        ...     cursor.next_page(2).ids, [hit.id for hit in cursor]
+        (array([1, 3], dtype=uint64), [2])
+        """
+        array = np.ascontiguousarray(convert.one_vector(vector))
+        query, keep = _query(filter, exact, max_distance, ef, target_recall)
+        query.vector = _from_buffer(array)
+        query.dims = len(array)
+        query.include = (_METADATA if metadata else 0) | (_VECTOR if vectors else 0)
+        out = ffi.new("pv_cursor **")
+        check(self._call(lib.pv_cursor_open, query, out))
+        del keep
+        return Cursor(self, _gc(out[0], lib.pvpy_drop_cursor))
 
     def search_many(self, vectors: Any, k: int = 10, *,
                     filter: Mapping[str, Any] | str | None = None, metadata: bool = True,

@@ -178,6 +178,12 @@ class Results(Sequence[Hit[K]]):
         """Metadata of all rows."""
         return [_metadata(self._rows, row) for row in range(len(self))]
 
+    @property
+    def plan(self) -> str:
+        """How the search went: "scan", "graph", "graph, one hop", "graph, two hops", "codes"."""
+        text: bytes = ffi.string(lib.pv_results_plan(self._rows.results))
+        return text.decode()
+
     def _id_list(self) -> list[K]:
         if self._keys is None:
             self._keys = _keys(self._rows)
