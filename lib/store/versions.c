@@ -485,14 +485,20 @@ static uint64_t versions_evict_slab(pv__store *s, const pv__slab_view *b, unsign
     return wanted || freed == 0 ? freed : b->bytes;
 }
 
+/* Two rounds over slabs of the wanted size, in which one of all others has its turn, so that memory
+ * goes from one size to another as slowly as it should; then over everything. raw_slots 0: any. */
 static uint64_t versions_evict_slabs(pv__store *s, unsigned raw_slots, uint64_t want,
                                      size_t *io_most) {
     pv__slab_view b;
     uint64_t freed = 0;
+    const uint32_t turn = s->evict_turn++;
     for (uint64_t step = 0;
-         freed < want && *io_most != 0 && pv__frames_next(s, &b) && step < 2 * (uint64_t)b.count;
+         freed < want && *io_most != 0 && pv__frames_next(s, &b) && step < 3 * (uint64_t)b.count;
          step++) {
-        freed += versions_evict_slab(s, &b, raw_slots, io_most);
+        if (raw_slots == 0 || b.raw_slots == raw_slots || b.at == turn % b.count ||
+            step >= 2 * (uint64_t)b.count) {
+            freed += versions_evict_slab(s, &b, raw_slots, io_most);
+        }
     }
     return freed;
 }
