@@ -93,7 +93,7 @@ static int calibrate_search(pv__graph *g, pv__walker *w, const pv__kernel *kerne
     r->count = 0;
     for (; r->count < found; r->count++) {
         const uint8_t *row;
-        PV_TRY(pv__graph_vector(g, w, r->hits[r->count].slot, &row, err));
+        PV_TRY(pv__graph_vectors(g, w, &r->hits[r->count], 1, &row, err));
         r->exact[r->count] = pv__kernel_pair(kernel, q, row);
     }
     calibrate_sort(r->exact, r->count);

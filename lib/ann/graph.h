@@ -228,9 +228,10 @@ PV_PRIVATE void pv__graph_cursor_done(pv__graph_cursor *c, pv__mem *mem);
  * hardly below (two deviations of the code's error). Ascending. */
 PV_PRIVATE const float *pv__graph_lower(const pv__walker *w);
 
-/* The vector of a slot that pv__graph_search has just found with w. */
-PV_PRIVATE int pv__graph_vector(pv__graph *g, pv__walker *w, uint32_t slot, const uint8_t **out,
-                                pv_error *err);
+/* The vectors of up to 32 slots that pv__graph_search has just found with w; memory is asked for
+ * all of them. */
+PV_PRIVATE int pv__graph_vectors(pv__graph *g, pv__walker *w, const pv__hit *hits, size_t n,
+                                 const uint8_t **out_rows, pv_error *err);
 
 /* insert.c: give nodes to `count` slots whose vectors are in the column. Slots have none yet and
  * are different. Pauses. interrupt (may be NULL): asked between batches; non-zero ends the call

@@ -130,12 +130,20 @@ const float *pv__graph_lower(const pv__walker *w) { return w->lower + w->bounds;
 static int gsearch_slots(pv__graph *g, pv__walker *w, size_t count, const pv__allowed *allowed,
                          uint32_t want, pv__hit *hits, uint32_t *out_count, pv_error *err) {
     float *const lower = w->lower + w->bounds;
+    const uint8_t *rows[PV__WALK_ROWS];
+    size_t from = 0, end = 0;
     uint32_t n = 0;
     for (size_t i = 0; i < count && n < want; i++) {
-        const uint8_t *row;
         const uint32_t before = n;
-        PV_TRY(pv__colview_row(&w->slot_of, w->pool[i].slot, &row, err));
-        const uint32_t word = pv__get32(row);
+        if (i == end) { /* the next ones at once */
+            end = PV_MIN(count, i + PV_MIN(want - n, PV__WALK_ROWS));
+            for (size_t k = i; k < end; k++) {
+                w->ids[k - i] = w->pool[k].slot;
+            }
+            PV_TRY(pv__colview_rows(&w->slot_of, w->ids, end - i, rows, err));
+            from = i;
+        }
+        const uint32_t word = pv__get32(rows[i - from]);
         if (word == PV__SLOT_NONE) {
             continue;
         }
@@ -215,12 +223,17 @@ int pv__graph_search(pv__graph *g, pv__walker *w, const float *vector, const pv_
     return pv__search_end(g, w, vector, effort, want, NULL, count, hits, out_count, err);
 }
 
-int pv__graph_vector(pv__graph *g, pv__walker *w, uint32_t slot, const uint8_t **out,
-                     pv_error *err) {
-    if (slot >= g->slots) {
-        return pv__graph_corrupt(g, slot, "a node leads to a slot beyond the last", err);
+int pv__graph_vectors(pv__graph *g, pv__walker *w, const pv__hit *hits, size_t n,
+                      const uint8_t **out_rows, pv_error *err) {
+    PV_ASSERT(n <= PV__WALK_ROWS);
+    for (size_t i = 0; i < n; i++) {
+        if (hits[i].slot >= g->slots) {
+            return pv__graph_corrupt(g, hits[i].slot, "a node leads to a slot beyond the last",
+                                     err);
+        }
+        w->ids[i] = hits[i].slot;
     }
-    const int rc = pv__colview_row(&w->vectors, slot, out, err);
+    const int rc = pv__colview_rows(&w->vectors, w->ids, n, out_rows, err);
     if (PV_UNLIKELY(rc != 0)) {
         atomic_store_explicit(&g->data_bad, true, memory_order_relaxed);
     }

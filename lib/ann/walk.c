@@ -172,14 +172,16 @@ static int walk_upper_level(pv__graph *g, pv__walker *w, uint32_t level, size_t 
         const unsigned links = PV_MIN(pv__upper_count(row), PV__UPPER_DEGREE);
         pv__walker_room(w);
         for (unsigned i = 0; i < links; i++) {
-            const uint32_t node = pv__upper_link(row, i);
-            if (PV_UNLIKELY(node >= g->meta.node_high)) {
+            const uint32_t node = pv__upper_link(row, i), rank = pv__upper_rank(row, i);
+            if (PV_UNLIKELY(node >= g->meta.node_high || rank >= g->meta.levels[level].high)) {
                 return pv__graph_corrupt(g, node, "an upper level leads beyond the last node", err);
             }
-            neighbour_ranks[n] = pv__upper_rank(row, i);
+            neighbour_ranks[n] = rank;
             w->ids[n] = node;
             n += pv__walker_visit(w, node);
         }
+        /* Of one of them the links will be read next. */
+        PV_TRY(pv__colview_rows(&w->upper, neighbour_ranks, n, w->rows, err));
         PV_TRY(pv__colview_rows(&w->codes, w->ids, n, w->rows, err));
         pv__code_distances_expected(&w->code, w->query, w->rows, n, w->distances);
         size_t next = at + 1;

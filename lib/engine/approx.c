@@ -23,7 +23,7 @@
 #define APPROX_WITHIN_K 100u
 #define APPROX_ROUNDING 1e-5f /* of distances of codes against those of vectors */
 
-/* Rank candidates by their vectors, a block at a time so that the rows are fetched together; those
+/* Rank candidates by their vectors, a block at a time so that the rows come together; those
  * whose codes say that they are farther than the k-th are not read. */
 static int approx_rank(pv__parts *p, pv__walker *w, const pv__scan *s, size_t q,
                        const pv__hit *hits, uint32_t n, pv_error *err) {
@@ -37,9 +37,7 @@ static int approx_rank(pv__parts *p, pv__walker *w, const pv__scan *s, size_t q,
         const uint8_t *rows[APPROX_BLOCK];
         float distances[APPROX_BLOCK];
         const uint32_t count = PV_MIN(n - i, APPROX_BLOCK);
-        for (uint32_t r = 0; r < count; r++) {
-            PV_TRY(pv__graph_vector(&p->graph, w, hits[i + r].slot, &rows[r], err));
-        }
+        PV_TRY(pv__graph_vectors(&p->graph, w, &hits[i], count, rows, err));
         pv__kernel_gather(s->kernel, &s->queries[q], rows, count, distances);
         for (uint32_t r = 0; r < count; r++) {
             if (distances[r] <= s->max_distance) {

@@ -345,6 +345,7 @@ PV_PRIVATE bool pv__frames_next(pv__store *s, pv__slab_view *out) {
     if (f->count > 0) {
         f->hand = f->hand + 1 < f->count ? f->hand + 1 : 0;
         const pv__slab *b = f->slabs[f->hand];
+        out->at = f->hand;
         out->base = (uintptr_t)b->base;
         out->bytes = b->bytes;
         out->raw_slots = b->raw_slots;

@@ -103,7 +103,7 @@ typedef struct pv__frames {
 typedef struct pv__slab_view {
     uintptr_t base;
     size_t bytes;
-    uint32_t count; /* slabs there are */
+    uint32_t count, at; /* slabs there are; which this is */
     uint32_t frames, used;
     uint8_t raw_slots;
     uint32_t ids[PV__SLAB_FRAMES_MAX];
@@ -301,6 +301,7 @@ struct pv__store {
     uint32_t dirty_seq;
     uint64_t ckpt_snap;      /* LSN a running checkpoint reads, 0: none; ver_mutex */
     uint64_t evict_again_at; /* a round that found nothing: cache_bytes then + 1/64 of the limit */
+    uint32_t evict_turn;     /* whose turn it is among slabs of other sizes */
     _Atomic uint64_t cache_bytes, dirty_bytes, versions;
     _Atomic uint64_t hits, misses;
 

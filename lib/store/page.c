@@ -114,9 +114,7 @@ PV_PRIVATE int pv__page_read(pv__txn *t, uint64_t page_id, unsigned kind, const 
                 atomic_store_explicit(&t->hits,
                                       atomic_load_explicit(&t->hits, memory_order_relaxed) + 1,
                                       memory_order_relaxed);
-                if (!atomic_load_explicit(&x->used, memory_order_relaxed)) {
-                    atomic_store_explicit(&x->used, 1, memory_order_relaxed);
-                }
+                pv__xent_touch(x);
             }
         } else if (PV_UNLIKELY(!(pv__ver_flags(v) & PV__VER_RESIDENT))) {
             if (pv__ver_flags(v) & PV__VER_FREED) {

@@ -23,7 +23,7 @@ typedef struct pv__xent {
     _Atomic uint64_t lsn;
     _Atomic(struct pv__ver *) mine; /* the write transaction's version, NULL when untouched */
     uint32_t dirty_seq;             /* checkpoint whose dirty list holds this page; ver_mutex */
-    _Atomic uint32_t used;          /* clock mark for eviction */
+    _Atomic uint32_t used;          /* USED_NOW when read, less at each visit of the clock */
 } pv__xent;
 PV_STATIC_ASSERT(sizeof(pv__xent) == 32, translation_entry_is_32_bytes);
 
@@ -40,6 +40,16 @@ typedef struct pv__xlat {
     _Atomic(void *) top[PV__XLAT_TOP]; /* -> arrays of FAN pointers -> arrays of FAN entries */
     _Atomic uint64_t limit;            /* ids >= limit have no entry */
 } pv__xlat;
+
+/* The hand of the clock takes as much of it as the page has slots: a miss of a small page costs
+ * about what one of a large page costs, and a small page holds less memory, so that it stays for
+ * more rounds. Links and codes of a graph outlive the vectors that it ranks by. */
+#define PV__USED_NOW 16u
+static inline void pv__xent_touch(pv__xent *x) {
+    if (PV_UNLIKELY(atomic_load_explicit(&x->used, memory_order_relaxed) != PV__USED_NOW)) {
+        atomic_store_explicit(&x->used, PV__USED_NOW, memory_order_relaxed);
+    }
+}
 
 /* NULL: nothing there. */
 static inline pv__xent *pv__xlat_entry(const pv__xlat *xlat, uint64_t page_id) {
@@ -76,9 +86,7 @@ static inline const uint8_t *pv__page_peek(const pv__peek *p, uint64_t page_id) 
                     atomic_load_explicit(&x->lsn, memory_order_relaxed) > p->snap)) {
         return NULL;
     }
-    if (PV_UNLIKELY(!atomic_load_explicit(&x->used, memory_order_relaxed))) {
-        atomic_store_explicit(&x->used, 1, memory_order_relaxed);
-    }
+    pv__xent_touch(x);
     return (const uint8_t *)f + PV__VER_HEAD;
 }
 

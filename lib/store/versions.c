@@ -379,12 +379,13 @@ static pv__ver *versions_evictable(const pv__xent *x) {
     return pv__ver_flags(v) & PV__VER_STORED ? v : NULL;
 }
 
-/* Was it used since the hand came by last? Asks once. */
-static bool versions_used(pv__xent *x) {
-    if (!atomic_load_explicit(&x->used, memory_order_relaxed)) {
+/* Was it used in the last rounds of the hand? Each visit makes it older by its slots. */
+static bool versions_used(pv__xent *x, unsigned raw_slots) {
+    const uint32_t used = atomic_load_explicit(&x->used, memory_order_relaxed);
+    if (used == 0) {
         return false;
     }
-    atomic_store_explicit(&x->used, 0, memory_order_relaxed);
+    atomic_store_explicit(&x->used, used > raw_slots ? used - raw_slots : 0, memory_order_relaxed);
     return true;
 }
 
@@ -430,7 +431,8 @@ static uint64_t versions_evict_singles(pv__store *s, uint64_t want, size_t *io_m
         for (uint32_t i = 0; i < b.count && freed < want && *io_most != 0; i++) {
             pv__xent *x = pv__xlat_find(s, b.at[i].page_id);
             pv__ver *v = x ? versions_evictable(x) : NULL;
-            if ((uintptr_t)v == b.at[i].frame && !versions_used(x)) { /* else a second chance */
+            if ((uintptr_t)v == b.at[i].frame &&
+                !versions_used(x, v->raw_slots)) { /* else a second chance */
                 const size_t got = versions_evict_head(s, x, v);
                 freed += got;
                 *io_most -= got != 0;
@@ -458,7 +460,7 @@ static uint64_t versions_evict_slab(pv__store *s, const pv__slab_view *b, unsign
         if ((uintptr_t)v != b->base + i * size) { /* being read, old, retired, or newer than seen */
             continue;
         }
-        if (!versions_used(x)) {
+        if (!versions_used(x, b->raw_slots)) {
             cold[i / 64] |= UINT64_C(1) << (i % 64);
             unused++;
         } else if (!wanted) {
@@ -483,14 +485,20 @@ static uint64_t versions_evict_slab(pv__store *s, const pv__slab_view *b, unsign
     return wanted || freed == 0 ? freed : b->bytes;
 }
 
+/* Two rounds over slabs of the wanted size, in which one of all others has its turn, so that memory
+ * goes from one size to another as slowly as it should; then over everything. raw_slots 0: any. */
 static uint64_t versions_evict_slabs(pv__store *s, unsigned raw_slots, uint64_t want,
                                      size_t *io_most) {
     pv__slab_view b;
     uint64_t freed = 0;
+    const uint32_t turn = s->evict_turn++;
     for (uint64_t step = 0;
-         freed < want && *io_most != 0 && pv__frames_next(s, &b) && step < 2 * (uint64_t)b.count;
+         freed < want && *io_most != 0 && pv__frames_next(s, &b) && step < 3 * (uint64_t)b.count;
          step++) {
-        freed += versions_evict_slab(s, &b, raw_slots, io_most);
+        if (raw_slots == 0 || b.raw_slots == raw_slots || b.at == turn % b.count ||
+            step >= 2 * (uint64_t)b.count) {
+            freed += versions_evict_slab(s, &b, raw_slots, io_most);
+        }
     }
     return freed;
 }
