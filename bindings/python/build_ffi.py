@@ -24,7 +24,7 @@ def declarations(header: str) -> str:
     """C declarations of a header as cffi reads them: no comments, no preprocessor; its numbers."""
     text = re.sub(r"/\*.*?\*/", " ", header, flags=re.S)
     text = text.replace("\\\n", " ")
-    numbers = re.findall(r"^#define (PV_\w+) +\(?(?:-?\d|0x|UINT64_MAX)", text, re.M)
+    numbers = re.findall(r"^#define (PV_\w+) +\(?(?:-?\d+(?![\d.])|0x|UINT64_MAX)", text, re.M)
     text = re.sub(r'#ifdef __cplusplus\nextern "C" \{\n#endif|#ifdef __cplusplus\n\}\n#endif', "",
                   text)
     text = re.sub(r"^[ \t]*#.*$", "", text, flags=re.M)

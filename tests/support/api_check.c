@@ -262,8 +262,8 @@ static bool t_find_row(t_find *f, const pv_results *res, size_t i, size_t *last,
     return t_row_is(c, rec, res, i, why);
 }
 
-/* Of an approximate search which of the nearest were found is not judged here: they are few, and the
- * tests of recall have many. How many, who and in which order is. */
+/* Of an approximate search which of the nearest were found is not judged here: they are few, and
+ * the tests of recall have many. How many, who and in which order is. */
 
 /* Nobody outside the answer is nearer than its last row; of those as near only later keys. When
  * it has fewer than k rows, nobody is outside. */
@@ -345,7 +345,7 @@ bool api_search_matches(const api_collection *c, pv_db *db, pv_txn *txn, test_rn
     return good;
 }
 
-/* All pages of a cursor: every record that matches, once, each page in order; exact: all of them. */
+/* All pages of a cursor: every record that matches, once, each page in order. */
 static bool t_cursor_page(t_find *f, pv_cursor *cursor, test_rng *r, size_t *io_rows,
                           bool *out_more, char why[API_WHY]) {
     pv_error err = PV_ERROR_INIT;

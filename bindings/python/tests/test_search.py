@@ -208,3 +208,23 @@ def test_filters(docs):
         found = docs.search([0, 0, 0, 0], filter=filter).ids
         assert "".join(sorted(found)) == wanted, filter
         assert docs.count(filter) == len(wanted)
+
+
+def test_a_cursor_gives_each_record_once_and_sees_one_state(loaded, rng):
+    docs, vectors = loaded
+    query = rng.standard_normal(DIMS, np.float32)
+    wanted = distances(docs.metric, vectors, query)
+    with docs.cursor(query, filter={"n": 3}, metadata=False) as cursor:
+        first = cursor.next_page(7)
+        assert np.allclose(first.distances, np.sort(wanted[3::10])[:7], atol=1e-5)
+        docs.delete(where={"n": 3})
+        rest = [hit.id for hit in cursor]
+    assert sorted([*first.ids.tolist(), *rest]) == list(range(3, ROWS, 10))
+    with pytest.raises(piramiddb.ClosedError):
+        cursor.next_page()
+    with pytest.raises(StopIteration):
+        next(cursor)
+    with pytest.raises(ValueError):
+        docs.cursor(query).next_page(0)
+    with docs._db.transaction() as tx, pytest.raises(piramiddb.MisuseError):
+        tx.collection(docs).cursor(query)
