@@ -183,7 +183,7 @@ class Cursor(Iterator[Hit[K]]):
             raise ValueError(f"k is {k}, wanted 1 to {lib.PV_LIMIT_K}")
         with self._lock, self._collection._lock():
             if self._handle is None:
-                fail(lib.PV_ERR_CLOSED)
+                raise ClosedError("the cursor was closed")
             out = ffi.new("pv_results **")
             check(lib.pv_cursor_next(self._handle, k, out, lib.pvpy_err()))
             return Results(own(out[0]))
