@@ -13,7 +13,7 @@ import numpy as np
 
 from . import _convert as convert
 from ._native import ffi, lib
-from .errors import NotFoundError, check, fail
+from .errors import ClosedError, NotFoundError, check, fail
 from .results import BatchResults, Hit, K, Record, Records, Results, key_array, own
 
 if TYPE_CHECKING:
