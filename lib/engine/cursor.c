@@ -374,7 +374,7 @@ static int scursor_results(pv_cursor *c, const pv__hit *hits, size_t n, pv__how 
 static int scursor_page(pv_cursor *c, pv__hit *hits, size_t n, pv__how how, pv_results **out,
                         pv_error *err) {
     pv__nearest nearest;
-    pv__nearest_init(&nearest, scursor_mem(c), hits, n);
+    pv__nearest_init(&nearest, scursor_mem(c), hits, n, NULL); /* none are offered: no ties */
     int rc = 0;
     for (size_t i = 0; i < n; i++) {
         const pv__hit hit = pv__queue_pop(&c->ranked);
