@@ -554,6 +554,9 @@ PV_PRIVATE int pv__super_check(pv__store *s, uint64_t out_bad[PV__SUPER_COPIES],
 PV_PRIVATE int pv__super_mend(pv__store *s, pv_error *err);    /* these, from their twins */
 PV_PRIVATE int pv__super_refresh(pv__store *s, pv_error *err); /* the newest one is durable */
 
+/* pack.c: at a clean close, after the final root. */
+PV_PRIVATE int pv__pack(pv__store *s, pv_error *err);
+
 /* ---- log.c, logscan.c ---------------------------------------------------------------------- */
 PV_PRIVATE int pv__log_init(pv__store *s, pv_error *err);
 PV_PRIVATE void pv__log_done(pv__store *s);

@@ -345,18 +345,21 @@ PV_PRIVATE int pv__store_open(const pv__store_opts *o, pv__store **out_store, pv
 /* ---- close --------------------------------------------------------------------------------- */
 
 /* After the final root only what it reaches is needed: give the free end of the file back. */
-static void store_shorten(pv__store *s) {
+static int store_shorten(pv__store *s, pv_error *err) {
     pv__space *a = &s->space;
     pv_error ignored = PV_ERROR_INIT;
     if (!a->ready) {
-        return;
+        return PV_OK;
     }
     s->older_valid = false;
+    pv__space_reap(s);
+    PV_TRY(pv__pack(s, err));
     pv__space_reap(s);
     while (a->count > 1 && !(a->used[(a->count - 1) / 64] >> ((a->count - 1) % 64) & 1)) {
         a->count--;
     }
     s->vfs->truncate(s->vfs, s->file, a->count * PV__SLOT_SIZE, &ignored);
+    return PV_OK;
 }
 
 PV_PRIVATE int pv__store_close(pv__store *s, pv_error *err) {
@@ -369,8 +372,8 @@ PV_PRIVATE int pv__store_close(pv__store *s, pv_error *err) {
     if (!s->memory && !s->readonly) {
         rc = atomic_load(&s->failed) ? pv__store_refuse(s, err) : pv__checkpoint_final(s, err);
         if (!rc && s->log.marked) {
-            store_shorten(s);
-            rc = pv__log_remove_all(s, err);
+            rc = store_shorten(s, err);
+            rc = rc ? rc : pv__log_remove_all(s, err);
         }
     }
     store_close_files(s);

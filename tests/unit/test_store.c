@@ -113,6 +113,59 @@ static void test_store__clean_close_leaves_one_file_with_everything(void **state
     test_mem_done(&t_mem);
 }
 
+/* All pages change in one session: their old places are free, the new ones behind them. A close
+ * leaves neither. */
+static void test_store__clean_close_gives_the_free_slots_back(void **state) {
+    (void)state;
+    pv_error err = PV_ERROR_INIT;
+    pv_vfs *vfs = NULL;
+    pv__mem_init(&t_mem, NULL, 0);
+    test_assert_ok(pv__vfs_mem_new(&t_mem, &vfs, &err), &err);
+    enum { T_PAGES = 300 };
+    uint64_t ids[T_PAGES], sizes[4] = {0};
+    for (unsigned round = 0; round < 4; round++) {
+        pv__store_opts o = t_opts(vfs, "p.pv");
+        pv__store *s = NULL;
+        pv__txn *t = NULL;
+        test_assert_ok(pv__store_open(&o, &s, &err), &err);
+        test_assert_ok(pv__txn_begin(s, PV__TXN_WRITE, &t, &err), &err);
+        for (unsigned i = 0; i < T_PAGES; i++) {
+            uint8_t *page = NULL;
+            if (round == 0) {
+                const unsigned n = i % 7 == 0 ? 16 : 1;
+                test_assert_ok(pv__page_new(t, PV__PAGE_TREE, n, 20, i, &ids[i], &page, &err),
+                               &err);
+            } else {
+                test_assert_ok(pv__page_write(t, ids[i], PV__PAGE_TREE, &page, &err), &err);
+                assert_int_equal(pv__get64(page + PV__PAGE_HEAD), ids[i] * 4 + round - 1);
+            }
+            pv__put64(page + PV__PAGE_HEAD, ids[i] * 4 + round);
+        }
+        test_assert_ok(pv__txn_commit(t, NULL, &err), &err);
+        test_assert_ok(pv__store_close(s, &err), &err);
+        pv_file *f = NULL;
+        test_assert_ok(vfs->open(vfs, o.path, PV_VFS_OPEN_READONLY, &f, NULL, &err), &err);
+        test_assert_ok(vfs->size(vfs, f, &sizes[round], &err), &err);
+        test_assert_ok(vfs->close(vfs, f, &err), &err);
+    }
+    for (unsigned round = 1; round < 4; round++) {
+        if (sizes[round] * 4 > sizes[0] * 5) {
+            print_message("%u: %llu bytes, at first %llu\n", round,
+                          (unsigned long long)sizes[round], (unsigned long long)sizes[0]);
+        }
+        assert_true(sizes[round] * 4 <= sizes[0] * 5);
+    }
+    pv__store_opts o = t_opts(vfs, "p.pv");
+    pv__store *s = NULL;
+    uint64_t bad = 0;
+    test_assert_ok(pv__store_open(&o, &s, &err), &err);
+    test_assert_ok(pv__store_check(s, true, t_finding, NULL, &bad, &err), &err);
+    assert_int_equal(bad, 0);
+    test_assert_ok(pv__store_close(s, &err), &err);
+    pv__vfs_mem_free(vfs);
+    assert_int_equal(atomic_load(&t_mem.bytes_used), 0);
+}
+
 static void test_store__crash_at_any_commit_is_replayed(void **state) {
     (void)state;
     static kit_world w;
@@ -568,6 +621,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_store__memory_database_keeps_what_is_committed),
         cmocka_unit_test(test_store__clean_close_leaves_one_file_with_everything),
+        cmocka_unit_test(test_store__clean_close_gives_the_free_slots_back),
         cmocka_unit_test(test_store__crash_at_any_commit_is_replayed),
         cmocka_unit_test(test_store__an_unproven_batch_is_adopted_from_its_first_record),
         cmocka_unit_test(test_store__a_failed_sync_of_a_checkpoint_refuses_the_open_transaction),
