@@ -7,8 +7,8 @@
  *
  * A checkpoint never writes over what a root reaches (S3), so a database all of whose pages have
  * changed is twice as long as it need be, with its first half free. Nobody reads any more: pages
- * are copied as they lie, without being looked at, since the entry that vouches for them does not say
- * where they are. At most PACK_SLOTS_MAX move in one close; what is left moves in the next. */
+ * are copied as they lie, without being looked at, since the entry that vouches for them does not
+ * say where they are. At most PACK_SLOTS_MAX move in one close; what is left moves in the next. */
 #include "base/sort.h"
 #include "store/internal.h"
 
