@@ -223,6 +223,7 @@ static void test_sieve__closes_only_when_it_lets_too_much_pass(void **state) {
     static float rows[ROWS][DIMS], queries[QUERIES][DIMS];
     static pv__kernel_query prepared[QUERIES];
     static pv__nearest nearest[QUERIES];
+    pv__ties ties = {.mem = NULL};
     static pv__hit hits[QUERIES][K];
     static pv__sieve v;
     (void)state;
@@ -233,6 +234,7 @@ static void test_sieve__closes_only_when_it_lets_too_much_pass(void **state) {
     memset(&env, 0, sizeof env);
     test_mem_init(&env.mem);
     db.env = &env;
+    ties.mem = &env.mem;
     for (int kind = T_NORMAL; kind <= T_FAR; kind += T_FAR - T_NORMAL) {
         test_rng rng;
         test_rng_init(&rng, test_seed());
@@ -244,7 +246,7 @@ static void test_sieve__closes_only_when_it_lets_too_much_pass(void **state) {
         }
         for (size_t q = 0; q < QUERIES; q++) {
             assert_true(pv__kernel_query_init(&prepared[q], PV_METRIC_L2, queries[q], DIMS));
-            pv__nearest_init(&nearest[q], &env.mem, hits[q], K);
+            pv__nearest_init(&nearest[q], &env.mem, hits[q], K, &ties);
         }
         const pv__scan scan = {.kernel = pv__kernel_table(pv__sys_cpu()),
                                .queries = prepared,
@@ -266,6 +268,8 @@ static void test_sieve__closes_only_when_it_lets_too_much_pass(void **state) {
         for (size_t q = 0; q < QUERIES; q++) {
             pv__nearest_done(&nearest[q]);
         }
+        pv__ties_done(&ties);
+        ties = (pv__ties){.mem = &env.mem};
     }
     test_mem_done(&env.mem);
 }
