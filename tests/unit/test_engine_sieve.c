@@ -244,7 +244,7 @@ static void test_sieve__closes_only_when_it_lets_too_much_pass(void **state) {
         }
         for (size_t q = 0; q < QUERIES; q++) {
             assert_true(pv__kernel_query_init(&prepared[q], PV_METRIC_L2, queries[q], DIMS));
-            pv__nearest_init(&nearest[q], &env.mem, hits[q], K);
+            pv__nearest_init(&nearest[q], &env.mem, hits[q], K, NULL); /* no ties */
         }
         const pv__scan scan = {.kernel = pv__kernel_table(pv__sys_cpu()),
                                .queries = prepared,
