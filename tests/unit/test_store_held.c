@@ -13,7 +13,12 @@ static int (*t_real_sync)(pv_vfs *vfs, pv_file *file, pv_error *err);
 typedef void (*t_hook_fn)(void);
 static _Atomic(t_hook_fn) t_hook;
 
+static bool t_die; /* before the file, not its log, is synced: the process ends there */
+
 static int t_sync(pv_vfs *vfs, pv_file *file, pv_error *err) {
+    if (t_die && file == t_w.store->file) {
+        return pv__err(err, PV_ERR_IO, "killed");
+    }
     t_hook_fn hook = atomic_exchange(&t_hook, (t_hook_fn)0);
     if (hook) {
         hook();
@@ -47,6 +52,36 @@ static void t_hook_async(void) {
     t_commit(40, PV__TXN_ASYNC);
     t_commit(40, PV__TXN_ASYNC);
     t_sees(t_w.store, &t_acked);
+}
+
+/* The first commit since a clean close has written the superblock that says that the log is
+ * required, and dies before that is synced: only the system's cache has it. What is then committed
+ * must not depend on it. */
+static void test_mutants__a_mark_that_only_the_cache_holds_is_written_again(void **state) {
+    (void)state;
+    pv_error err = PV_ERROR_INIT;
+    pv__txn *t = NULL;
+    t_begin(31, 20, 1);
+    sim *s = sim_new(1);
+    t_open_hooked(s);
+    t_commit(20, 0);
+    t_close();
+    t_open_hooked(s);
+    t_die = true;
+    test_assert_ok(pv__txn_begin(t_w.store, PV__TXN_WRITE, &t, &err), &err);
+    uint8_t *page = NULL;
+    uint64_t id = 0;
+    test_assert_ok(pv__page_new(t, PV__PAGE_COLUMN, 1, 9, 0, &id, &page, &err), &err);
+    test_assert_rc(pv__txn_commit(t, NULL, &err), PV_ERR_IO, &err);
+    t_die = false;
+    pv__store_abandon(t_w.store);
+    t_open(t_opts(sim_vfs(s)));
+    t_commit(5, 0); /* acknowledged */
+    t_image_matches(sim_image(s, sim_op_count(s), SIM_CUT_DROP_ALL, 1), 64u << 20);
+    t_matches();
+    t_close();
+    sim_free(s);
+    test_mem_done(&t_mem);
 }
 
 static void test_mutants__nothing_is_seen_before_it_is_durable(void **state) {
@@ -442,6 +477,7 @@ static void test_mutants__three_hundred_snapshots_see_what_they_saw(void **state
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_mutants__a_mark_that_only_the_cache_holds_is_written_again),
         cmocka_unit_test(test_mutants__nothing_is_seen_before_it_is_durable),
         cmocka_unit_test(test_mutants__a_checkpoint_writes_what_it_was_cut_at),
         cmocka_unit_test(test_mutants__a_root_is_cut_where_a_batch_can_begin),
