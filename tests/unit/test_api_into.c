@@ -213,6 +213,62 @@ static void test_into__what_does_not_fit_is_refused(void **state) {
     t_api_done(&t);
 }
 
+/* ---- what was decoded before ---- */
+
+static size_t t_found(t_api *t, pv_txn *txn, const float *v, uint32_t dims, const char *first) {
+    pv_results *r = NULL;
+    pv_query q = t_query(v, dims, T_K);
+    test_assert_ok(pv_search(t->db, txn, "c", &q, &r, &t->err), &t->err);
+    const size_t count = pv_results_count(r);
+    if (first) {
+        assert_string_equal(pv_results_id(r, 0), first);
+    }
+    pv_results_free(r);
+    return count;
+}
+
+/* E7: a search never sees a collection as another transaction, or an older call, saw it. */
+static void test_into__a_collection_is_seen_as_it_is(void **state) {
+    (void)state;
+    t_api t;
+    const float x[2] = {1, 0}, y[2] = {0, 1}, z[3] = {0, 0, 1};
+    pv_txn *old = NULL, *txn = NULL;
+    t_api_open(&t, NULL);
+    t_api_create(&t, "c", 2, PV_METRIC_L2, PV_KEY_STRING);
+    assert_int_equal(t_found(&t, NULL, x, 2, NULL), 0);
+    t_put2(&t, NULL, "c", "x", 1, 0, NULL);
+    assert_int_equal(t_found(&t, NULL, x, 2, "x"), 1);
+    test_assert_ok(pv_txn_begin(t.db, 0, &old, &t.err), &t.err);
+    assert_int_equal(t_found(&t, old, y, 2, "x"), 1);
+    t_put2(&t, NULL, "c", "y", 0, 1, NULL);
+    for (int i = 0; i < 3; i++) { /* in turn */
+        assert_int_equal(t_found(&t, NULL, y, 2, "y"), 2);
+        assert_int_equal(t_found(&t, old, y, 2, "x"), 1);
+    }
+    test_assert_ok(pv_txn_begin(t.db, PV_TXN_WRITE, &txn, &t.err), &t.err);
+    for (int i = 0; i < 3; i++) { /* its own changes, all under one stamp */
+        const char id[2] = {(char)('a' + i), 0};
+        t_put2(&t, txn, "c", id, 0, 2, NULL);
+        assert_int_equal(t_found(&t, txn, y, 2, "y"), (size_t)i + 3);
+        assert_int_equal(t_found(&t, NULL, y, 2, "y"), 2);
+    }
+    pv_txn_rollback(txn);
+    assert_int_equal(t_found(&t, NULL, y, 2, "y"), 2);
+    t_put2(&t, NULL, "c", "w", 0, 2, NULL); /* the stamp that was rolled back, again */
+    assert_int_equal(t_found(&t, NULL, y, 2, "y"), 3);
+    test_assert_ok(pv_collection_drop(t.db, NULL, "c", &t.err), &t.err);
+    pv_results *r = NULL;
+    pv_query q = t_query(y, 2, T_K);
+    assert_int_equal(pv_search(t.db, NULL, "c", &q, &r, &t.err), PV_ERR_NOTFOUND);
+    t_api_create(&t, "c", 3, PV_METRIC_L2, PV_KEY_STRING);
+    assert_int_equal(t_found(&t, NULL, z, 3, NULL), 0);
+    t_put(&t, NULL, "c", t_record("z", z, 3, NULL));
+    assert_int_equal(t_found(&t, NULL, z, 3, "z"), 1);
+    assert_int_equal(t_found(&t, old, x, 2, "x"), 1); /* still */
+    pv_txn_rollback(old);
+    t_api_done(&t);
+}
+
 /* ---- memory ---- */
 
 static void t_search_into(t_api *t, uint64_t seed) {
@@ -280,6 +336,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_into__rows_are_those_of_a_search),
         cmocka_unit_test(test_into__what_does_not_fit_is_refused),
+        cmocka_unit_test(test_into__a_collection_is_seen_as_it_is),
         cmocka_unit_test(test_into__a_search_asks_for_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -187,6 +187,34 @@ static void test_frames__what_is_used_stays_among_single_frames(void **state) {
     t_used_stays(0); /* the cache is too small for slabs of 2 MiB */
 }
 
+/* A graph beside its vectors: small pages that are read now and then outlive large ones of which
+ * there are more than fit. */
+static void test_frames__small_pages_stay_longer_than_large_ones(void **state) {
+    (void)state;
+    enum { SMALL = 300, LARGE = 120, STEPS = 1200, EACH = 2 };
+    static uint64_t small[SMALL], large[LARGE];
+    uint64_t missed = 0;
+    t_begin(5, 8, 1);
+    sim *s = sim_new(1);
+    sim_log_enable(s, false);
+    t_open(t_slabs(sim_vfs(s), 4u << 20));
+    t_fill(small, SMALL, 1); /* 1.2 MiB */
+    t_fill(large, LARGE, 16);
+    t_close();
+    t_open(t_slabs(sim_vfs(s), 4u << 20));
+    t_read(small, SMALL, 1);
+    for (size_t i = 0; i < STEPS; i++) { /* each small page at every 150th step */
+        t_read(large + i % LARGE, 1, 16);
+        const uint64_t before = atomic_load(&t_w.store->misses);
+        t_read(small + i * EACH % SMALL, EACH, 1);
+        missed += atomic_load(&t_w.store->misses) - before;
+    }
+    assert_in_range(missed, 0, STEPS * EACH / 10);
+    t_close();
+    sim_free(s);
+    test_mem_done(&t_mem);
+}
+
 /* What eviction goes round is what is in memory, however many pages the database has. */
 static void test_frames__the_ring_holds_the_single_frames(void **state) {
     (void)state;
@@ -529,6 +557,7 @@ int main(void) {
         cmocka_unit_test(test_frames__memory_wanders_between_sizes_within_the_budget),
         cmocka_unit_test(test_frames__what_is_used_stays),
         cmocka_unit_test(test_frames__what_is_used_stays_among_single_frames),
+        cmocka_unit_test(test_frames__small_pages_stay_longer_than_large_ones),
         cmocka_unit_test(test_frames__the_ring_holds_the_single_frames),
         cmocka_unit_test(test_frames__excess_is_given_back),
         cmocka_unit_test(test_frames__random_changes_with_a_small_cache),
