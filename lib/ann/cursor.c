@@ -3,6 +3,7 @@
  * can go on for ever.
  *
  *      front --follow--> found --the nearest, when the front is far enough beyond it--> caller
+ *                (what is in the front comes to `found` when it is followed: never later than that)
  *
  * Nothing that was seen is forgotten, since a later page may want it: so no bound, but for the
  * front's memory. A node is handed out when the nearest of the front is farther than the effort's
@@ -25,11 +26,7 @@ int pv__graph_cursor_begin(pv__graph *g, pv__walker *w, const float *vector, pv_
     }
     PV_TRY(pv__search_begin(g, w, vector, 0, &count, err));
     pv__roam roam = {.allowed = NULL};
-    PV_TRY(pv__roam_begin(g, w, &roam, count, err));
-    for (size_t i = 0; i < w->kept_count; i++) {
-        PV_TRY(pv__queue_push(&c->found, w->mem, w->kept[i], err));
-    }
-    return 0;
+    return pv__roam_begin(g, w, &roam, count, err);
 }
 
 void pv__graph_cursor_done(pv__graph_cursor *c, pv__mem *mem) { pv__queue_done(&c->found, mem); }
@@ -66,8 +63,8 @@ int pv__graph_cursor_next(pv__graph *g, pv__walker *w, pv__graph_cursor *c,
     pv__roam roam = {.allowed = NULL};
     while (!gcursor_settled(w, c, effort)) {
         PV_TRY(pv__roam_step(g, w, &roam, INFINITY, err));
-        for (size_t i = 0; i < w->kept_count; i++) {
-            PV_TRY(pv__queue_push(&c->found, w->mem, w->kept[i], err));
+        if (roam.last_counts) {
+            PV_TRY(pv__queue_push(&c->found, w->mem, roam.last, err));
         }
         if (++c->followed % GCURSOR_PAUSE == 0) {
             PV_TRY(pv__walker_pause(w, g->txn, err));

@@ -237,7 +237,9 @@ typedef struct pv__roam {
     const pv__allowed *allowed;         /* NULL: every node that has a slot counts */
     bool two_hops;                      /* follow only what counts, and look behind what does not */
     uint32_t followed, followed_passed; /* nodes; of them, how many count */
-    uint32_t looked, passed;            /* nodes that were asked whether they count; that do */
+    pv__hit last;                       /* the one that was followed last */
+    bool last_counts;
+    uint32_t looked, passed; /* nodes that were asked whether they count; that do */
 } pv__roam;
 /* Seeds are w->pool[0 .. count), visited. Those that count stand in w->kept. */
 PV_PRIVATE int pv__roam_begin(pv__graph *g, pv__walker *w, pv__roam *r, size_t count,

@@ -165,7 +165,9 @@ int pv__roam_step(pv__graph *g, pv__walker *w, pv__roam *r, float bound, pv_erro
     const uint32_t node = from.slot & ~ROAM_COUNTS;
     w->kept_count = 0;
     r->followed++;
-    r->followed_passed += node != from.slot ? 1u : 0u;
+    r->last = (pv__hit){from.distance, node};
+    r->last_counts = node != from.slot;
+    r->followed_passed += r->last_counts ? 1u : 0u;
     PV_TRY(r->two_hops ? roam_two_hops(g, w, r, node, bound, err)
                        : roam_one_hop(g, w, r, node, bound, err));
     if (w->front.count > 0) {

@@ -337,13 +337,20 @@ static int scursor_results(pv_cursor *c, const pv__hit *hits, size_t n, pv__how 
                            pv_results **out, pv_error *err) {
     size_t bytes = 0;
     pv_results *r = NULL;
-    pv__row row;
     pv__buf_clear(&c->keys);
-    for (size_t i = 0; i < n; i++) {
-        PV_TRY(pv__row_get(&c->parts, hits[i].slot, &c->row, &row, err));
-        pv__buf_add_u32(&c->keys, (uint32_t)row.key_len);
-        pv__buf_add(&c->keys, row.key, row.key_len);
-        bytes += row.key_len + 1;
+    for (size_t at = 0; at < n; at += PV__TREE_MANY) {
+        const size_t count = PV_MIN(n - at, (size_t)PV__TREE_MANY);
+        uint32_t slots[PV__TREE_MANY];
+        pv__row found[PV__TREE_MANY];
+        for (size_t i = 0; i < count; i++) {
+            slots[i] = hits[at + i].slot;
+        }
+        PV_TRY(pv__rows_get(&c->parts, slots, count, false, &c->row, found, err));
+        for (size_t i = 0; i < count; i++) {
+            pv__buf_add_u32(&c->keys, (uint32_t)found[i].key_len);
+            pv__buf_add(&c->keys, found[i].key, found[i].key_len);
+            bytes += found[i].key_len + 1;
+        }
         PV_TRY(pv__buf_check(&c->keys, err));
         PV_TRY(pv__txn_pause(c->parts.txn, err));
     }
