@@ -24,6 +24,8 @@
 #define INSERT_BATCH_MAX 1024u
 #define INSERT_BATCH_SHARE 50u      /* of the graph: a batch is at most a 50th of it */
 #define INSERT_NEAR 32u             /* nearest inside the batch */
+#define INSERT_STOP 1.15f           /* a walk ends so far beyond its n-th nearest ... */
+#define INSERT_STOP_AT 32u          /* ... on squared distances: what lies there is no neighbour */
 #define INSERT_TWINS 8u             /* nearest nodes that are looked at for an equal vector */
 #define INSERT_NORMS 4096u          /* vectors whose length is looked at when a graph begins */
 #define INSERT_PAUSE 64u            /* rows between two pauses */
@@ -216,7 +218,8 @@ static int insert_plan_twin(insert_part *p, insert_row *row, const uint8_t *code
 static int insert_plan_search(insert_part *p, size_t *out_count, pv_error *err) {
     pv__graph *g = p->b->g;
     pv__walker *w = p->w;
-    const pv__effort effort = {g->meta.ef_construction, g->meta.ef_construction, INFINITY};
+    const pv__effort effort = {g->meta.ef_construction,
+                               PV_MIN(g->meta.ef_construction, INSERT_STOP_AT), INSERT_STOP};
     size_t count = 0;
     *out_count = 0;
     if (g->meta.root == 0) {
@@ -607,6 +610,8 @@ int pv__graph_insert(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t 
 #undef INSERT_BATCH_MAX
 #undef INSERT_BATCH_SHARE
 #undef INSERT_NEAR
+#undef INSERT_STOP
+#undef INSERT_STOP_AT
 #undef INSERT_TWINS
 #undef INSERT_NORMS
 #undef INSERT_PAUSE

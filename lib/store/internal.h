@@ -37,18 +37,17 @@
 
 /* ---- versions ------------------------------------------------------------------------------ */
 
-#define PV__VER_RESIDENT 0x1u /* page bytes follow this descriptor */
-#define PV__VER_FREED 0x2u    /* the page does not exist in this version */
-#define PV__VER_STORED 0x4u   /* `pte` names slots that hold exactly this version */
-#define PV__VER_TABLED 0x8u   /* the newest page table refers to those slots */
+#define PV__VER_FREED 0x2u  /* the page does not exist in this version */
+#define PV__VER_STORED 0x4u /* `pte` names slots that hold exactly this version */
+#define PV__VER_TABLED 0x8u /* the newest page table refers to those slots */
 
 typedef struct pv__ver {
+    _Atomic uint32_t flags;         /* ver_mutex; RESIDENT and FREED never change; first: peek.h */
+    uint32_t list_at;               /* place in the superseded list + 1, 0: not there; ver_mutex */
     uint64_t lsn;                   /* readers with a snapshot >= lsn see it: stamp + 1 */
     _Atomic(struct pv__ver *) prev; /* older version or NULL */
     struct pv__ver *newer;          /* ver_mutex */
     uint64_t page_id;
-    _Atomic uint32_t flags;         /* changed under ver_mutex; RESIDENT and FREED never change */
-    uint32_t list_at;               /* place in the superseded list + 1, 0: not there; ver_mutex */
     pv__pte pte;                    /* STORED; ver_mutex */
     uint32_t level;                 /* of a private version: the savepoint it was made under */
     uint8_t raw_slots;              /* size of the page */
@@ -56,6 +55,7 @@ typedef struct pv__ver {
     struct pv__ver *before, *after; /* in the ring of single frames; frames.mutex */
 } pv__ver;
 PV_STATIC_ASSERT(sizeof(pv__ver) <= PV__VER_HEAD, version_descriptor_fits);
+PV_STATIC_ASSERT(offsetof(pv__ver, flags) == 0, flags_are_the_first_member);
 
 static inline uint8_t *pv__ver_page(pv__ver *v) { return (uint8_t *)v + PV__VER_HEAD; }
 static inline uint32_t pv__ver_flags(const pv__ver *v) {

@@ -4,7 +4,7 @@
  *
  *   page id --> pv__xent {frame, lsn, mine} --> [64 B descriptor .. 128][page bytes]
  *
- * What is not there at once (not in memory, a newer version than the snapshot's, the writer's own)
+ * What is not there at once (not in memory, spilled by the writer, newer than the snapshot)
  * gives NULL, and pv__page_read finds it. Kind and owner are not compared. */
 #ifndef PV_STORE_PEEK_H
 #define PV_STORE_PEEK_H
@@ -13,6 +13,7 @@
 
 #include "store/store.h"
 
+#define PV__VER_RESIDENT 0x1u /* flag of a version: page bytes follow the descriptor */
 #define PV__VER_HEAD 128u /* bytes from the descriptor to the page: keeps pages 64-byte aligned */
 
 /* Translation entry. `frame` is the newest committed version: its address when resident, address
@@ -77,8 +78,18 @@ PV_PRIVATE pv__peek pv__peek_of(const pv__txn *txn);
 /* The page, or NULL. Not counted among the hits. */
 static inline const uint8_t *pv__page_peek(const pv__peek *p, uint64_t page_id) {
     pv__xent *x = pv__xlat_entry(p->xlat, page_id);
-    if (PV_UNLIKELY(!x || (p->write && atomic_load_explicit(&x->mine, memory_order_relaxed)))) {
+    if (PV_UNLIKELY(!x)) {
         return NULL;
+    }
+    if (p->write) {
+        /* Acquire: a thread that shares the transaction may have brought it back from slots. */
+        const struct pv__ver *mine = atomic_load_explicit(&x->mine, memory_order_acquire);
+        if (mine) {
+            const _Atomic uint32_t *flags = (const void *)mine; /* its first member */
+            return atomic_load_explicit(flags, memory_order_relaxed) & PV__VER_RESIDENT
+                       ? (const uint8_t *)mine + PV__VER_HEAD
+                       : NULL;
+        }
     }
     /* S10: frame first (acquire), then its LSN. */
     const uintptr_t f = atomic_load_explicit(&x->frame, memory_order_acquire);
