@@ -238,11 +238,12 @@ static void test_sieve__closes_only_when_it_lets_too_much_pass(void **state) {
     for (int kind = T_NORMAL; kind <= T_FAR; kind += T_FAR - T_NORMAL) {
         test_rng rng;
         test_rng_init(&rng, test_seed());
-        for (size_t i = 0; i < (size_t)(ROWS + QUERIES) * DIMS; i++) {
-            float *at =
-                i < (size_t)ROWS * DIMS ? &rows[0][i] : &queries[0][i - (size_t)ROWS * DIMS];
-            const float g = test_rng_gauss(&rng);
-            *at = kind == T_FAR ? 3000.0f + g * 0.001f : g;
+        for (size_t i = 0; i < ROWS + QUERIES; i++) {
+            float *to = i < ROWS ? rows[i] : queries[i - ROWS];
+            for (size_t d = 0; d < DIMS; d++) {
+                const float g = test_rng_gauss(&rng);
+                to[d] = kind == T_FAR ? 3000.0f + g * 0.001f : g;
+            }
         }
         for (size_t q = 0; q < QUERIES; q++) {
             assert_true(pv__kernel_query_init(&prepared[q], PV_METRIC_L2, queries[q], DIMS));
