@@ -110,6 +110,7 @@ static void test_faults__every_failing_call_is_survived(void **state) {
     for (size_t p = 0; p < chosen; p++) {
         crash_plan plan = crash_plans[t_plans[p]];
         plan.steps = 14;
+        plan.full = plan.badsync = 0; /* a disk has one fault: the one from outside */
         for (size_t w = 0; w < PV_COUNTOF(t_ways); w++) {
             /* Steps that grow until the share is used up near the end: about half of the runs are
              * with each single N of the beginning, where a database is made and opened. */
