@@ -301,6 +301,7 @@ PV_EXTERN void pv_db_unref(pv_db *db);
 #define PV_CODE_Q4 3   /* 4 bits a dimension, after a rotation, about the mean */
 #define PV_CODE_B1 4   /* 1 bit a dimension, and Q4 for what comes near: for data beyond memory */
 #define PV_CODE_F16 5  /* 16 bits a dimension */
+#define PV_CODE_PQ 6   /* product codes, `compression` times as small as f32; and Q4 as with B1 */
 
 /* No number: an id_u64 that is left out, and the answer where there is none. */
 #define PV_ID_NONE UINT64_MAX
@@ -318,10 +319,12 @@ typedef struct pv_collection_opts {
     /* Candidates looked at for each record when the graph is built; more: better and slower.
      * 0: 200; 16 to 4096. */
     uint32_t ef_construction;
-    uint32_t reserved0; /* 0 */
+    uint32_t compression; /* with PV_CODE_PQ: 4 to 64; 0: 32 */
+    uint32_t code_bits;   /* with PV_CODE_PQ: 4 or 8 for a part of the vector; 0: 8 */
+    uint32_t code_parts;  /* with PV_CODE_PQ: parts, at most dims; 0: what compression gives */
 } pv_collection_opts;
 #define PV_COLLECTION_OPTS_INIT                                                                    \
-    { sizeof(pv_collection_opts), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(pv_collection_opts), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* States of a collection's index. DAMAGED: searches compare with every record, until it has been
  * built again, which begins by itself with the next write or in the background. REBUILDING: a new

@@ -2,7 +2,8 @@
 /* ann_pv.c - Piramid under the protocol of ann.h, through pv.h alone: a file with the default sync
  * level, string ids, closed after building and opened again for the searches.
  *
- * Parameters beside those of ann.h: index=auto|flat|hnsw, code=auto|f32|sq8|q4|b1|f16, efc, batch (rows in
+ * Parameters beside those of ann.h: index=auto|flat|hnsw, code=auto|f32|sq8|q4|b1|f16|pq, ratio and
+ * bits (of pq), efc, batch (rows in
  * one call, each call a transaction; default all that a call takes), cache (MB; default the
  * library's choice), tr (per cent of recall asked for where ef is 0; default the library's),
  * writer=1 (another thread commits single rows to a copy of the file all the while).
@@ -53,7 +54,7 @@ static uint32_t own_word(const ann_job *job, const char *key, const char *const 
 
 static void own_collection(const ann_job *job, pv_collection_opts *c) {
     static const char *const indexes[] = {"auto", "flat", "hnsw", NULL};
-    static const char *const codes[] = {"auto", "f32", "sq8", "q4", "b1", "f16", NULL};
+    static const char *const codes[] = {"auto", "f32", "sq8", "q4", "b1", "f16", "pq", NULL};
     const uint32_t index = own_word(job, "index", indexes), code = own_word(job, "code", codes);
     c->dims = (uint32_t)job->dims;
     c->metric = job->metric == ANN_L2   ? PV_METRIC_L2
@@ -66,8 +67,11 @@ static void own_collection(const ann_job *job, pv_collection_opts *c) {
               : code == 3 ? PV_CODE_Q4
               : code == 4 ? PV_CODE_B1
               : code == 5 ? PV_CODE_F16
+              : code == 6 ? PV_CODE_PQ
                           : PV_CODE_AUTO;
     c->ef_construction = (uint32_t)ann_number(job, "efc", 0);
+    c->compression = (uint32_t)ann_number(job, "ratio", 0);
+    c->code_bits = (uint32_t)ann_number(job, "bits", 0);
 #else
     (void)code;
     if (index == 2) {

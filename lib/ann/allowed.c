@@ -213,7 +213,7 @@ int pv__graph_search_allowed(pv__graph *g, pv__walker *w, const float *vector,
         *io_plan = PV__PLAN_CODES;
         PV_TRY(pv__walker_begin(w, g, effort->pool, err));
         pv__code_query(&w->code, vector, w->query);
-        PV_TRY(pv__allowed_codes(g, w, a, g->split ? effort->pool : want, &count, err));
+        PV_TRY(pv__allowed_codes(g, w, a, w->coarse ? effort->pool : want, &count, err));
         return pv__search_end(g, w, vector, effort, want, a, count, hits, out_count, err);
     }
     return 0;

@@ -4,7 +4,7 @@
  *      vectors --sample--> pv__code_train --> bytes --> rows of the column of books, a page each
  *                                                          '--> memory of a walker, by hash
  *
- * A walker keeps the bytes between walks. It knows them by their hash, which is in the graph's page,
+ * A walker keeps the bytes between walks. It knows them by their hash, as it is in the graph page,
  * so that neither a rollback nor a snapshot nor another collection can give it wrong ones. */
 #include "ann/internal.h"
 
@@ -31,7 +31,7 @@ static int book_sample(pv__graph *g, const uint32_t *slots, size_t count, size_t
     return 0;
 }
 
-static int book_write(pv__graph *g, pv__graph_book *book, const uint8_t *bytes, pv_error *err) {
+int pv__book_write(pv__graph *g, pv__graph_book *book, const uint8_t *bytes, pv_error *err) {
     uint32_t row = book->row;
     for (uint32_t at = 0; at < book->bytes; at += PV__BOOK_ROW_BYTES, row++) {
         uint8_t *out;
@@ -61,7 +61,7 @@ int pv__book_learn(pv__graph *g, const uint32_t *slots, size_t count, pv_error *
     rc = rc == 0 ? pv__code_train(&g->fine, mem, sample, n, learned, err) : rc;
     if (rc == 0) {
         *book = (pv__graph_book){.row = 0, .bytes = bytes};
-        rc = book_write(g, book, learned, err);
+        rc = pv__book_write(g, book, learned, err);
     }
     pv__alloc_free_aligned(mem, learned, bytes, BOOK_ALIGN);
     pv__alloc_free(mem, sample, n * vector);
@@ -100,20 +100,43 @@ static int book_read(pv__walker *w, const pv__graph *g, unsigned index, pv_error
     return 0;
 }
 
+static int book_missing(const pv__graph *g, uint32_t bytes, pv_error *err) {
+    return pv__err(err, PV_ERR_CORRUPT, "graph of object %u: a book of %u bytes is missing",
+                   (unsigned)g->owner, (unsigned)bytes);
+}
+
+/* Product codes: the newest book and, while nodes are coded anew, the one before. */
+static int book_load_product(pv__walker *w, const pv__graph *g, pv_error *err) {
+    const unsigned newest = 1 + g->meta.epoch, other = 2 - g->meta.epoch;
+    if (g->meta.books[newest].bytes != g->code.book_bytes) {
+        return book_missing(g, g->code.book_bytes, err);
+    }
+    PV_TRY(book_read(w, g, newest, err));
+    w->code.book = w->books[newest].data;
+    w->code.epoch = g->meta.epoch;
+    if (g->meta.books[other].hash != 0) {
+        if (g->meta.books[other].bytes != g->code.book_bytes) {
+            return book_missing(g, g->code.book_bytes, err);
+        }
+        PV_TRY(book_read(w, g, other, err));
+        w->code.other_book = w->books[other].data;
+    }
+    return 0;
+}
+
 int pv__book_load(pv__walker *w, const pv__graph *g, pv_error *err) {
+    const bool product = g->code.kind == PV__CODE_PQ;
     w->code = g->code;
     w->fine = g->fine;
-    if (g->fine.book_bytes == 0) {
-        return 0;
+    if (g->fine.book_bytes != 0) {
+        if (g->meta.books[0].bytes != g->fine.book_bytes || g->meta.books[0].hash == 0) {
+            return book_missing(g, g->fine.book_bytes, err);
+        }
+        PV_TRY(book_read(w, g, 0, err));
+        w->fine.book = w->books[0].data;
+        w->code.book = product || g->code.book_bytes == 0 ? NULL : w->books[0].data;
     }
-    if (g->meta.books[0].bytes != g->fine.book_bytes || g->meta.books[0].hash == 0) {
-        return pv__err(err, PV_ERR_CORRUPT, "graph of object %u: a book of %u bytes is missing",
-                       (unsigned)g->owner, (unsigned)g->fine.book_bytes);
-    }
-    PV_TRY(book_read(w, g, 0, err));
-    w->fine.book = w->books[0].data;
-    w->code.book = g->code.book_bytes ? w->books[0].data : NULL;
-    return 0;
+    return product && g->meta.learned_nodes != 0 ? book_load_product(w, g, err) : 0;
 }
 
 #undef BOOK_SAMPLE

@@ -114,6 +114,26 @@ static int gcheck_maps(gcheck *k, uint32_t node, unsigned state, pv_error *err) 
     return 0;
 }
 
+/* The code that searches walk by: of its vector, and of a book that is alive. */
+static bool gcheck_coarse(const gcheck *k, const float *v, const uint8_t *row, void *scratch,
+                          uint8_t *buf) {
+    const pv__graph_meta *m = &k->g->meta;
+    pv__code code = k->g->code;
+    code.book = k->w->fine.book;
+    if (code.kind == PV__CODE_PQ) {
+        code.epoch = pv__code_epoch(&code, row);
+        if (code.epoch > 1) {
+            return !m->coded;
+        }
+        if (m->books[1 + code.epoch].hash == 0 || m->learned_nodes == 0) {
+            return false;
+        }
+        code.book = k->w->books[1 + code.epoch].data;
+    }
+    pv__code_encode(&code, v, scratch, buf);
+    return memcmp(row, buf, code.row_size) == 0;
+}
+
 static int gcheck_code(gcheck *k, uint32_t node, uint8_t *buf, void *scratch, pv_error *err) {
     const uint8_t *row, *vector;
     uint32_t word = 0;
@@ -130,11 +150,8 @@ static int gcheck_code(gcheck *k, uint32_t node, uint8_t *buf, void *scratch, pv
     PV_TRY(pv__column_read(&k->g->fines, node, &row, err));
     bool same = memcmp(row, buf, k->g->fine.row_size) == 0;
     if (k->g->split) {
-        pv__code code = k->g->code;
-        code.book = k->w->fine.book;
-        pv__code_encode(&code, v, scratch, buf);
         PV_TRY(pv__column_read(&k->g->codes, node, &row, err));
-        same = same && memcmp(row, buf, k->g->code.row_size) == 0;
+        same = same && gcheck_coarse(k, v, row, scratch, buf);
     }
     if (!same) {
         gcheck_report(k, node, "its code is not that of its vector");

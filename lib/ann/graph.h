@@ -68,7 +68,7 @@ typedef struct pv__graph_curve {
 } pv__graph_curve;
 
 /* What a code has learned from data (quant/code.h): bytes in rows of the column of books. */
-#define PV__GRAPH_BOOKS 1u
+#define PV__GRAPH_BOOKS 3u /* the mean; two of product codes, by epoch */
 typedef struct pv__graph_book {
     uint64_t hash; /* of the bytes; 0: there is none */
     uint32_t row;  /* the first that it takes */
@@ -77,7 +77,7 @@ typedef struct pv__graph_book {
 
 /* What the graph's page holds. */
 typedef struct pv__graph_meta {
-    uint32_t code; /* PV__CODE_; 0: nothing has been built */
+    uint32_t code; /* PV__CODE_PACK */
     uint32_t ef_construction;
     uint32_t node_high;  /* nodes ever used: all are below it */
     uint32_t node_free;  /* head of the list of free nodes + 1, 0: empty */
@@ -100,6 +100,14 @@ typedef struct pv__graph_meta {
     bool centred; /* codes are about a mean, the first book */
     uint64_t fines_root, books_root;
     pv__graph_book books[PV__GRAPH_BOOKS];
+    /* Product codes (coarse.c). */
+    bool coded;             /* every live node has a code */
+    bool recoding;          /* those from recode_at on may have one of the older book */
+    uint32_t epoch;         /* of the newest book */
+    uint32_t recode_at;     /* next node */
+    uint32_t learned_nodes; /* live nodes when the newest book was learned; 0: there is none */
+    float learned_lost;     /* what it lost of its sample, squared */
+    float lost;             /* what it loses of new vectors, the last thousand or so */
 } pv__graph_meta;
 
 typedef struct pv__graph {

@@ -135,6 +135,23 @@ static int insert_find_twin(insert_batch *b, pv__map *seen, size_t i, const floa
     return pv__map_put(seen, hash, i, err);
 }
 
+#define INSERT_LOST 1024 /* the last so many vectors tell what codes lose */
+
+/* Product codes: nothing before there is a book; then also how well it fits. */
+static void insert_encode_coarse(const insert_batch *b, const pv__walker *w, const float *v,
+                                 uint8_t *row) {
+    pv__graph_meta *m = &b->g->meta;
+    if (w->code.kind != PV__CODE_PQ) {
+        pv__code_encode(&w->code, v, b->scratch, row);
+        return;
+    }
+    memset(row, 0, b->coarse_size);
+    if (w->code.book) {
+        pv__code_encode(&w->code, v, b->scratch, row);
+        m->lost += (pv__code_lost(&w->code, v, b->scratch, row) - m->lost) / INSERT_LOST;
+    }
+}
+
 static int insert_encode(insert_batch *b, pv__walker *w, pv_error *err) {
     pv__graph *g = b->g;
     pv__map seen;
@@ -146,7 +163,7 @@ static int insert_encode(insert_batch *b, pv__walker *w, pv_error *err) {
         if (rc == 0) {
             pv__code_encode(&w->fine, v, b->scratch, b->codes + i * b->row_size);
             if (g->split) {
-                pv__code_encode(&w->code, v, b->scratch, b->coarse + i * b->coarse_size);
+                insert_encode_coarse(b, w, v, b->coarse + i * b->coarse_size);
             }
             b->rows[i].zero = g->metric == PV_METRIC_COSINE && insert_is_zero(v, g->dims);
             rc = b->count > 1 ? insert_find_twin(b, &seen, i, v, err) : 0;
@@ -540,6 +557,7 @@ static int insert_batch_run(insert_batch *b, pv__walker *w, const uint32_t *slot
     PV_TRY(insert_links(b, w, err));
     PV_TRY(insert_back(b, w, err));
     PV_TRY(insert_upper(b, w, err));
+    PV_TRY(pv__coarse_upkeep(g, w, count, err));
     return pv__txn_pause(g->txn, err);
 }
 
@@ -616,4 +634,5 @@ int pv__graph_insert(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t 
 #undef INSERT_NORMS
 #undef INSERT_PAUSE
 #undef INSERT_THREAD_ROWS
+#undef INSERT_LOST
 #undef INSERT_IN_BATCH

@@ -133,6 +133,7 @@ struct pv__walker {
     uint8_t *pair; /* a second one, for pruning */
     const uint8_t **groups;
     size_t group_cap;
+    bool coarse;         /* what is found is to be measured again by the fine code */
     pv__code code, fine; /* of this walk, with their books; fine: in searches of a split graph */
     pv__colview links, codes, fines, slot_of, vectors;
     pv__colview upper; /* of the level that pv__walk_upper is in */
@@ -298,6 +299,13 @@ PV_PRIVATE size_t pv__prune(const pv__code *code, void *pair, pv__candidate *can
 /* Learn from the vectors of the first of these slots, unless there is nothing to learn or it has
  * been done. The columns are there. */
 PV_PRIVATE int pv__book_learn(pv__graph *g, const uint32_t *slots, size_t count, pv_error *err);
+/* Write a book; its row and bytes are set. */
+PV_PRIVATE int pv__book_write(pv__graph *g, pv__graph_book *book, const uint8_t *bytes,
+                              pv_error *err);
+/* coarse.c: learn a book of product codes when it is time, and go on coding nodes; paid for by
+ * a change of `rows` rows. Pauses. */
+PV_PRIVATE int pv__coarse_upkeep(pv__graph *g, pv__walker *w, size_t rows, pv_error *err);
+
 /* The books of g in w, and in the codes of w. */
 PV_PRIVATE int pv__book_load(pv__walker *w, const pv__graph *g, pv_error *err);
 

@@ -17,7 +17,9 @@
  *   368  2 x 10 x u32 sums
  *   448  u32  flags              1: codes are about a mean
  *   456  u64  fines_root        464  u64 books_root
- *   472  { u64 hash, u32 row, u32 bytes }
+ *   472  3 x { u64 hash, u32 row, u32 bytes }
+ *   520  u32  coded | recoding << 1 | epoch << 2        524  u32 recode_at
+ *   528  u32  learned_nodes     532  f32 learned_lost   536  f32 lost
  *  1088  u32  removed          1092  u32 curve: removed    1096  u32 first_nodes
  *  1100  u16  first
  */
@@ -33,6 +35,7 @@
 #define GMETA_BOOKS GMETA_AT(408)
 #define GMETA_BOOK_BYTES 16u
 #define GMETA_CENTRED 1u
+#define GMETA_COARSE GMETA_AT(456)
 #define GMETA_REMOVED GMETA_AT(1024)
 
 /* Owners, from the graph's own. */
@@ -74,6 +77,11 @@ static void gmeta_codes_encode(const pv__graph_meta *m, uint8_t *page) {
         pv__put32(p + 8, m->books[i].row);
         pv__put32(p + 12, m->books[i].bytes);
     }
+    pv__put32(page + GMETA_COARSE, (uint32_t)m->coded | (uint32_t)m->recoding << 1 | m->epoch << 2);
+    pv__put32(page + GMETA_COARSE + 4, m->recode_at);
+    pv__put32(page + GMETA_COARSE + 8, m->learned_nodes);
+    memcpy(page + GMETA_COARSE + 12, &m->learned_lost, 4);
+    memcpy(page + GMETA_COARSE + 16, &m->lost, 4);
 }
 
 static void gmeta_codes_decode(const uint8_t *page, pv__graph_meta *m) {
@@ -84,6 +92,14 @@ static void gmeta_codes_decode(const uint8_t *page, pv__graph_meta *m) {
         const uint8_t *p = page + GMETA_BOOKS + (size_t)GMETA_BOOK_BYTES * i;
         m->books[i] = (pv__graph_book){pv__get64(p), pv__get32(p + 8), pv__get32(p + 12)};
     }
+    const uint32_t flags = pv__get32(page + GMETA_COARSE);
+    m->coded = flags & 1u;
+    m->recoding = flags & 2u;
+    m->epoch = flags >> 2 & 1u;
+    m->recode_at = pv__get32(page + GMETA_COARSE + 4);
+    m->learned_nodes = pv__get32(page + GMETA_COARSE + 8);
+    memcpy(&m->learned_lost, page + GMETA_COARSE + 12, 4);
+    memcpy(&m->lost, page + GMETA_COARSE + 16, 4);
 }
 
 static void gmeta_encode(const pv__graph_meta *m, uint8_t *page) {
@@ -176,6 +192,7 @@ static bool gmeta_possible(const pv__graph_meta *m) {
               m->sweep_at <= m->node_high && m->built <= PV__SLOTS_PER_COLLECTION_MAX &&
               m->ef_construction >= 1 && m->ef_construction <= PV__GRAPH_EF_MAX &&
               (m->root != 0 || m->node_count == 0) && m->sweep_phase <= 2 + 2 * PV__GRAPH_LEVELS;
+    ok = ok && m->recode_at <= m->node_high && (!m->coded || m->learned_nodes != 0);
     for (unsigned i = 0; i < PV__GRAPH_BOOKS && ok; i++) {
         ok = m->books[i].hash == 0 || m->books_root != 0;
     }
@@ -201,17 +218,19 @@ int pv__graph_create(pv__txn *txn, uint32_t owner, uint32_t code, uint32_t ef_co
 
 static bool gmeta_code(pv__graph *g) {
     const pv__graph_meta *m = &g->meta;
-    pv__code_spec spec = {.kind = m->code,
+    pv__code_spec spec = {.kind = PV__CODE_KIND(m->code),
+                          .bits = PV__CODE_BITS(m->code),
+                          .parts = PV__CODE_PARTS(m->code),
                           .metric = g->metric,
                           .dims = g->dims,
                           .centred = m->centred,
                           .norm2_max = m->norm2_max,
                           .seed = m->seed};
-    g->split = m->code == PV__CODE_B1;
+    g->split = spec.kind == PV__CODE_B1 || spec.kind == PV__CODE_PQ;
     if (!pv__code_init(&g->code, &spec, g->cpu)) {
         return false;
     }
-    spec.kind = g->split ? (uint32_t)PV__CODE_Q4 : m->code;
+    spec.kind = g->split ? (uint32_t)PV__CODE_Q4 : spec.kind;
     return pv__code_init(&g->fine, &spec, g->cpu);
 }
 
@@ -412,6 +431,7 @@ int pv__graph_word_set(const pv__column *c, uint32_t at, uint32_t v, pv_error *e
 #undef GMETA_BOOKS
 #undef GMETA_BOOK_BYTES
 #undef GMETA_CENTRED
+#undef GMETA_COARSE
 #undef GMETA_REMOVED
 #undef GMETA_OWNER_CODES
 #undef GMETA_OWNER_MAPS

@@ -4,9 +4,10 @@
 
 #include "ann/internal.h"
 
-#define SEARCH_POOL_MIN 8u   /* room for where a walk begins */
-#define SEARCH_EXPANSIONS 8u /* of the pool, beyond which a walk among the dead is given up */
-#define SEARCH_SIGMAS 2.0f   /* deviations that an estimate is trusted to stay within */
+#define SEARCH_POOL_MIN 8u        /* room for where a walk begins */
+#define SEARCH_EXPANSIONS 8u      /* of the pool, beyond which a walk among the dead is given up */
+#define SEARCH_COARSE_SIGMAS 3.0f /* the same where the next code is to decide */
+#define SEARCH_SIGMAS 2.0f        /* deviations that an estimate is trusted to stay within */
 
 int pv__search_each_dup(pv__graph *g, uint32_t node, pv__graph_take_fn take, void *ctx,
                         pv_error *err) {
@@ -73,7 +74,7 @@ static int gsearch_refine(pv__walker *w, const void *query, uint32_t k, uint32_t
         if (n >= cap) {
             PV_TRY(pv__colview_row(&w->codes, w->pool[at].slot, rows, err));
             pv__code_sigmas(&w->code, w->query, rows, 1, &w->pool[at].distance, &sigma);
-            if (w->pool[at].distance - SEARCH_SIGMAS * sigma > best[k - 1].distance) {
+            if (w->pool[at].distance - SEARCH_COARSE_SIGMAS * sigma > best[k - 1].distance) {
                 break;
             }
         }
@@ -169,11 +170,11 @@ int pv__search_end(pv__graph *g, pv__walker *w, const float *vector, const pv__e
                    uint32_t *out_count, pv_error *err) {
     const void *query = w->query;
     w->front.count = 0;
-    if (g->split && !pv__code_same_query(&w->code, &w->fine)) {
+    if (w->coarse && !pv__code_same_query(&w->code, &w->fine)) {
         query = w->pair;
         pv__code_query(&w->fine, vector, w->pair);
     }
-    if (g->split) {
+    if (w->coarse) {
         PV_TRY(gsearch_refine(w, query, PV_MIN(effort->k, want), want, &count, err));
     }
     PV_TRY(gsearch_lower(g, w, query, PV_MIN(count, (size_t)want), want, err));
@@ -242,4 +243,5 @@ int pv__graph_vectors(pv__graph *g, pv__walker *w, const pv__hit *hits, size_t n
 
 #undef SEARCH_POOL_MIN
 #undef SEARCH_EXPANSIONS
+#undef SEARCH_COARSE_SIGMAS
 #undef SEARCH_SIGMAS

@@ -155,12 +155,16 @@ static int walker_begin(pv__walker *w, const pv__graph *g, const pv__column *cod
 }
 
 int pv__walker_begin(pv__walker *w, const pv__graph *g, size_t ef, pv_error *err) {
-    return walker_begin(w, g, &g->codes, ef, err);
+    w->coarse = g->split && (g->code.kind != PV__CODE_PQ || g->meta.coded);
+    PV_TRY(walker_begin(w, g, w->coarse ? &g->codes : &g->fines, ef, err));
+    w->code = w->coarse ? w->code : w->fine;
+    return 0;
 }
 
 int pv__walker_begin_build(pv__walker *w, const pv__graph *g, size_t ef, pv_error *err) {
     PV_TRY(walker_begin(w, g, &g->fines, ef, err));
     w->code = w->fine;
+    w->coarse = false;
     return 0;
 }
 

@@ -90,7 +90,7 @@ VERSION_AT(pv_open_opts, log, 72);
 VERSION_AT(pv_open_opts, interrupt_ctx, 96);
 VERSION_AT(pv_open_opts, compression, 104);
 
-VERSION_SIZE(pv_collection_opts, 40);
+VERSION_SIZE(pv_collection_opts, 48);
 VERSION_AT(pv_collection_opts, dims, 4);
 VERSION_AT(pv_collection_opts, key, 16);
 VERSION_AT(pv_collection_opts, ef_construction, 32);

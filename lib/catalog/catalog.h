@@ -44,8 +44,8 @@ typedef struct pv__field {
     uint8_t metric; /* PV_METRIC_ */
     uint8_t type;   /* PV_TYPE_ */
     uint8_t index;  /* PV_INDEX_ */
-    uint8_t code;   /* of the graph: PV__CODE_ */
     uint16_t ef_construction;
+    uint32_t code;  /* of the graph: PV__CODE_PACK (quant/code.h) */
     uint64_t graph; /* page of the first graph; 0 with PV_INDEX_FLAT */
 } pv__field;
 

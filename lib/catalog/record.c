@@ -23,7 +23,7 @@
  *        32  u8   index      PV_INDEX_
  *        33  u8   code       PV__CODE_ of the graph
  *        34  u16  ef_construction
- *        36  u32  reserved   0
+ *        36  u32  shape      pq: bits of a part | parts << 8; else 0
  *        ..       name
  *
  * A version this library does not know, more than one field, a name, flags, and numbers of metric,
@@ -69,9 +69,9 @@ void pv__catalog_record_encode(const pv__collection *c, pv__buf *out) {
     if (c->field.graph) {
         pv__buf_add_u64(out, c->field.graph);
         pv__buf_add_u8(out, c->field.index);
-        pv__buf_add_u8(out, c->field.code);
+        pv__buf_add_u8(out, (uint8_t)(c->field.code & 0xFFu));
         catrec_put_u16(out, c->field.ef_construction);
-        pv__buf_add_u32(out, 0);
+        pv__buf_add_u32(out, c->field.code >> 8);
     }
 }
 
@@ -96,12 +96,13 @@ static int catrec_decode_graph(pv__reader *r, pv__collection *c, pv_error *err) 
     f->index = pv__reader_u8(r);
     f->code = pv__reader_u8(r);
     f->ef_construction = catrec_get_u16(r);
-    const uint32_t reserved = pv__reader_u32(r);
+    const uint32_t shape = pv__reader_u32(r);
     if (r->bad || f->graph == 0 || f->index == PV_INDEX_FLAT || f->code == 0 ||
         f->ef_construction == 0) {
         return catrec_bad(c, "the graph of a vector field is out of range", err);
     }
-    if (f->index > PV_INDEX_HNSW || reserved != 0) {
+    f->code |= shape << 8;
+    if (f->index > PV_INDEX_HNSW || shape >> 24 != 0) {
         return catrec_newer(c, "index", f->index, err);
     }
     return 0;

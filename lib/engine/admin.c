@@ -9,20 +9,52 @@
 #define ADMIN_EF_CONSTRUCTION 200u
 #define ADMIN_EF_CONSTRUCTION_MIN 16u
 #define ADMIN_EF_CONSTRUCTION_MAX 4096u
+#define ADMIN_COMPRESSION 32u
+#define ADMIN_COMPRESSION_MIN 4u
+#define ADMIN_COMPRESSION_MAX 64u
 
 PV_STATIC_ASSERT(PV_CODE_F32 == PV__CODE_F32 && PV_CODE_SQ8 == PV__CODE_SQ8 &&
                      PV_CODE_Q4 == PV__CODE_Q4 && PV_CODE_B1 == PV__CODE_B1 &&
-                     PV_CODE_F16 == PV__CODE_F16,
+                     PV_CODE_F16 == PV__CODE_F16 && PV_CODE_PQ == PV__CODE_PQ,
                  codes_have_the_same_numbers);
+
+/* The code as one number, with what product codes are made of. */
+static uint32_t admin_code(const pv_collection_opts *o) {
+    if (o->code != PV_CODE_PQ) {
+        return o->code ? o->code : PV_CODE_SQ8;
+    }
+    const uint32_t ratio = o->compression ? o->compression : ADMIN_COMPRESSION;
+    const uint32_t bits = o->code_bits == 4 ? 4 : 8;
+    const uint32_t parts =
+        PV_MAX(PV_MIN(PV__DIMS_MAX, o->dims) * 32 / (PV_MAX(ratio, 1u) * bits), 1u);
+    return PV__CODE_PACK(
+        (uint32_t)PV_CODE_PQ, bits,
+        PV_MIN(o->code_parts ? o->code_parts : parts, PV_MIN(PV__DIMS_MAX, o->dims)));
+}
 
 static int admin_spec_index(const pv_collection_opts *o, const pv__collection_spec *out,
                             pv_error *err) {
     if (out->index > PV_INDEX_HNSW) {
         return pv__err(err, PV_ERR_UNSUPPORTED, "unknown index %u", (unsigned)out->index);
     }
-    if (out->code > PV_CODE_F16 || o->reserved0) {
-        return pv__err(err, PV_ERR_UNSUPPORTED, "unknown code %u or a reserved member set",
-                       (unsigned)out->code);
+    if (PV__CODE_KIND(out->code) > PV_CODE_PQ || o->code > PV_CODE_PQ) {
+        return pv__err(err, PV_ERR_UNSUPPORTED, "unknown code %u", (unsigned)o->code);
+    }
+    if (o->code != PV_CODE_PQ && (o->compression || o->code_bits || o->code_parts)) {
+        return pv__err(err, PV_ERR_MISUSE, "compression, code_bits and code_parts are of code pq");
+    }
+    if (o->compression &&
+        (o->compression < ADMIN_COMPRESSION_MIN || o->compression > ADMIN_COMPRESSION_MAX)) {
+        return pv__err(err, PV_ERR_LIMIT, "compression is %u, allowed are %u to %u",
+                       (unsigned)o->compression, ADMIN_COMPRESSION_MIN, ADMIN_COMPRESSION_MAX);
+    }
+    if (o->code_bits && o->code_bits != 4 && o->code_bits != 8) {
+        return pv__err(err, PV_ERR_UNSUPPORTED, "code_bits is %u, it can be 4 or 8",
+                       (unsigned)o->code_bits);
+    }
+    if (o->code_parts > o->dims) {
+        return pv__err(err, PV_ERR_LIMIT, "code_parts is %u, more than the %u dimensions",
+                       (unsigned)o->code_parts, (unsigned)o->dims);
     }
     if (out->ef_construction < ADMIN_EF_CONSTRUCTION_MIN ||
         out->ef_construction > ADMIN_EF_CONSTRUCTION_MAX) {
@@ -43,7 +75,7 @@ static int admin_spec(const pv_collection_opts *o, pv__collection_spec *out, pv_
         .type = o->type ? o->type : PV_TYPE_F32,
         .key = o->key ? o->key : PV_KEY_STRING,
         .index = o->index,
-        .code = o->code ? o->code : PV_CODE_SQ8,
+        .code = admin_code(o),
         .ef_construction = o->ef_construction ? o->ef_construction : ADMIN_EF_CONSTRUCTION,
     };
     if (o->flags) {
@@ -83,7 +115,7 @@ static int admin_compare_index(const pv__collection *c, const pv__collection_spe
     }
     if (o->code && c->field.code != want->code) {
         return pv__err(err, PV_ERR_EXISTS, "collection '%s' exists with code %u, not %u", c->name,
-                       c->field.code, (unsigned)want->code);
+                       (unsigned)PV__CODE_KIND(c->field.code), (unsigned)PV__CODE_KIND(want->code));
     }
     if (o->ef_construction && c->field.ef_construction != want->ef_construction) {
         return pv__err(err, PV_ERR_EXISTS, "collection '%s' exists with ef_construction %u, not %u",
@@ -265,7 +297,7 @@ int pv__admin_info(pv__call *call, const char *name, pv_collection_info *out, pv
             .slots = parts.slots.meta.high_water,
             .generation = c->generation,
             .index = c->field.index,
-            .code = c->field.code,
+            .code = PV__CODE_KIND(c->field.code),
             .ef_construction = c->field.ef_construction,
             .indexed = graph ? (uint64_t)m->node_count + m->dup_count : 0,
             .index_dead = graph ? m->tomb_count : 0,

@@ -149,7 +149,7 @@ int pv__collection_make(pv__txn *txn, const char *name, const pv__collection_spe
     PV_TRY(pv__column_create(txn, c.field.owner, row_size, 0, &c.field.root, err));
     c.field.index = (uint8_t)spec->index;
     if (spec->index != PV_INDEX_FLAT) {
-        c.field.code = (uint8_t)spec->code;
+        c.field.code = spec->code;
         c.field.ef_construction = (uint16_t)spec->ef_construction;
         PV_TRY(pv__graph_create(txn, c.object_id + PV__OBJECT_GRAPH, spec->code,
                                 spec->ef_construction, &c.field.graph, err));

@@ -4,6 +4,7 @@
  *
  *      code_scalar.c   code_avx2.c   code_avx512.c (VNNI)   code_neon.c    integers, f32, rotation
  *      code_float.c                                                        f16, absolute values
+ *      code_parts.c                                                        product codes
  *
  * Same bits on every instruction set, the scalar one included: sums are integers, and where they
  * cannot be (f32 rows) element i is added to partial sum i % 32, the product rounded first, and the
@@ -79,6 +80,16 @@ typedef struct pv__code_floats {
     void (*half_l1)(const float *query, size_t dims, const pv__code_rows *rows, float *out);
 } pv__code_floats;
 
+/* Sums over product codes (code_parts.c). */
+typedef struct pv__code_parts {
+    /* Squared distances of `dims` elements to `count` centres (a multiple of 16), or dots. */
+    void (*measure)(const float *v, size_t dims, const float *centres, size_t count, bool dot,
+                    float *out);
+    /* Sum of entries: a byte a part, or half a byte. */
+    void (*sums8)(const uint8_t *table, size_t parts, const pv__code_rows *rows, uint32_t *out);
+    void (*sums4)(const uint8_t *table, size_t parts, const pv__code_rows *rows, uint32_t *out);
+} pv__code_parts;
+
 /* Sixteen levels for normal values of deviation PV__CODE_LEVEL_UNIT, by Lloyd and Max, rounded so
  * that a level fits 7 bits; and the borders between the positive ones. */
 #define PV__CODE_LEVELS -63, -48, -37, -29, -22, -15, -9, -3, 3, 9, 15, 22, 29, 37, 48, 63
@@ -97,6 +108,7 @@ PV__KERNEL_INLINE uint64_t pv__code_signs(uint64_t seed, uint64_t block) {
 /* As pv__kernel_table and pv__kernel_at. */
 PV_PRIVATE const pv__code_kernel *pv__code_kernel_table(uint32_t cpu);
 PV_PRIVATE const pv__code_floats *pv__code_floats_table(uint32_t cpu);
+PV_PRIVATE const pv__code_parts *pv__code_parts_table(uint32_t cpu);
 PV_PRIVATE const pv__code_kernel *pv__code_kernel_at(size_t index);
 
 /* ---- for the code_ files of this folder, and for lib/quant ----------------------------------- */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* half.h - IEEE 754 binary16 in plain C, with the bits that the instructions of x86 and arm give. */
+/* half.h - IEEE 754 binary16 in plain C, with the bits that the instructions of CPUs give. */
 #ifndef PV_KERNEL_HALF_H
 #define PV_KERNEL_HALF_H
 

@@ -18,6 +18,8 @@ static const pv__code_ops *code_ops(unsigned kind) {
     case PV__CODE_Q4:
     case PV__CODE_B1:
         return pv__code_q4();
+    case PV__CODE_PQ:
+        return pv__code_pq();
     default:
         return NULL;
     }
@@ -30,14 +32,21 @@ bool pv__code_init(pv__code *c, const pv__code_spec *spec, uint32_t cpu) {
          spec->metric != PV_METRIC_DOT)) {
         return false;
     }
+    if (spec->kind == PV__CODE_PQ &&
+        (spec->parts == 0 || spec->parts > spec->dims || (spec->bits != 4 && spec->bits != 8))) {
+        return false;
+    }
     *c = (pv__code){.kind = spec->kind,
                     .metric = spec->metric,
                     .dims = spec->dims,
-                    .centred = spec->centred && ops->train,
+                    .centred = spec->centred && spec->kind != PV__CODE_PQ && ops->train,
                     .norm2_max = spec->metric == PV_METRIC_DOT ? spec->norm2_max : 0,
                     .seed = spec->seed,
+                    .parts = spec->parts,
+                    .bits = spec->bits,
                     .kernel = pv__code_kernel_table(cpu),
-                    .floats = pv__code_floats_table(cpu)};
+                    .floats = pv__code_floats_table(cpu),
+                    .product = pv__code_parts_table(cpu)};
     ops->sizes(c);
     return true;
 }

@@ -30,11 +30,19 @@ enum {
     PV__CODE_SQ8 = 2, /* 8 bits an element, range of each vector by itself */
     PV__CODE_Q4 = 3,  /* rotated, 4 bits an element, unbiased scale (RaBitQ, Gao et al.) */
     PV__CODE_B1 = 4,  /* rotated, the signs only; the same scale and bound */
-    PV__CODE_F16 = 5  /* the elements as binary16 */
+    PV__CODE_F16 = 5, /* the elements as binary16 */
+    PV__CODE_PQ = 6   /* product codes; from prepared vectors only: no query_row */
 };
+
+/* A code as one number: its kind, and for pq the bits of a part and the number of parts. */
+#define PV__CODE_PACK(kind, bits, parts) ((kind) | (bits) << 8 | (parts) << 16)
+#define PV__CODE_KIND(code) ((code)&0xFFu)
+#define PV__CODE_BITS(code) ((code) >> 8 & 0xFFu)
+#define PV__CODE_PARTS(code) ((code) >> 16)
 
 struct pv__code_kernel;
 struct pv__code_floats;
+struct pv__code_parts;
 
 /* What a code is asked to be; what is stored of it decides all bytes of a row. */
 typedef struct pv__code_spec {
@@ -43,7 +51,9 @@ typedef struct pv__code_spec {
     uint32_t dims;
     bool centred;    /* q4, b1: about a mean, which is the book; else about the origin */
     float norm2_max; /* dot: largest |x|^2 when the graph began; else 0 */
-    uint64_t seed;   /* of the rotation */
+    uint64_t seed;   /* of the rotation, of learning */
+    uint32_t parts;  /* pq: 1 to dims */
+    uint32_t bits;   /* pq: 4 or 8 for each part */
 } pv__code_spec;
 
 typedef struct pv__code {
@@ -53,6 +63,7 @@ typedef struct pv__code {
     bool centred;
     float norm2_max;
     uint64_t seed;
+    uint32_t parts, bits;
     uint32_t row_size;      /* bytes of one stored row, a multiple of 4 */
     uint32_t query_bytes;   /* bytes of one prepared query; 64-byte aligned memory, please */
     uint32_t scratch_bytes; /* encode wants so many, 64-byte aligned; may be 0 */
@@ -60,8 +71,13 @@ typedef struct pv__code {
     /* What was learned: the caller's, 64-byte aligned; to be set before anything is encoded and
      * before a query is prepared. Distances do without. */
     const void *book;
+    /* pq: another one that is alive; rows say in which of the two they were coded, by epoch. NULL:
+     * none. Rows are encoded in `book`. */
+    const void *other_book;
+    uint32_t epoch; /* of `book`: 0 or 1 */
     const struct pv__code_kernel *kernel;
     const struct pv__code_floats *floats;
+    const struct pv__code_parts *product;
 } pv__code;
 
 /* False: no such kind or metric, or dims 0 or more than PV_LIMIT_DIMS. cpu: PV__CPU_ bits. */
@@ -88,6 +104,14 @@ PV_PRIVATE void pv__code_distances(const pv__code *c, const void *query, const u
 /* The same for rows that memory was asked for already (pv__colview_rows). */
 PV_PRIVATE void pv__code_distances_expected(const pv__code *c, const void *query,
                                             const uint8_t *const *rows, size_t n, float *out);
+
+/* pq: what encoding has lost of a vector, squared; the epoch of a row, or 2 for one that holds no
+ * code (zeros behind, and at FLT_MAX to all). */
+PV_PRIVATE float pv__code_lost(const pv__code *c, const float *vector, void *scratch,
+                               const uint8_t *row);
+PV_PRIVATE uint32_t pv__code_epoch(const pv__code *c, const uint8_t *row);
+/* pq: what the book says that it loses. */
+PV_PRIVATE float pv__code_book_lost(const void *book);
 
 /* How far an estimate of pv__code_query may be from the truth, in the same scale: one standard
  * deviation for this query and row. */

@@ -34,6 +34,7 @@ PV_PRIVATE const pv__code_ops *pv__code_f32(void);
 PV_PRIVATE const pv__code_ops *pv__code_f16(void);
 PV_PRIVATE const pv__code_ops *pv__code_sq8(void);
 PV_PRIVATE const pv__code_ops *pv__code_q4(void);
+PV_PRIVATE const pv__code_ops *pv__code_pq(void);
 
 /* A power of two that brings the largest of the absolute values of low and high near 1, or 1 where
  * they are in [2^-40, 2^40]: squares of scaled elements neither overflow nor vanish. */

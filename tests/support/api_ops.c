@@ -560,7 +560,7 @@ static int t_op_create(api_world *w, const char *name, pv_collection_opts o, boo
         static const uint32_t indexes[] = {PV_INDEX_AUTO, PV_INDEX_FLAT, PV_INDEX_HNSW,
                                            PV_INDEX_HNSW};
         o.index = indexes[t_below(w, 4)];
-        o.code = o.index == PV_INDEX_FLAT ? 0 : t_below(w, 6); /* auto, f32, sq8, q4, b1, f16 */
+        o.code = o.index == PV_INDEX_FLAT ? 0 : t_below(w, 7); /* all */
         o.ef_construction = o.index == PV_INDEX_FLAT ? 0 : 16 + t_below(w, 3) * 16;
     }
     snprintf(w->what, sizeof(w->what), "%s '%s' of %u, index %u", ensure ? "ensure" : "create",

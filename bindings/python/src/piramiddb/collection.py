@@ -41,7 +41,7 @@ DTYPES = {"f32": lib.PV_TYPE_F32, "f16": lib.PV_TYPE_F16, "bf16": lib.PV_TYPE_BF
           "i8": lib.PV_TYPE_I8, "bit": lib.PV_TYPE_BIT}
 INDEXES = {"auto": lib.PV_INDEX_AUTO, "flat": lib.PV_INDEX_FLAT, "hnsw": lib.PV_INDEX_HNSW}
 CODES = {"auto": lib.PV_CODE_AUTO, "f32": lib.PV_CODE_F32, "sq8": lib.PV_CODE_SQ8,
-         "q4": lib.PV_CODE_Q4, "b1": lib.PV_CODE_B1, "f16": lib.PV_CODE_F16}
+         "q4": lib.PV_CODE_Q4, "b1": lib.PV_CODE_B1, "f16": lib.PV_CODE_F16, "pq": lib.PV_CODE_PQ}
 KEYS = {"str": lib.PV_KEY_STRING, "int": lib.PV_KEY_U64}
 
 

@@ -184,8 +184,8 @@ class _HasCollections:
             dtype: element type of stored vectors; this version takes "f32".
             index: "flat" compares with every record, "hnsw" walks a graph, "auto" chooses by
                 their number.
-            code: what a graph is walked by: "f32", "f16", "sq8", "q4", "b1" or "auto". Answers are
-                always ranked by the full vectors.
+            code: what a graph is walked by: "f32", "f16", "sq8", "q4", "b1", "pq" or "auto".
+                Answers are always ranked by the full vectors.
             ef_construction: candidates for each record while the graph is built; 0: 200.
 
         Raises:
