@@ -21,9 +21,17 @@
 static atomic_ulong t_mallocs; /* relaxed: one thread allocates */
 static void t_malloc_seen(void) { atomic_fetch_add_explicit(&t_mallocs, 1, memory_order_relaxed); }
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define T_SANITIZED_BY_CLANG 1
+#endif
+#endif
 #if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/allocator_interface.h>
 #define T_COUNTS_MALLOC 1
+/* As in sanitizer/allocator_interface.h, which gcc does not bring. */
+extern int __sanitizer_install_malloc_and_free_hooks(void (*malloc_hook)(const volatile void *,
+                                                                         size_t),
+                                                     void (*free_hook)(const volatile void *));
 static void t_malloc_hook(const volatile void *p, size_t size) {
     (void)p;
     (void)size;
@@ -33,7 +41,7 @@ static void t_free_hook(const volatile void *p) { (void)p; }
 static void t_malloc_watch(void) {
     (void)__sanitizer_install_malloc_and_free_hooks(t_malloc_hook, t_free_hook);
 }
-#elif defined(__GLIBC__) && !defined(__SANITIZE_THREAD__)
+#elif defined(__GLIBC__) && !defined(__SANITIZE_THREAD__) && !defined(T_SANITIZED_BY_CLANG)
 #define T_COUNTS_MALLOC 1
 extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t count, size_t size);
