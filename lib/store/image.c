@@ -333,6 +333,9 @@ PV_PRIVATE int pv__images_spill(pv__txn *t, pv_error *err) {
             PV_TRY(image_evict(t, x, v, err));
         }
     }
+    pv__mutex_lock(&t->store->ver_mutex);
+    pv__ver_reclaim(t->store); /* stubs of what came back since the last time */
+    pv__mutex_unlock(&t->store->ver_mutex);
     return PV_OK;
 }
 

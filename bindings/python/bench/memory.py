@@ -42,7 +42,7 @@ def child(folder, rows, cache, key, index):
         took = time.perf_counter() - begin
         library = db.stats().memory_peak
         assert docs.count() == rows
-        assert docs.search(vectors[rows // 2], k=1).ids[0] == ids[rows // 2]
+        assert docs.search(vectors[rows // 2], k=1, exact=True).ids[0] == ids[rows // 2]
     peak = status("VmHWM")
     array, listed = vectors.nbytes, ready - before_ids
     beyond = peak - array - cache * MIB
