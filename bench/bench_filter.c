@@ -189,10 +189,8 @@ static double search(filter_bench *b, const pv__kernel_query *q, const pv__effor
         const uint8_t *rows[8];
         float found[8];
         const uint32_t block = PV_MIN(n - i, 8u);
-        for (uint32_t r = 0; r < block; r++) {
-            bench_check(pv__graph_vector(&b->p.graph, b->w, b->hits[i + r].slot, &rows[r], err),
-                        err, "vector");
-        }
+        bench_check(pv__graph_vectors(&b->p.graph, b->w, &b->hits[i], block, rows, err), err,
+                    "vectors");
         pv__kernel_gather(b->kernel, q, rows, block, found);
         for (uint32_t r = 0; r < block; r++) {
             pv__topk_add(&top, found[r], b->hits[i + r].slot);

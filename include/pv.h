@@ -843,11 +843,12 @@ PV_EXTERN int pv_cursor_open(pv_db *db, pv_txn *txn, const char *collection, con
  * k: at most PV_LIMIT_K; 0: 10. It may change from page to page.
  * Owner: the caller frees *out_results with pv_results_free.
  * Errors: PV_ERR_CLOSED (its transaction has ended); PV_ERR_LIMIT (k); PV_ERR_CANCELLED (may be
- * called again, as after PV_ERR_NOMEM: nothing is lost). Since: 0.1 */
+ * called again, as after PV_ERR_NOMEM: nothing is lost).
+ * Threads: one at a time, together with the cursor's transaction. Since: 0.1 */
 PV_EXTERN int pv_cursor_next(pv_cursor *cursor, uint32_t k, pv_results **out_results,
                              pv_error *err);
 
-/* pv_cursor_close - NULL is fine. Since: 0.1 */
+/* pv_cursor_close - NULL is fine. Threads: any, when no other call uses it. Since: 0.1 */
 PV_EXTERN void pv_cursor_close(pv_cursor *cursor);
 
 /* ---- Iterate --------------------------------------------------------------------------------- */
