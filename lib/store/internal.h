@@ -450,6 +450,8 @@ static inline uintptr_t pv__ver_frame(pv__ver *v) {
 
 /* ---- pageio.c: one page between slots and memory -------------------------------------------- */
 PV_PRIVATE uint64_t pv__page_seed(const pv__store *s, uint64_t page_id);
+/* Is every number of the entry one that can be followed? */
+PV_PRIVATE int pv__pageio_check_pte(uint64_t page_id, const pv__pte *pte, pv_error *err);
 /* Read and verify the page that `pte` vouches for into `page` (raw_slots * 4 KiB). */
 PV_PRIVATE int pv__pageio_read(pv__store *s, uint64_t page_id, const pv__pte *pte, uint8_t *page,
                                pv_error *err);

@@ -40,6 +40,7 @@ static int pack_visit(void *ctx, int level, uint64_t id, const pv__pte *pte, pv_
     if (level >= 0 || pte->slots == 0 || pte->slot + pte->slots <= p->limit) {
         return PV_OK;
     }
+    PV_TRY(pv__pageio_check_pte(id, pte, err));
     PV_TRY(pv__alloc_grow(p->s->mem, (void **)&p->pages, &p->cap, p->count + 1, sizeof *p->pages,
                           err));
     p->pages[p->count++] = (pack_page){.page_id = id, .pte = *pte, .old = *pte};

@@ -28,8 +28,7 @@ static int pageio_damaged(pv__store *s, uint64_t page_id, const pv__pte *pte, co
     return rc;
 }
 
-/* Is every number of the entry one that can be followed? */
-static int pageio_check_pte(uint64_t page_id, const pv__pte *pte, pv_error *err) {
+PV_PRIVATE int pv__pageio_check_pte(uint64_t page_id, const pv__pte *pte, pv_error *err) {
     if (pte->slots == 0) {
         return pv__err(err, PV_ERR_CORRUPT, "page %llu does not exist",
                        (unsigned long long)page_id);
@@ -84,7 +83,7 @@ static int pageio_load(pv__store *s, uint64_t page_id, const pv__pte *pte, uint8
 
 PV_PRIVATE int pv__pageio_read(pv__store *s, uint64_t page_id, const pv__pte *pte, uint8_t *page,
                                pv_error *err) {
-    PV_TRY(pageio_check_pte(page_id, pte, err));
+    PV_TRY(pv__pageio_check_pte(page_id, pte, err));
     if (pte->codec == 0) {
         return pageio_load(s, page_id, pte, page, err);
     }
@@ -138,7 +137,7 @@ static int pageio_absent(uint64_t page_id, pv_error *err) {
 /* A resident version with the bytes that pte vouches for, not yet in any chain. */
 static int pageio_make(pv__store *s, uint64_t page_id, const pv__pte *pte, pv__ver **out,
                        pv_error *err) {
-    PV_TRY(pageio_check_pte(page_id, pte, err));
+    PV_TRY(pv__pageio_check_pte(page_id, pte, err));
     pv__ver *v = NULL;
     PV_TRY(pv__ver_new(s, page_id, pte->raw_slots, true, &v, err));
     int rc = pv__pageio_read(s, page_id, pte, pv__ver_page(v), err);

@@ -19,7 +19,9 @@
 /* ---- malloc ---- */
 
 static atomic_ulong t_mallocs; /* relaxed: one thread allocates */
-static void t_malloc_seen(void) { atomic_fetch_add_explicit(&t_mallocs, 1, memory_order_relaxed); }
+T_MAYBE static void t_malloc_seen(void) {
+    atomic_fetch_add_explicit(&t_mallocs, 1, memory_order_relaxed);
+}
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)

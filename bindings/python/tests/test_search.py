@@ -95,7 +95,7 @@ def test_a_graph_finds_nearly_all_and_more_when_asked(db, rng):
     with pytest.raises(ValueError, match="index"):
         db.collection("x", dims=2, index="tree")
     with pytest.raises(ValueError, match="code"):
-        db.collection("x", dims=2, code="pq")
+        db.collection("x", dims=2, code="zip")
     with pytest.raises(piramiddb.Error):
         db.collection("x", dims=2, ef_construction=1)
     with pytest.raises(piramiddb.ExistsError):
