@@ -21,6 +21,7 @@ static void t_inside_open(t_inside *in) {
     pv_batch b = PV_BATCH_INIT;
     test_rng rng;
     memset(in, 0, sizeof(*in));
+    o.threads = 1; /* what the background adds depends on time */
     t_api_open(&in->t, &o);
     c.dims = T_DIMS;
     c.metric = PV_METRIC_L2;
