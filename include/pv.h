@@ -294,12 +294,14 @@ PV_EXTERN void pv_db_unref(pv_db *db);
 #define PV_INDEX_FLAT 1 /* always by comparing with every record */
 #define PV_INDEX_HNSW 2 /* by a graph from the first record on */
 
-/* What a graph is walked by; answers are always ranked by the full vectors. */
+/* What a graph is walked by; answers are always ranked by the full vectors. B1 and PQ are for data
+ * beyond memory and for vectors of 128 dimensions or more: of short ones they tell too little, and
+ * searches may stay below their target_recall. */
 #define PV_CODE_AUTO 0 /* this version: SQ8 */
 #define PV_CODE_F32 1  /* the vectors themselves */
 #define PV_CODE_SQ8 2  /* 8 bits a dimension */
 #define PV_CODE_Q4 3   /* 4 bits a dimension, after a rotation, about the mean */
-#define PV_CODE_B1 4   /* 1 bit a dimension, and Q4 for what comes near: for data beyond memory */
+#define PV_CODE_B1 4   /* 1 bit a dimension, and Q4 for what comes near */
 #define PV_CODE_F16 5  /* 16 bits a dimension */
 #define PV_CODE_PQ 6   /* product codes, `compression` times as small as f32; and Q4 as with B1 */
 
