@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* code_float.c - sums over rows of f16, and sums of absolute differences, for all instruction sets.
+/* code_float.c - sums over rows of f16, for all instruction sets.
  *
  *      row of f16     dims elements | up to a multiple of 4 | a power of two: the unit
  *
@@ -11,7 +11,7 @@
 #define FLOAT_LANES 32u
 
 /* What is added up. */
-enum { FLOAT_L2 = 0, FLOAT_DOT = 1, FLOAT_L1 = 2 };
+enum { FLOAT_L2 = 0, FLOAT_DOT = 1 };
 
 static float float_unit(const uint8_t *row, size_t dims) {
     float unit;
@@ -34,9 +34,7 @@ PV__KERNEL_INLINE float float_scalar_at(bool half, const uint8_t *row, size_t i,
 
 PV__KERNEL_INLINE float float_scalar_term(unsigned op, float q, float r) {
     const float d = q - r;
-    return op == FLOAT_DOT  ? pv__unfused(q * r)
-           : op == FLOAT_L2 ? pv__unfused(d * d)
-                            : (d < 0.0f ? 0.0f - d : d);
+    return op == FLOAT_DOT ? pv__unfused(q * r) : pv__unfused(d * d);
 }
 
 PV__KERNEL_INLINE float float_scalar_row(unsigned op, bool half, const float *query, size_t dims,
@@ -76,17 +74,13 @@ static void float_scalar_halves(const float *v, size_t n, float scale, uint8_t *
         }                                                                                          \
     }
 #define FLOAT_SUMS(isa, attribute)                                                                 \
-    FLOAT_SUM(l1, isa, attribute, FLOAT_L1, false)                                                 \
     FLOAT_SUM(half_l2sq, isa, attribute, FLOAT_L2, true)                                           \
     FLOAT_SUM(half_dot, isa, attribute, FLOAT_DOT, true)                                           \
-    FLOAT_SUM(half_l1, isa, attribute, FLOAT_L1, true)                                             \
     const pv__code_floats *pv__code_floats_##isa(void) {                                           \
         static const pv__code_floats table = {                                                     \
             .halves = float_##isa##_halves,                                                        \
-            .l1 = float_##isa##_l1,                                                                \
             .half_l2sq = float_##isa##_half_l2sq,                                                  \
             .half_dot = float_##isa##_half_dot,                                                    \
-            .half_l1 = float_##isa##_half_l1,                                                      \
         };                                                                                         \
         return &table;                                                                             \
     }
@@ -128,9 +122,6 @@ FLOAT_AVX2 PV__KERNEL_INLINE __m256 float_avx2_at(bool half, const uint8_t *row,
 
 FLOAT_AVX2 PV__KERNEL_INLINE __m256 float_avx2_add(unsigned op, __m256 acc, __m256 q, __m256 r) {
     const __m256 d = _mm256_sub_ps(q, r);
-    if (op == FLOAT_L1) {
-        return _mm256_add_ps(acc, _mm256_andnot_ps(_mm256_set1_ps(-0.0f), d));
-    }
     __m256 product = op == FLOAT_L2 ? _mm256_mul_ps(d, d) : _mm256_mul_ps(q, r);
     __asm__("" : "+x"(product));
     return _mm256_add_ps(acc, product);
@@ -201,9 +192,6 @@ FLOAT_AVX512 PV__KERNEL_INLINE __m512 float_avx512_at(bool half, const uint8_t *
 FLOAT_AVX512 PV__KERNEL_INLINE __m512 float_avx512_add(unsigned op, __m512 acc, __m512 q,
                                                        __m512 r) {
     const __m512 d = _mm512_sub_ps(q, r);
-    if (op == FLOAT_L1) {
-        return _mm512_add_ps(acc, _mm512_abs_ps(d));
-    }
     __m512 product = op == FLOAT_L2 ? _mm512_mul_ps(d, d) : _mm512_mul_ps(q, r);
     __asm__("" : "+v"(product));
     return _mm512_add_ps(acc, product);
@@ -277,9 +265,6 @@ PV__KERNEL_INLINE float32x4_t float_neon_add(unsigned op, float32x4_t acc, float
                                              float32x4_t r) {
     __asm__("" : "+w"(r)); /* a product that is not fused */
     const float32x4_t d = vsubq_f32(q, r);
-    if (op == FLOAT_L1) {
-        return vaddq_f32(acc, vabsq_f32(d));
-    }
     float32x4_t product = op == FLOAT_L2 ? vmulq_f32(d, d) : vmulq_f32(q, r);
     __asm__("" : "+w"(product));
     return vaddq_f32(acc, product);

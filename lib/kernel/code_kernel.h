@@ -67,17 +67,14 @@ typedef struct pv__code_kernel {
     void (*levels)(const float *v, size_t n, float scale, uint8_t *out_index, float *out_level);
 } pv__code_kernel;
 
-/* Sums over rows of f16, with their unit behind them (code_float.c); and without products. */
+/* Sums over rows of f16, with their unit behind them (code_float.c). */
 #define PV__CODE_HALF_BYTES(dims) PV_ALIGN_UP((dims)*2u, 4u)
 typedef struct pv__code_floats {
     /* n elements times `scale`, a power of two, to the nearest f16; cut to +-65504. */
     void (*halves)(const float *v, size_t n, float scale, uint8_t *out);
-    /* Sum |query - row|, rows of f32. */
-    void (*l1)(const float *query, size_t dims, const pv__code_rows *rows, float *out);
-    /* Sums of (query - row)^2, query * row and |query - row|, rows of f16. */
+    /* Sums of (query - row)^2 and query * row. */
     void (*half_l2sq)(const float *query, size_t dims, const pv__code_rows *rows, float *out);
     void (*half_dot)(const float *query, size_t dims, const pv__code_rows *rows, float *out);
-    void (*half_l1)(const float *query, size_t dims, const pv__code_rows *rows, float *out);
 } pv__code_floats;
 
 /* Sums over product codes (code_parts.c). */
