@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory of one large insert: usage memory.py [--rows N] [--cache MIB] [--key K] [--index I].
+"""Memory of one large insert: usage memory.py [--rows N] [--cache MIB] [--ids I] [--index I].
 
 One numpy array is inserted in one call, in a process of its own. Shown is the highest resident
 memory of the process (VmHWM) and what it is made of: the array; the ids, which are the caller's as
-well (about 69 bytes each in a list of str); the budget of the page cache; and the rest, with the
-part of it that was there when numpy and the module had just been imported.
+well (8 bytes each of int, 16 in a numpy array of short strings, about 69 in a list of str); the
+budget of the page cache; and the rest, with the part of it that was there when numpy and the module
+had just been imported.
 """
 import argparse
 import subprocess
@@ -21,7 +22,18 @@ def status(name):
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
 
 
-def child(folder, rows, cache, key, index):
+def make_ids(np, rows, kind):
+    if kind == "int":
+        return np.arange(rows)
+    if kind == "list":
+        return [f"{i:07d}" for i in range(rows)]
+    ids = np.empty(rows, np.dtypes.StringDType())
+    for at in range(0, rows, 10_000):
+        ids[at:at + 10_000] = [f"{i:07d}" for i in range(at, min(rows, at + 10_000))]
+    return ids
+
+
+def child(folder, rows, cache, kind, index):
     import numpy as np  # noqa: PLC0415 - the process is measured from its beginning
 
     import piramiddb  # noqa: PLC0415
@@ -33,11 +45,12 @@ def child(folder, rows, cache, key, index):
         vectors[at:at + 10_000] = rng.standard_normal((len(vectors[at:at + 10_000]), DIMS),
                                                       np.float32)
     before_ids = status("VmRSS")
-    ids = np.arange(rows) if key == "int" else [f"{i:07d}" for i in range(rows)]
+    ids = make_ids(np, rows, kind)
     ready = status("VmRSS")
     begin = time.perf_counter()
     with piramiddb.open(f"{folder}/m.pv", cache_bytes=cache * MIB, sync="async") as db:
-        docs = db.collection("docs", dims=DIMS, metric="l2", key=key, index=index)
+        docs = db.collection("docs", dims=DIMS, metric="l2", key="int" if kind == "int" else "str",
+                             index=index)
         docs.insert(ids, vectors)
         took = time.perf_counter() - begin
         library = db.stats().memory_peak
@@ -46,7 +59,7 @@ def child(folder, rows, cache, key, index):
     peak = status("VmHWM")
     array, listed = vectors.nbytes, ready - before_ids
     beyond = peak - array - cache * MIB
-    print(f"{key} ids, index {index}: {rows} x {DIMS} in {took:.1f} s; peak {peak / MIB:.0f} MiB = "
+    print(f"ids {kind}, index {index}: {rows} x {DIMS} in {took:.1f} s; peak {peak / MIB:.0f} MiB = "
           f"array {array / MIB:.0f} + cache {cache} + {beyond / MIB:.1f}; of this the ids "
           f"{listed / MIB:.1f} and {(beyond - listed) / MIB:.1f} beyond them (wanted <= 64), "
           f"{imported / MIB:.1f} of it before the array was made; the library's own count, cache "
@@ -58,16 +71,16 @@ def main():
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--cache", type=int, default=256)
     parser.add_argument("--index", choices=["flat", "auto", "hnsw"], default="flat")
-    parser.add_argument("--key", choices=["int", "str"])
+    parser.add_argument("--ids", choices=["int", "array", "list"])
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.folder:
-        child(args.folder, args.rows, args.cache, args.key, args.index)
+        child(args.folder, args.rows, args.cache, args.ids, args.index)
         return
-    for key in [args.key] if args.key else ["int", "str"]:
+    for ids in [args.ids] if args.ids else ["int", "array", "list"]:
         with tempfile.TemporaryDirectory() as folder:
             subprocess.run([sys.executable, __file__, "--rows", str(args.rows), "--cache",
-                            str(args.cache), "--key", key, "--index", args.index, "--folder",
+                            str(args.cache), "--ids", ids, "--index", args.index, "--folder",
                             folder], check=True)
 
 
