@@ -270,19 +270,30 @@ PV_EXTERN void pv_db_unref(pv_db *db);
  *     L2      distance = Euclidean, not squared       score = -distance
  *     COSINE  distance = 1 - cos, from 0 to 2         score = cos
  *     DOT     distance = -dot                         score = dot
- * With COSINE a vector of zeros may be stored and searched for; it is at distance 1 to all. */
+ *     L1      distance = sum of |a - b|               score = -distance
+ *     HAMMING distance = number of bits that differ   score = -distance
+ *     JACCARD distance = 1 - J, J = |a and b| / |a or b|, from 0 to 1    score = J
+ * HAMMING and JACCARD are for vectors of bits, which have no other. With COSINE a vector of zeros
+ * may be stored and searched for; it is at distance 1 to all. With JACCARD two vectors without a
+ * bit are equal: at distance 0. */
 #define PV_METRIC_DEFAULT 0 /* PV_METRIC_COSINE */
 #define PV_METRIC_L2 1
 #define PV_METRIC_COSINE 2
 #define PV_METRIC_DOT 3
+#define PV_METRIC_L1 4
+#define PV_METRIC_HAMMING 5
+#define PV_METRIC_JACCARD 6
 
-/* Element types of vectors. This version takes F32; the others are PV_ERR_UNSUPPORTED. */
+/* Element types of vectors, in records, batches and queries as in the collection: nothing is
+ * converted, and 0 always means F32. BF16 is PV_ERR_UNSUPPORTED in this version. */
 #define PV_TYPE_DEFAULT 0 /* PV_TYPE_F32 */
 #define PV_TYPE_F32 1     /* IEEE 754 binary32, in the machine's byte order */
 #define PV_TYPE_F16 2     /* IEEE 754 binary16 */
 #define PV_TYPE_BF16 3    /* upper half of a binary32 */
 #define PV_TYPE_I8 4      /* signed bytes */
-#define PV_TYPE_BIT 5     /* 8 dimensions a byte */
+/* 8 dimensions a byte: dimension i is bit 7 - i % 8 of byte i / 8 (as numpy.packbits has them), and
+ * bits behind the last are 0; (dims + 7) / 8 bytes a vector. */
+#define PV_TYPE_BIT 5
 
 /* What the ids of a collection are. */
 #define PV_KEY_DEFAULT 0 /* PV_KEY_STRING */
@@ -297,13 +308,16 @@ PV_EXTERN void pv_db_unref(pv_db *db);
 /* What a graph is walked by; answers are always ranked by the full vectors. B1 and PQ are for data
  * beyond memory and for vectors of 128 dimensions or more: of short ones they tell too little, and
  * searches may stay below their target_recall. */
-#define PV_CODE_AUTO 0 /* this version: SQ8 */
+/* B1 and PQ, Q4 and SQ8 go with l2, cosine and dot; F32 and F16 with l1 too. */
+#define PV_CODE_AUTO 0 /* this version: I8 and BIT for such vectors, F16 with l1, else SQ8 */
 #define PV_CODE_F32 1  /* the vectors themselves */
 #define PV_CODE_SQ8 2  /* 8 bits a dimension */
 #define PV_CODE_Q4 3   /* 4 bits a dimension, after a rotation, about the mean */
 #define PV_CODE_B1 4   /* 1 bit a dimension, and Q4 for what comes near */
 #define PV_CODE_F16 5  /* 16 bits a dimension */
 #define PV_CODE_PQ 6   /* product codes, `compression` times as small as f32; and Q4 as with B1 */
+#define PV_CODE_I8 7   /* vectors of i8 themselves, with all their metrics */
+#define PV_CODE_BIT 8  /* vectors of bits themselves */
 
 /* No number: an id_u64 that is left out, and the answer where there is none. */
 #define PV_ID_NONE UINT64_MAX

@@ -178,7 +178,7 @@ static int allowed_walk(pv__graph *g, pv__walker *w, allowed_search *s, uint32_t
     return 0;
 }
 
-int pv__graph_search_allowed(pv__graph *g, pv__walker *w, const float *vector,
+int pv__graph_search_allowed(pv__graph *g, pv__walker *w, const void *vector,
                              const pv__effort *effort, uint32_t want, const pv__allowed *a,
                              pv__plan *io_plan, pv__hit *hits, uint32_t *out_count,
                              bool *out_complete, pv_error *err) {

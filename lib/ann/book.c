@@ -15,7 +15,6 @@
 
 static int book_sample(pv__graph *g, const uint32_t *slots, size_t count, size_t n, float *sample,
                        pv_error *err) {
-    const size_t bytes = g->dims * sizeof *sample;
     for (size_t i = 0; i < n; i++) { /* from all of them, evenly */
         const uint8_t *row;
         const int rc = pv__column_read(g->vectors, slots[i * count / n], &row, err);
@@ -23,7 +22,7 @@ static int book_sample(pv__graph *g, const uint32_t *slots, size_t count, size_t
             atomic_store_explicit(&g->data_bad, true, memory_order_relaxed);
             return rc;
         }
-        memcpy(sample + i * g->dims, row, bytes);
+        pv__element_widen(pv__element_of(g->type), row, g->dims, sample + i * g->dims);
         if (i % BOOK_PAUSE == BOOK_PAUSE - 1) {
             PV_TRY(pv__txn_pause(g->txn, err));
         }

@@ -27,6 +27,7 @@
 #define REBUILD_LOST 1200u /* 2 points of recall */
 /* Where candidates come by a coarse code and are measured again, so many times as many. */
 #define CALIBRATE_COARSE 4u
+#define CALIBRATE_ALIGN 64u
 
 static const uint32_t calibrate_k[PV__CURVES] = {10, 100};
 static const uint16_t calibrate_pool[PV__CURVES] = {640, 1600};
@@ -46,10 +47,10 @@ static float calibrate_doubt(const pv__graph *g) {
 
 /* The effort of a place between points 0 and CURVE_POINTS - 1; beyond the last it goes on. */
 static pv__effort calibrate_effort(const pv__graph *g, uint32_t k, float pool, float at) {
-    const float *points = g->metric == PV_METRIC_DOT ? calibrate_share : calibrate_stop;
+    const bool dot = !pv__graph_has_ratio(g);
+    const float *points = dot ? calibrate_share : calibrate_stop;
     const unsigned low = (unsigned)PV_MIN(at, (float)(PV__CURVE_POINTS - 2));
     const float value = points[low] + (at - (float)low) * (points[low + 1] - points[low]);
-    const bool dot = g->metric == PV_METRIC_DOT;
     const float coarse = g->split ? (float)CALIBRATE_COARSE : 1;
     const float want = PV_MAX(dot ? coarse * value * (float)k : pool, (float)pv__graph_want(k));
     return (pv__effort){(uint32_t)PV_MIN(want, (float)PV__GRAPH_EF_MAX), k,
@@ -143,7 +144,7 @@ static int calibrate_pick(pv__graph *g, uint32_t *out_node, uint32_t *out_slot, 
     return pv__graph_corrupt(g, 0, "no node is live", err);
 }
 
-static int calibrate_sample(pv__graph *g, pv__walker *w, float *vector, calibrate_rows *r,
+static int calibrate_sample(pv__graph *g, pv__walker *w, uint8_t *vector, calibrate_rows *r,
                             pv_error *err) {
     const pv__kernel *kernel = pv__kernel_table(g->cpu);
     const pv__effort truth = {CALIBRATE_EF_TRUTH, CALIBRATE_EF_TRUTH, INFINITY};
@@ -156,8 +157,10 @@ static int calibrate_sample(pv__graph *g, pv__walker *w, float *vector, calibrat
         atomic_store_explicit(&g->data_bad, true, memory_order_relaxed);
         return rc;
     }
-    memcpy(vector, row, g->dims * sizeof *vector);
-    PV_ASSERT(pv__kernel_query_init(&q, g->metric, vector, g->dims));
+    const uint32_t row_size = g->vectors->row_size;
+    memcpy(vector, row, row_size);
+    PV_ASSERT(pv__kernel_query_of(&q, g->cpu, g->type, g->metric, vector, g->dims,
+                                  vector + PV_ALIGN_UP(row_size, CALIBRATE_ALIGN)));
     PV_TRY(calibrate_search(g, w, kernel, &q, &truth, CALIBRATE_WANT_MAX, r, err));
     float kth[PV__CURVES];
     for (unsigned c = 0; c < PV__CURVES; c++) {
@@ -214,8 +217,9 @@ static void calibrate_finish(pv__graph_curve *c, uint32_t nodes, uint32_t remove
 
 int pv__graph_calibrate(pv__graph *g, pv__walker *w, uint32_t samples, pv_error *err) {
     pv__mem *mem = pv__txn_mem(g->txn);
-    const size_t bytes = g->dims * sizeof(float);
-    float *vector = pv__alloc_aligned(mem, bytes, 64);
+    const size_t bytes = PV_ALIGN_UP((size_t)g->vectors->row_size, CALIBRATE_ALIGN) +
+                         pv__kernel_query_room(g->type, g->dims);
+    uint8_t *vector = pv__alloc_aligned(mem, bytes, CALIBRATE_ALIGN);
     calibrate_rows *rows = pv__alloc(mem, sizeof *rows);
     int rc = vector && rows ? 0 : pv__err_nomem(err, bytes + sizeof *rows);
     for (uint32_t i = 0; i < samples && rc == 0 && pv__graph_calibrate_due(g); i++) {
@@ -228,7 +232,7 @@ int pv__graph_calibrate(pv__graph *g, pv__walker *w, uint32_t samples, pv_error 
         rc = rc == 0 ? pv__txn_pause(g->txn, err) : rc;
     }
     pv__alloc_free(mem, rows, sizeof *rows);
-    pv__alloc_free_aligned(mem, vector, bytes, 64);
+    pv__alloc_free_aligned(mem, vector, bytes, CALIBRATE_ALIGN);
     return rc;
 }
 
@@ -266,7 +270,7 @@ pv__effort pv__graph_effort(const pv__graph *g, uint32_t k, float target) {
 pv__effort pv__graph_effort_ef(const pv__graph *g, uint32_t k, uint32_t ef) {
     const uint32_t coarse = g->split ? CALIBRATE_COARSE : 1;
     const uint32_t least = PV_MAX(ef, pv__graph_want(k)) * coarse;
-    if (g->metric == PV_METRIC_DOT) {
+    if (!pv__graph_has_ratio(g)) {
         return (pv__effort){PV_MIN(PV_MAX(ef, k) * coarse, PV__GRAPH_EF_MAX), k, INFINITY};
     }
     const float doublings = log2f(PV_MAX((float)ef / (float)k, 1.0f));
@@ -286,3 +290,4 @@ pv__effort pv__graph_effort_ef(const pv__graph *g, uint32_t k, uint32_t ef) {
 #undef REBUILD_NODES_MIN
 #undef REBUILD_LOST
 #undef CALIBRATE_COARSE
+#undef CALIBRATE_ALIGN

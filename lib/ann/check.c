@@ -115,7 +115,7 @@ static int gcheck_maps(gcheck *k, uint32_t node, unsigned state, pv_error *err) 
 }
 
 /* The code that searches walk by: of its vector, and of a book that is alive. */
-static bool gcheck_coarse(const gcheck *k, const float *v, const uint8_t *row, void *scratch,
+static bool gcheck_coarse(const gcheck *k, const uint8_t *v, const uint8_t *row, void *scratch,
                           uint8_t *buf) {
     const pv__graph_meta *m = &k->g->meta;
     pv__code code = k->g->code;
@@ -145,13 +145,12 @@ static int gcheck_code(gcheck *k, uint32_t node, uint8_t *buf, void *scratch, pv
     if (k->g->metric == PV_METRIC_COSINE && k->g->meta.zero == node + 1) {
         return 0; /* zero vectors share it whatever the signs of their zeros */
     }
-    const float *const v = (const float *)(const void *)vector;
-    pv__code_encode(&k->w->fine, v, scratch, buf);
+    pv__code_encode(&k->w->fine, vector, scratch, buf);
     PV_TRY(pv__column_read(&k->g->fines, node, &row, err));
     bool same = memcmp(row, buf, k->g->fine.row_size) == 0;
     if (k->g->split) {
         PV_TRY(pv__column_read(&k->g->codes, node, &row, err));
-        same = same && gcheck_coarse(k, v, row, scratch, buf);
+        same = same && gcheck_coarse(k, vector, row, scratch, buf);
     }
     if (!same) {
         gcheck_report(k, node, "its code is not that of its vector");

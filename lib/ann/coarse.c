@@ -36,7 +36,6 @@ static bool coarse_due(const pv__graph *g) {
 
 /* Vectors of at most n nodes, from all over the graph. */
 static int coarse_sample(pv__graph *g, float *sample, size_t n, size_t *out_n, pv_error *err) {
-    const size_t bytes = g->dims * sizeof *sample;
     size_t found = 0;
     for (size_t i = 0; i < n; i++) {
         const uint8_t *row;
@@ -45,7 +44,7 @@ static int coarse_sample(pv__graph *g, float *sample, size_t n, size_t *out_n, p
         PV_TRY(pv__graph_word_get(&g->slot_of, node, &word, err));
         if (word != PV__SLOT_NONE) {
             PV_TRY(pv__column_read(g->vectors, word & ~PV__SLOT_MORE, &row, err));
-            memcpy(sample + found * g->dims, row, bytes);
+            pv__element_widen(pv__element_of(g->type), row, g->dims, sample + found * g->dims);
             found++;
         }
         if (i % COARSE_PAUSE == COARSE_PAUSE - 1) {
@@ -105,7 +104,7 @@ static int coarse_node(pv__graph *g, pv__walker *w, uint32_t node, void *scratch
         return 0;
     }
     PV_TRY(pv__column_read(g->vectors, word & ~PV__SLOT_MORE, &row, err));
-    pv__code_encode(&w->code, (const float *)(const void *)row, scratch, out);
+    pv__code_encode(&w->code, row, scratch, out);
     return 0;
 }
 

@@ -15,7 +15,7 @@
 
 #define GCURSOR_PAUSE 64u /* nodes followed between two pauses */
 
-int pv__graph_cursor_begin(pv__graph *g, pv__walker *w, const float *vector, pv__graph_cursor *c,
+int pv__graph_cursor_begin(pv__graph *g, pv__walker *w, const void *vector, pv__graph_cursor *c,
                            pv_error *err) {
     size_t count = 0;
     c->followed = 0;

@@ -67,10 +67,10 @@ static int drop_some(pv__graph *g, uint64_t *io_at, uint32_t pages, bool *out_do
     return pv__page_free(g->txn, g->page, err);
 }
 
-int pv__graph_drop_some(pv__txn *txn, uint64_t page, uint32_t owner, uint32_t metric, uint32_t dims,
+int pv__graph_drop_some(pv__txn *txn, uint64_t page, uint32_t owner, const pv__graph_space *space,
                         uint64_t *io_at, uint32_t pages, bool *out_done, pv_error *err) {
     pv__graph g;
-    PV_TRY(pv__graph_open_meta(&g, txn, page, owner, metric, dims, 0, err));
+    PV_TRY(pv__graph_open_meta(&g, txn, page, owner, space, 0, err));
     return drop_some(&g, io_at, pages, out_done, err);
 }
 

@@ -114,7 +114,7 @@ typedef struct pv__graph {
     pv__txn *txn;
     uint64_t page;
     uint32_t owner;
-    uint32_t metric, dims, cpu;
+    uint32_t type, metric, dims, cpu;
     bool built;            /* the columns below are open: something has been inserted */
     bool changed;          /* meta is to be saved */
     _Atomic bool data_bad; /* a vector could not be read: not the graph is what is damaged */
@@ -130,17 +130,24 @@ typedef struct pv__graph {
     pv__tree dups;
 } pv__graph;
 
+/* What the vectors are that it is of. */
+typedef struct pv__graph_space {
+    uint32_t type;   /* PV_TYPE_ */
+    uint32_t metric; /* PV_METRIC_ */
+    uint32_t dims;
+} pv__graph_space;
+
 /* Object ids that a graph takes from `owner` on. */
 #define PV__GRAPH_OWNERS (5u + PV__GRAPH_LEVELS)
 
 /* meta.c */
-/* An empty graph: one page. code 0: SQ8. */
+/* An empty graph: one page. */
 PV_PRIVATE int pv__graph_create(pv__txn *txn, uint32_t owner, uint32_t code,
                                 uint32_t ef_construction, uint64_t *out_page, pv_error *err);
 /* vectors: the column it indexes, which outlives the handle. */
 PV_PRIVATE int pv__graph_open(pv__graph *g, pv__txn *txn, uint64_t page, uint32_t owner,
-                              const pv__column *vectors, uint32_t metric, uint32_t dims,
-                              uint32_t cpu, pv_error *err);
+                              const pv__column *vectors, const pv__graph_space *space, uint32_t cpu,
+                              pv_error *err);
 /* Hand g, which has changed nothing, to another transaction that sees the same graph. */
 PV_PRIVATE void pv__graph_move(pv__graph *g, pv__txn *txn);
 PV_PRIVATE int pv__graph_save(pv__graph *g, pv_error *err); /* after changes, before others read */
@@ -148,9 +155,9 @@ PV_PRIVATE int pv__graph_save(pv__graph *g, pv_error *err); /* after changes, be
 PV_PRIVATE int pv__graph_drop(pv__graph *g, pv_error *err);
 /* The same, at most about so many pages a call. `page` is the graph's; *io_at, 0 at first, is kept
  * by the caller from call to call. */
-PV_PRIVATE int pv__graph_drop_some(pv__txn *txn, uint64_t page, uint32_t owner, uint32_t metric,
-                                   uint32_t dims, uint64_t *io_at, uint32_t pages, bool *out_done,
-                                   pv_error *err);
+PV_PRIVATE int pv__graph_drop_some(pv__txn *txn, uint64_t page, uint32_t owner,
+                                   const pv__graph_space *space, uint64_t *io_at, uint32_t pages,
+                                   bool *out_done, pv_error *err);
 
 /* walker.c: memory of one search or build at a time. Kept by the caller between calls, so that a
  * search allocates nothing. */
@@ -166,11 +173,12 @@ PV_PRIVATE int pv__walker_pause(pv__walker *w, pv__txn *txn, pv_error *err);
 /* Candidates whose vectors decide which k are the nearest: so many are worth reading. */
 static inline uint32_t pv__graph_want(uint32_t k) { return k + PV_MAX(k / 2, 10u); }
 
-/* search.c: at most `want` candidates nearest to `vector` by code, ascending; effort->pool is at
+/* search.c: at most `want` candidates nearest to `vector`, which has the elements of the space, by
+ * code, ascending; effort->pool is at
  * least want. hits: the caller's array of want; their slots are slots, all of them live. Fewer than
  * want may come although there are more: *out_complete says whether the walk ended by itself
  * (false: it was cut, and a scan should answer). Does not pause. */
-PV_PRIVATE int pv__graph_search(pv__graph *g, pv__walker *w, const float *vector,
+PV_PRIVATE int pv__graph_search(pv__graph *g, pv__walker *w, const void *vector,
                                 const pv__effort *effort, uint32_t want, pv__hit *hits,
                                 uint32_t *out_count, bool *out_complete, pv_error *err);
 
@@ -199,7 +207,7 @@ typedef enum pv__plan {
  * With words the answer has at least min(k, allowed slots that have a node) hits, whatever the
  * plan, and is complete; without them a walk that finds fewer than k, or takes too long, is not,
  * and words should be made. Does not pause. */
-PV_PRIVATE int pv__graph_search_allowed(pv__graph *g, pv__walker *w, const float *vector,
+PV_PRIVATE int pv__graph_search_allowed(pv__graph *g, pv__walker *w, const void *vector,
                                         const pv__effort *effort, uint32_t want,
                                         const pv__allowed *allowed, pv__plan *io_plan,
                                         pv__hit *hits, uint32_t *out_count, bool *out_complete,
@@ -210,7 +218,7 @@ PV_PRIVATE int pv__graph_search_allowed(pv__graph *g, pv__walker *w, const float
  * effort: its stop says how much farther the walk looks, so that there must be one: not with dot.
  * allowed: as above, or NULL. Not complete: comparing with all is cheaper (allowed->ask: or having
  * words). Does not pause. */
-PV_PRIVATE int pv__graph_within(pv__graph *g, pv__walker *w, const float *vector, float radius,
+PV_PRIVATE int pv__graph_within(pv__graph *g, pv__walker *w, const void *vector, float radius,
                                 const pv__effort *effort, uint32_t want, const pv__allowed *allowed,
                                 pv__hit *hits, uint32_t *out_count, bool *out_complete,
                                 pv_error *err);
@@ -222,7 +230,7 @@ typedef struct pv__graph_cursor {
     uint32_t followed;
 } pv__graph_cursor;
 typedef int (*pv__graph_take_fn)(void *ctx, uint32_t slot, pv_error *err);
-PV_PRIVATE int pv__graph_cursor_begin(pv__graph *g, pv__walker *w, const float *vector,
+PV_PRIVATE int pv__graph_cursor_begin(pv__graph *g, pv__walker *w, const void *vector,
                                       pv__graph_cursor *c, pv_error *err);
 /* The slots of the next node that lives, which is about the nearest of those left, told to `take`.
  * effort: of a search for as many as were handed out. *out_distance: by code; +inf when there are

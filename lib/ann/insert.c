@@ -73,45 +73,30 @@ static const uint8_t *insert_code(const insert_batch *b, size_t i) {
 /* ---- encode ---------------------------------------------------------------------------------- */
 
 /* A vector that cannot be read is damage of the data, which no other graph would mend. */
-static int insert_vector(pv__graph *g, uint32_t slot, const float **out, pv_error *err) {
+static int insert_vector(pv__graph *g, uint32_t slot, const uint8_t **out, pv_error *err) {
     const uint8_t *row;
     const int rc = pv__column_read(g->vectors, slot, &row, err);
     if (rc != 0) {
         atomic_store_explicit(&g->data_bad, true, memory_order_relaxed); /* plans run in threads */
         return rc;
     }
-    *out = (const float *)(const void *)row; /* rows begin at multiples of 4 */
+    *out = row;
     return 0;
-}
-
-static bool insert_is_zero(const float *v, uint32_t dims) {
-    for (uint32_t i = 0; i < dims; i++) {
-        if (v[i] != 0.0f) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static float insert_norm2(const float *v, uint32_t dims) {
-    double sum = 0;
-    for (uint32_t i = 0; i < dims; i++) {
-        sum += (double)v[i] * v[i];
-    }
-    return (float)PV_MIN(sum, FLT_MAX / 4.0);
 }
 
 /* dot: codes are made for norms up to a bound that is set once, when the graph begins: twice the
  * longest of the first vectors. Longer ones that come later are only placed less well. */
 static int insert_norms(pv__graph *g, const uint32_t *slots, size_t count, pv_error *err) {
+    const pv__element *e = pv__element_of(g->type);
     float most = FLT_MIN;
     if (g->metric != PV_METRIC_DOT || g->meta.norm2_max > 0) {
         return 0;
     }
     for (size_t i = 0; i < PV_MIN(count, (size_t)INSERT_NORMS); i++) {
-        const float *v;
+        const uint8_t *v;
         PV_TRY(insert_vector(g, slots[i], &v, err));
-        most = PV_MAX(most, insert_norm2(v, g->dims));
+        const double norm2 = pv__element_norm2(e, v, g->dims);
+        most = PV_MAX(most, (float)PV_MIN(norm2, FLT_MAX / 4.0));
     }
     g->meta.norm2_max = PV_MIN(4.0f * most, FLT_MAX);
     g->changed = true;
@@ -119,12 +104,12 @@ static int insert_norms(pv__graph *g, const uint32_t *slots, size_t count, pv_er
 }
 
 /* The first row before i with the same elements, by hash and then by comparing. */
-static int insert_find_twin(insert_batch *b, pv__map *seen, size_t i, const float *v,
+static int insert_find_twin(insert_batch *b, pv__map *seen, size_t i, const uint8_t *v,
                             pv_error *err) {
     const size_t bytes = b->g->vectors->row_size;
     uint64_t hash = pv__hash64(v, bytes, 0) >> 1, other = 0;
     while (pv__map_get(seen, hash, &other)) {
-        const float *u;
+        const uint8_t *u;
         PV_TRY(insert_vector(b->g, b->rows[other].slot, &u, err));
         if (memcmp(u, v, bytes) == 0) {
             b->rows[i].twin = (uint32_t)other + 1;
@@ -138,7 +123,7 @@ static int insert_find_twin(insert_batch *b, pv__map *seen, size_t i, const floa
 #define INSERT_LOST 1024 /* the last so many vectors tell what codes lose */
 
 /* Product codes: nothing before there is a book; then also how well it fits. */
-static void insert_encode_coarse(const insert_batch *b, const pv__walker *w, const float *v,
+static void insert_encode_coarse(const insert_batch *b, const pv__walker *w, const uint8_t *v,
                                  uint8_t *row) {
     pv__graph_meta *m = &b->g->meta;
     if (w->code.kind != PV__CODE_PQ) {
@@ -158,14 +143,15 @@ static int insert_encode(insert_batch *b, pv__walker *w, pv_error *err) {
     int rc = pv__book_load(w, g, err);
     pv__map_init(&seen, pv__txn_mem(g->txn));
     for (size_t i = 0; i < b->count && rc == 0; i++) {
-        const float *v = NULL;
+        const uint8_t *v = NULL;
         rc = insert_vector(g, b->rows[i].slot, &v, err);
         if (rc == 0) {
             pv__code_encode(&w->fine, v, b->scratch, b->codes + i * b->row_size);
             if (g->split) {
                 insert_encode_coarse(b, w, v, b->coarse + i * b->coarse_size);
             }
-            b->rows[i].zero = g->metric == PV_METRIC_COSINE && insert_is_zero(v, g->dims);
+            b->rows[i].zero = g->metric == PV_METRIC_COSINE &&
+                              pv__element_is_zero(pv__element_of(g->type), v, g->dims);
             rc = b->count > 1 ? insert_find_twin(b, &seen, i, v, err) : 0;
         }
     }
@@ -213,7 +199,7 @@ static int insert_plan_twin(insert_part *p, insert_row *row, const uint8_t *code
     for (size_t i = 0; i < PV_MIN(count, (size_t)INSERT_TWINS); i++) {
         const pv__candidate *c = &p->candidates[i];
         if (memcmp(c->row, code, g->fine.row_size) == 0) {
-            const float *own, *other;
+            const uint8_t *own, *other;
             uint32_t slot = 0;
             PV_TRY(pv__graph_word_get(&g->slot_of, c->node, &slot, err));
             if (slot == PV__SLOT_NONE) {

@@ -21,6 +21,7 @@
 
 #include "ann/graph.h"
 #include "base/checksum.h"
+#include "kernel/element.h"
 #include "vector/colview.h"
 
 /* ---- rows ------------------------------------------------------------------------------------ */
@@ -87,13 +88,18 @@ static inline uint32_t pv__graph_level_of(const pv__graph *g, uint32_t node) {
     return level;
 }
 
+/* Do distances have a ratio, so that a walk can stop by one? */
+static inline bool pv__graph_has_ratio(const pv__graph *g) {
+    return pv__metric_of(g->metric)->scale != PV__SCALE_NONE;
+}
+
 PV_PRIVATE int pv__graph_corrupt(const pv__graph *g, uint32_t node, const char *what,
                                  pv_error *err);
 
 /* meta.c */
 /* Open, but for the columns. */
 PV_PRIVATE int pv__graph_open_meta(pv__graph *g, pv__txn *txn, uint64_t page, uint32_t owner,
-                                   uint32_t metric, uint32_t dims, uint32_t cpu, pv_error *err);
+                                   const pv__graph_space *space, uint32_t cpu, pv_error *err);
 /* Columns by number. Root 0: there is none. */
 #define PV__GRAPH_COLUMNS (6u + PV__GRAPH_LEVELS)
 PV_PRIVATE uint64_t pv__graph_column_root(const pv__graph *g, uint32_t i);
@@ -264,11 +270,11 @@ PV_PRIVATE int pv__allowed_codes(pv__graph *g, pv__walker *w, const pv__allowed 
                                  size_t *out_count, pv_error *err);
 
 /* search.c. Ready for a walk of level 0 from w->pool[0 .. *out_count): views, query, entry. */
-PV_PRIVATE int pv__search_begin(pv__graph *g, pv__walker *w, const float *vector, size_t pool,
+PV_PRIVATE int pv__search_begin(pv__graph *g, pv__walker *w, const void *vector, size_t pool,
                                 size_t *out_count, pv_error *err);
 /* The nodes of w->pool, ascending, as allowed slots: measured again where the code is coarse, with
  * their bounds (pv__graph_lower), at most `want`. Leaves w->front empty. */
-PV_PRIVATE int pv__search_end(pv__graph *g, pv__walker *w, const float *vector,
+PV_PRIVATE int pv__search_end(pv__graph *g, pv__walker *w, const void *vector,
                               const pv__effort *effort, uint32_t want, const pv__allowed *allowed,
                               size_t count, pv__hit *hits, uint32_t *out_count, pv_error *err);
 /* Tell `take` each slot of a node that has several, but for its first one; until it says 1. */

@@ -221,6 +221,7 @@ static bool gmeta_code(pv__graph *g) {
     pv__code_spec spec = {.kind = PV__CODE_KIND(m->code),
                           .bits = PV__CODE_BITS(m->code),
                           .parts = PV__CODE_PARTS(m->code),
+                          .type = g->type,
                           .metric = g->metric,
                           .dims = g->dims,
                           .centred = m->centred,
@@ -292,14 +293,15 @@ static int gmeta_open_columns(pv__graph *g, pv_error *err) {
 }
 
 int pv__graph_open_meta(pv__graph *g, pv__txn *txn, uint64_t page_id, uint32_t owner,
-                        uint32_t metric, uint32_t dims, uint32_t cpu, pv_error *err) {
+                        const pv__graph_space *space, uint32_t cpu, pv_error *err) {
     const uint8_t *page;
     memset(g, 0, sizeof *g);
     g->txn = txn;
     g->page = page_id;
     g->owner = owner;
-    g->metric = metric;
-    g->dims = dims;
+    g->type = space->type;
+    g->metric = space->metric;
+    g->dims = space->dims;
     g->cpu = cpu;
     PV_TRY(pv__page_read(txn, page_id, PV__PAGE_GRAPH, &page, err));
     const uint32_t version = pv__get32(page + GMETA_AT(0));
@@ -331,9 +333,9 @@ int pv__graph_open_meta(pv__graph *g, pv__txn *txn, uint64_t page_id, uint32_t o
 }
 
 int pv__graph_open(pv__graph *g, pv__txn *txn, uint64_t page_id, uint32_t owner,
-                   const pv__column *vectors, uint32_t metric, uint32_t dims, uint32_t cpu,
+                   const pv__column *vectors, const pv__graph_space *space, uint32_t cpu,
                    pv_error *err) {
-    PV_TRY(pv__graph_open_meta(g, txn, page_id, owner, metric, dims, cpu, err));
+    PV_TRY(pv__graph_open_meta(g, txn, page_id, owner, space, cpu, err));
     g->vectors = vectors;
     return g->built ? gmeta_open_columns(g, err) : 0;
 }

@@ -64,7 +64,7 @@ static int range_walk_on(pv__graph *g, pv__walker *w, range_walk *r, pv__roam *r
     return 0;
 }
 
-int pv__graph_within(pv__graph *g, pv__walker *w, const float *vector, float radius,
+int pv__graph_within(pv__graph *g, pv__walker *w, const void *vector, float radius,
                      const pv__effort *effort, uint32_t want, const pv__allowed *a, pv__hit *hits,
                      uint32_t *out_count, bool *out_complete, pv_error *err) {
     size_t count = 0;

@@ -93,11 +93,7 @@ static int gsearch_refine(pv__walker *w, const void *query, uint32_t k, uint32_t
 
 /* To the scale of pv.h. */
 static float gsearch_scale(const pv__graph *g, float distance) {
-    if (g->metric == PV_METRIC_DOT) {
-        return distance;
-    }
-    distance = PV_MAX(distance, 0.0f);
-    return g->metric == PV_METRIC_L2 ? sqrtf(distance) : distance / 2;
+    return pv__metric_of_code(pv__metric_of(g->metric), distance);
 }
 
 /* Lower bounds of the first `count` of the pool, ascending; and room for those of `want` hits. */
@@ -165,7 +161,7 @@ static int gsearch_slots(pv__graph *g, pv__walker *w, size_t count, const pv__al
     return 0;
 }
 
-int pv__search_end(pv__graph *g, pv__walker *w, const float *vector, const pv__effort *effort,
+int pv__search_end(pv__graph *g, pv__walker *w, const void *vector, const pv__effort *effort,
                    uint32_t want, const pv__allowed *allowed, size_t count, pv__hit *hits,
                    uint32_t *out_count, pv_error *err) {
     const void *query = w->query;
@@ -199,14 +195,14 @@ int pv__walk_level0_live(pv__graph *g, pv__walker *w, const pv__effort *effort, 
     return gsearch_live(g, w, effort, io_count, &cut, err);
 }
 
-int pv__search_begin(pv__graph *g, pv__walker *w, const float *vector, size_t pool,
+int pv__search_begin(pv__graph *g, pv__walker *w, const void *vector, size_t pool,
                      size_t *out_count, pv_error *err) {
     PV_TRY(pv__walker_begin(w, g, PV_MAX(pool, SEARCH_POOL_MIN), err));
     pv__code_query(&w->code, vector, w->query);
     return pv__walk_enter(g, w, out_count, err);
 }
 
-int pv__graph_search(pv__graph *g, pv__walker *w, const float *vector, const pv__effort *effort,
+int pv__graph_search(pv__graph *g, pv__walker *w, const void *vector, const pv__effort *effort,
                      uint32_t want, pv__hit *hits, uint32_t *out_count, bool *out_complete,
                      pv_error *err) {
     size_t count = 0;

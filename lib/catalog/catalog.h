@@ -89,10 +89,10 @@ PV_PRIVATE int pv__catalog_record_decode(pv__bytes value, pv__collection *c, pv_
 
 /* graves.c: graphs whose pages are to be given back a few at a time, by whoever finds time. */
 typedef struct pv__grave {
-    uint32_t owner, owners; /* object ids of its pages */
-    uint32_t metric, dims;  /* of its collection */
-    uint64_t page;          /* of the graph; 0: not to be trusted, all pages are looked through */
-    uint64_t at;            /* how far that has come; meaning: of who does it */
+    uint32_t owner, owners;      /* object ids of its pages */
+    uint32_t type, metric, dims; /* of its collection */
+    uint64_t page; /* of the graph; 0: not to be trusted, all pages are looked through */
+    uint64_t at;   /* how far that has come; meaning: of who does it */
 } pv__grave;
 PV_PRIVATE int pv__grave_put(pv__txn *txn, const pv__grave *grave, pv_error *err);
 PV_PRIVATE int pv__grave_remove(pv__txn *txn, const pv__grave *grave, pv_error *err);

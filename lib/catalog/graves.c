@@ -30,7 +30,7 @@ int pv__grave_put(pv__txn *txn, const pv__grave *grave, pv_error *err) {
     pv__put32(value + 4, grave->owners);
     pv__put64(value + 8, grave->page);
     pv__put64(value + 16, grave->at);
-    pv__put32(value + 24, grave->metric);
+    pv__put32(value + 24, grave->metric | (grave->type == PV_TYPE_F32 ? 0 : grave->type << 8));
     pv__put32(value + 28, grave->dims);
     return pv__tree_put(&tree, grave_key(key, grave->owner), (pv__bytes){value, sizeof(value)},
                         NULL, err);
@@ -53,7 +53,9 @@ static int grave_decode(pv__bytes key, const pv__buf *value, pv__grave *out, pv_
     out->owners = pv__get32(value->data + 4);
     out->page = pv__get64(value->data + 8);
     out->at = pv__get64(value->data + 16);
-    out->metric = pv__get32(value->data + 24);
+    out->metric = pv__get32(value->data + 24) & 0xFFu;
+    out->type = pv__get32(value->data + 24) >> 8;
+    out->type = out->type ? out->type : PV_TYPE_F32;
     out->dims = pv__get32(value->data + 28);
     return 0;
 }

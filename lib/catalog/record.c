@@ -31,12 +31,14 @@
  * mean is PV_ERR_CORRUPT. */
 #include "base/bytes.h"
 #include "catalog/catalog.h"
+#include "kernel/element.h"
 
 #define CATREC_VERSION 1u
 #define CATREC_FIELD_SIZE 24u
 #define CATREC_FIELD_SIZE_GRAPH 40u
 
-PV_STATIC_ASSERT(PV_METRIC_L2 == 1 && PV_METRIC_COSINE == 2 && PV_METRIC_DOT == 3,
+PV_STATIC_ASSERT(PV_METRIC_L2 == 1 && PV_METRIC_COSINE == 2 && PV_METRIC_DOT == 3 &&
+                     PV_METRIC_L1 == 4 && PV_METRIC_HAMMING == 5 && PV_METRIC_JACCARD == 6,
                  catrec_metrics_are_disk_format);
 PV_STATIC_ASSERT(PV_TYPE_F32 == 1 && PV_TYPE_F16 == 2 && PV_TYPE_BF16 == 3 && PV_TYPE_I8 == 4 &&
                      PV_TYPE_BIT == 5,
@@ -129,10 +131,10 @@ static int catrec_decode_field(pv__reader *r, pv__collection *c, pv_error *err) 
     if (size == CATREC_FIELD_SIZE_GRAPH) {
         PV_TRY(catrec_decode_graph(r, c, err));
     }
-    if (f->metric < PV_METRIC_L2 || f->metric > PV_METRIC_DOT) {
+    if (!pv__metric_of(f->metric)) {
         return catrec_newer(c, "metric", f->metric, err);
     }
-    if (f->type != PV_TYPE_F32) {
+    if (!pv__element_of(f->type) || !pv__measure_exists(f->type, f->metric)) {
         return catrec_newer(c, "element type", f->type, err);
     }
     if (f->dims == 0 || f->dims > PV__DIMS_MAX || f->root == 0 || f->owner < PV__OBJECT_FIRST) {

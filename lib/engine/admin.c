@@ -15,13 +15,15 @@
 
 PV_STATIC_ASSERT(PV_CODE_F32 == PV__CODE_F32 && PV_CODE_SQ8 == PV__CODE_SQ8 &&
                      PV_CODE_Q4 == PV__CODE_Q4 && PV_CODE_B1 == PV__CODE_B1 &&
-                     PV_CODE_F16 == PV__CODE_F16 && PV_CODE_PQ == PV__CODE_PQ,
+                     PV_CODE_F16 == PV__CODE_F16 && PV_CODE_PQ == PV__CODE_PQ &&
+                     PV_CODE_I8 == PV__CODE_I8 && PV_CODE_BIT == PV__CODE_BIT,
                  codes_have_the_same_numbers);
 
 /* The code as one number, with what product codes are made of. */
 static uint32_t admin_code(const pv_collection_opts *o) {
     if (o->code != PV_CODE_PQ) {
-        return o->code ? o->code : PV_CODE_SQ8;
+        const uint32_t metric = o->metric ? o->metric : PV_METRIC_COSINE;
+        return o->code ? o->code : pv__code_default(o->type ? o->type : PV_TYPE_F32, metric);
     }
     const uint32_t ratio = o->compression ? o->compression : ADMIN_COMPRESSION;
     const uint32_t bits = o->code_bits == 4 ? 4 : 8;
@@ -37,8 +39,14 @@ static int admin_spec_index(const pv_collection_opts *o, const pv__collection_sp
     if (out->index > PV_INDEX_HNSW) {
         return pv__err(err, PV_ERR_UNSUPPORTED, "unknown index %u", (unsigned)out->index);
     }
-    if (PV__CODE_KIND(out->code) > PV_CODE_PQ || o->code > PV_CODE_PQ) {
+    if (!pv__code_name(o->code ? o->code : PV__CODE_KIND(out->code))) {
         return pv__err(err, PV_ERR_UNSUPPORTED, "unknown code %u", (unsigned)o->code);
+    }
+    if (!pv__code_goes(PV__CODE_KIND(out->code), out->type, out->metric)) {
+        return pv__err(err, PV_ERR_UNSUPPORTED,
+                       "code %s does not go with element type %s and metric %s",
+                       pv__code_name(PV__CODE_KIND(out->code)), pv__type_name(out->type),
+                       pv__metric_name(out->metric));
     }
     if (o->code != PV_CODE_PQ && (o->compression || o->code_bits || o->code_parts)) {
         return pv__err(err, PV_ERR_MISUSE, "compression, code_bits and code_parts are of code pq");
@@ -89,15 +97,19 @@ static int admin_spec(const pv_collection_opts *o, pv__collection_spec *out, pv_
         return pv__err(err, PV_ERR_LIMIT, "%u dimensions are asked for, at most %u are allowed",
                        (unsigned)out->dims, (unsigned)PV__DIMS_MAX);
     }
-    if (out->metric > PV_METRIC_DOT) {
+    if (!pv__metric_of(out->metric)) {
         return pv__err(err, PV_ERR_UNSUPPORTED, "unknown metric %u", (unsigned)out->metric);
     }
     if (out->type > PV_TYPE_BIT) {
         return pv__err(err, PV_ERR_UNSUPPORTED, "unknown element type %u", (unsigned)out->type);
     }
-    if (out->type != PV_TYPE_F32) {
+    if (!pv__element_of(out->type)) {
         return pv__err(err, PV_ERR_UNSUPPORTED, "element type %s is not supported yet",
                        pv__type_name(out->type));
+    }
+    if (!pv__measure_exists(out->type, out->metric)) {
+        return pv__err(err, PV_ERR_UNSUPPORTED, "metric %s does not go with element type %s",
+                       pv__metric_name(out->metric), pv__type_name(out->type));
     }
     if (out->key > PV_KEY_U64) {
         return pv__err(err, PV_ERR_UNSUPPORTED, "unknown key kind %u", (unsigned)out->key);

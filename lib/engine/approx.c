@@ -68,7 +68,7 @@ static pv__how approx_how(pv__plan plan) {
 
 static int approx_walk(approx_job *j, size_t q, uint32_t *out_n, bool *out_complete,
                        pv_error *err) {
-    const float *vector = j->s->queries[q].vector;
+    const void *vector = j->s->queries[q].vector;
     const pv__allowed *allowed = j->matching ? &j->matching->allowed : NULL;
     pv__graph *g = &j->p->graph;
     pv__plan plan = PV__PLAN_AUTO;
@@ -131,11 +131,11 @@ static int approx_queries(approx_job *j, bool *out_done, pv_error *err) {
 /* Is there a way through the graph that is shorter than comparing with all? */
 static bool approx_pays(approx_job *j, size_t k, uint32_t ef, float target) {
     const float r = j->s->max_distance;
-    const uint32_t metric = j->p->c.field.metric;
+    const pv__metric *m = pv__metric_of(j->p->c.field.metric);
     const bool few = j->want <= PV__GRAPH_EF_MAX &&
                      (ef != 0 || j->want * APPROX_ROWS_PER_WANT <= j->p->slots.meta.live_count);
-    if (r < INFINITY && r > 0 && metric != PV_METRIC_DOT && !(few && k <= APPROX_WITHIN_K)) {
-        j->radius = metric == PV_METRIC_L2 ? r * r : 2 * r;
+    if (r < INFINITY && r > 0 && m->scale != PV__SCALE_NONE && !(few && k <= APPROX_WITHIN_K)) {
+        j->radius = pv__metric_to_code(m, r);
         k = APPROX_WITHIN_K;
     } else if (!few) {
         return false;

@@ -10,29 +10,25 @@
 #include "engine/db.h"
 
 uint32_t pv__vector_bytes(uint32_t type, uint32_t dims) {
-    switch (type) {
-    case PV_TYPE_F32:
-        return dims * 4u;
-    case PV_TYPE_F16:
-    case PV_TYPE_BF16:
-        return dims * 2u;
-    case PV_TYPE_I8:
-        return dims;
-    case PV_TYPE_BIT:
-        return (dims + 7u) / 8u;
-    default:
-        return 0;
-    }
+    const pv__element *e = pv__element_of(type);
+    return e ? (uint32_t)pv__element_bytes(e, dims) : 0;
 }
 
 const char *pv__type_name(uint32_t type) {
-    static const char *const names[] = {"?", "f32", "f16", "bf16", "i8", "bit"};
-    return names[type < PV_COUNTOF(names) ? type : 0];
+    const pv__element *e = pv__element_of(type);
+    return e ? e->name : type == PV_TYPE_BF16 ? "bf16" : "?";
 }
 
 const char *pv__metric_name(uint32_t metric) {
-    static const char *const names[] = {"?", "l2", "cosine", "dot"};
-    return names[metric < PV_COUNTOF(names) ? metric : 0];
+    const pv__metric *m = pv__metric_of(metric);
+    return m ? m->name : "?";
+}
+
+int pv__parts_query(const pv__parts *p, uint32_t cpu, const void *vector, void *room,
+                    pv__kernel_query *out, pv_error *err) {
+    const pv__field *f = &p->c.field;
+    PV_ASSERT(pv__kernel_query_of(out, cpu, f->type, f->metric, vector, f->dims, room));
+    return 0;
 }
 
 int pv__parts_open_entry(pv__parts *p, pv__txn *txn, const pv__collection *c, pv_error *err) {
@@ -66,8 +62,8 @@ static int parts_open_graph(pv__parts *p, pv__graph *g, const pv__graph_ref *ref
                             uint32_t cpu, unsigned threads, pv_error *err) {
     if (!*io_open) {
         const pv__field *f = &p->c.field;
-        PV_TRY(pv__graph_open(g, p->txn, ref->page, ref->owner, &p->column, f->metric, f->dims, cpu,
-                              err));
+        const pv__graph_space space = {f->type, f->metric, f->dims};
+        PV_TRY(pv__graph_open(g, p->txn, ref->page, ref->owner, &p->column, &space, cpu, err));
         g->threads = threads;
         *io_open = true;
     }
@@ -164,8 +160,9 @@ static int collection_drop_graph(pv__parts *p, const pv__graph_ref *ref, pv_erro
     uint64_t at = 0;
     bool done = false;
     const pv__field *f = &p->c.field;
-    const int rc = pv__graph_drop_some(p->txn, ref->page, ref->owner, f->metric, f->dims, &at,
-                                       UINT32_MAX, &done, &found);
+    const pv__graph_space space = {f->type, f->metric, f->dims};
+    const int rc =
+        pv__graph_drop_some(p->txn, ref->page, ref->owner, &space, &at, UINT32_MAX, &done, &found);
     if (rc != PV_ERR_CORRUPT) {
         return rc == 0 ? 0 : pv__err(err, rc, "%s", found.message);
     }

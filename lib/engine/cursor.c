@@ -31,8 +31,9 @@
 struct pv_cursor {
     pv__hold hold; /* first */
     pv__parts parts;
-    pv_query query; /* without its pointers */
-    float *vector;
+    pv_query query;  /* without its pointers */
+    uint8_t *vector; /* and behind it room for the query */
+    size_t vector_bytes;
     const pv__kernel *kernel;
     pv__kernel_query distance;
     float most; /* max_distance, or +inf */
@@ -76,7 +77,7 @@ static void scursor_free(pv__hold *h) {
     pv__queue_done(&c->ranked, mem);
     pv__alloc_free(mem, c->given, scursor_words(c->slots) * sizeof *c->given);
     if (c->vector) {
-        pv__alloc_free_aligned(mem, c->vector, c->query.dims * sizeof *c->vector, CURSOR_ALIGN);
+        pv__alloc_free_aligned(mem, c->vector, c->vector_bytes, CURSOR_ALIGN);
     }
     pv__buf_done(&c->keys);
     pv__buf_done(&c->row);
@@ -86,14 +87,17 @@ static void scursor_free(pv__hold *h) {
 static int scursor_vector(pv_cursor *c, const pv_query *q, pv_error *err) {
     const uint32_t type = q->type ? q->type : PV_TYPE_F32;
     PV_TRY(pv__vector_check(&c->parts, q->vector, q->dims, type, err));
-    c->vector = pv__alloc_aligned(scursor_mem(c), q->dims * sizeof *c->vector, CURSOR_ALIGN);
+    const uint32_t row_size = c->parts.column.row_size;
+    const size_t room = PV_ALIGN_UP(row_size, CURSOR_ALIGN);
+    c->vector_bytes = room + pv__kernel_query_room(type, q->dims);
+    c->vector = pv__alloc_aligned(scursor_mem(c), c->vector_bytes, CURSOR_ALIGN);
     if (!c->vector) {
-        return pv__err_nomem(err, q->dims * sizeof *c->vector);
+        return pv__err_nomem(err, c->vector_bytes);
     }
-    memcpy(c->vector, q->vector, c->parts.column.row_size);
+    memcpy(c->vector, q->vector, row_size);
     c->kernel = pv__kernel_table(c->hold.db->cpu);
-    PV_ASSERT(pv__kernel_query_init(&c->distance, c->parts.c.field.metric, c->vector, q->dims));
-    return 0;
+    return pv__parts_query(&c->parts, c->hold.db->cpu, c->vector, c->vector + room, &c->distance,
+                           err);
 }
 
 static int scursor_filter(pv_cursor *c, const pv_query *q, pv_error *err) {
@@ -279,12 +283,11 @@ static pv__effort scursor_effort(const pv_cursor *c, uint32_t k) {
 
 /* Beyond this the walk meets nothing within max_distance any more. */
 static float scursor_outer(const pv_cursor *c, const pv__effort *e) {
-    const uint32_t metric = c->parts.c.field.metric;
-    if (c->most == INFINITY || e->stop == INFINITY || metric == PV_METRIC_DOT) {
+    const pv__metric *m = pv__metric_of(c->parts.c.field.metric);
+    if (c->most == INFINITY || e->stop == INFINITY || m->scale == PV__SCALE_NONE) {
         return INFINITY;
     }
-    const float radius = metric == PV_METRIC_L2 ? c->most * c->most : 2 * c->most;
-    return e->stop * PV_MAX(radius, 0.0f);
+    return e->stop * pv__metric_to_code(m, PV_MAX(c->most, 0.0f));
 }
 
 /* Rows that match are rare: reading all documents once is cheaper than asking on. */

@@ -50,6 +50,7 @@ static int index_bury(pv_db *db, pv__parts *p, pv__graph_ref graph, bool trusted
         .owner = graph.owner,
         .owners = PV__GRAPH_OWNERS,
         .metric = f->metric,
+        .type = f->type,
         .dims = f->dims,
         .page = trusted ? graph.page : 0,
     };
@@ -509,8 +510,9 @@ static int index_grave_drop(pv_db *db, pv__txn *txn, pv__grave *g, pv__index_bud
     int rc = 0;
     *out_done = false;
     while (rc == 0 && !*out_done && index_spend(b, &first)) {
-        rc = pv__graph_drop_some(txn, g->page, g->owner, g->metric, g->dims, &g->at,
-                                 INDEX_STEP_PAGES, out_done, &found);
+        const pv__graph_space space = {g->type, g->metric, g->dims};
+        rc = pv__graph_drop_some(txn, g->page, g->owner, &space, &g->at, INDEX_STEP_PAGES, out_done,
+                                 &found);
     }
     if (rc != PV_ERR_CORRUPT) {
         return rc == 0 ? 0 : pv__err(err, rc, "%s", found.message);

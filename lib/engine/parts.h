@@ -17,6 +17,8 @@
 
 #include "ann/graph.h"
 #include "catalog/catalog.h"
+#include "kernel/element.h"
+#include "kernel/kernel.h"
 #include "vector/vector.h"
 
 typedef struct pv__parts {
@@ -43,6 +45,9 @@ typedef struct pv__collection_spec {
 PV_PRIVATE uint32_t pv__vector_bytes(uint32_t type, uint32_t dims);
 PV_PRIVATE const char *pv__type_name(uint32_t type);     /* "f32", or "?" */
 PV_PRIVATE const char *pv__metric_name(uint32_t metric); /* "l2" */
+/* A query of the collection's type and metric (kernel.h). room: pv__kernel_query_room bytes. */
+PV_PRIVATE int pv__parts_query(const pv__parts *p, uint32_t cpu, const void *vector, void *room,
+                               pv__kernel_query *out, pv_error *err);
 
 /* collection.c. PV_ERR_NOTFOUND when there is none of this name. `name` ends with a NUL. */
 PV_PRIVATE int pv__parts_open(pv__parts *p, pv__txn *txn, const char *name, pv_error *err);

@@ -33,35 +33,11 @@ static int prepare_fail(const pv__changes *ch, size_t i, int rc, pv_error *err) 
 
 /* ---- 1. one record ----------------------------------------------------------------------- */
 
-#define PREPARE_BLOCK 16u
-
-static bool prepare_find_nonfinite(const void *vector, uint32_t dims, uint32_t *out_at) {
-    const uint8_t *p = vector;
-    uint32_t i = 0, bits[PREPARE_BLOCK];
-    for (; i + PREPARE_BLOCK <= dims; i += PREPARE_BLOCK) { /* a block without branches */
-        uint32_t bad = 0;
-        memcpy(bits, p + (size_t)i * 4, sizeof bits);
-        for (uint32_t k = 0; k < PREPARE_BLOCK; k++) {
-            bad |= (bits[k] & 0x7F800000u) + 0x00800000u; /* carries into bit 31 */
-        }
-        if (bad & 0x80000000u) {
-            break;
-        }
-    }
-    for (; i < dims; i++) {
-        memcpy(bits, p + (size_t)i * 4, 4);
-        if ((bits[0] & 0x7F800000u) == 0x7F800000u) {
-            *out_at = i;
-            return true;
-        }
-    }
-    return false;
-}
-
 int pv__vector_check(const pv__parts *p, const void *vector, uint32_t dims, uint32_t type,
                      pv_error *err) {
     const pv__field *f = &p->c.field;
-    uint32_t at = 0;
+    const pv__element *e = pv__element_of(f->type);
+    size_t at = 0;
     if (type < PV_TYPE_F32 || type > PV_TYPE_BIT) {
         return pv__err(err, PV_ERR_UNSUPPORTED, "unknown element type %u", (unsigned)type);
     }
@@ -76,9 +52,8 @@ int pv__vector_check(const pv__parts *p, const void *vector, uint32_t dims, uint
     if (!vector) {
         return pv__err(err, PV_ERR_MISUSE, "the vector is missing");
     }
-    if (prepare_find_nonfinite(vector, dims, &at)) {
-        return pv__err(err, PV_ERR_MISUSE, "the vector has NaN or infinity at position %u",
-                       (unsigned)at);
+    if (e->find_bad && e->find_bad(vector, dims, &at)) {
+        return pv__err(err, PV_ERR_MISUSE, "the vector has %s at position %zu", e->bad, at);
     }
     return 0;
 }
@@ -471,5 +446,4 @@ void pv__changes_done(pv__changes *ch) {
 #undef PREPARE_ARENA_CHUNK
 #undef PREPARE_PAUSE_ROWS
 #undef PREPARE_SHARED_ROWS
-#undef PREPARE_BLOCK
 #undef PREPARE_DOC_SURELY_SMALL

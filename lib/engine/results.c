@@ -59,7 +59,7 @@ int pv__results_new(pv__env *env, const pv__collection *c, size_t count, size_t 
     r->bytes = at + room;
     r->count = count;
     r->key = c->key;
-    r->metric = c->field.metric;
+    r->from_one = pv__metric_of(c->field.metric)->from_one;
     r->ids = texts ? (void *)(p + ids) : NULL;
     r->ids_u64 = texts ? NULL : (void *)(p + ids);
     r->id_text = (char *)p + at;
@@ -109,7 +109,7 @@ void pv__results_set_distance(pv_results *r, size_t i, float distance) {
         r->distances[i] = distance + 0.0f; /* no -0 */
     }
     if (r->scores) { /* 0 - d and not -d: a score is never -0 */
-        r->scores[i] = r->metric == PV_METRIC_COSINE ? 1.0f - distance : 0.0f - distance;
+        r->scores[i] = r->from_one ? 1.0f - distance : 0.0f - distance;
     }
 }
 

@@ -26,7 +26,7 @@ struct pv_results {
     pv__env *env;
     size_t count;
     uint32_t key;        /* PV_KEY_ */
-    uint32_t metric;     /* of the distances */
+    bool from_one;       /* the score is 1 - distance, not -distance */
     uint32_t type, dims; /* of the vectors; 0 without them */
     uint32_t row_bytes;
     const char *plan; /* of the search; NULL: there was none */

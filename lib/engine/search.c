@@ -19,7 +19,8 @@ typedef struct search_job {
     pv__parts *parts; /* of ws */
     const pv_query *query;
     size_t count, k;
-    float *vectors; /* aligned copies, packed; this and what follows in ws->block */
+    uint8_t *vectors; /* copies, packed; this and what follows in ws->block */
+    uint8_t *rooms;   /* of queries, packed */
     pv__kernel_query *queries;
     pv__nearest *nearest;
     pv__ties ties;
@@ -95,7 +96,7 @@ static int search_vectors(search_job *j, size_t stride, pv_error *err) {
                                stride, row);
             }
         }
-        memcpy(j->vectors + i * q->dims, from, j->parts->column.row_size);
+        memcpy(j->vectors + i * j->parts->column.row_size, from, j->parts->column.row_size);
         from += stride;
     }
     return 0;
@@ -111,12 +112,15 @@ static size_t search_place(size_t *io_at, size_t count, size_t size) {
 /* At most 4 GiB of vectors and of hits: no sum overflows. */
 static int search_room(search_job *j, pv_error *err) {
     size_t bytes = 0;
-    const size_t vectors = search_place(&bytes, j->count, j->parts->c.field.dims * sizeof(float));
+    const pv__field *f = &j->parts->c.field;
+    const size_t vectors = search_place(&bytes, j->count, j->parts->column.row_size);
+    const size_t rooms = search_place(&bytes, j->count, pv__kernel_query_room(f->type, f->dims));
     const size_t queries = search_place(&bytes, j->count, sizeof(*j->queries));
     const size_t nearest = search_place(&bytes, j->count, sizeof(*j->nearest));
     const size_t hits = search_place(&bytes, j->count * PV_MAX(j->k, (size_t)1), sizeof(*j->hits));
     PV_TRY(pv__workspace_room(j->ws, bytes, err));
-    j->vectors = (void *)(j->ws->block + vectors);
+    j->vectors = j->ws->block + vectors;
+    j->rooms = j->ws->block + rooms;
     j->queries = (void *)(j->ws->block + queries);
     j->nearest = (void *)(j->ws->block + nearest);
     j->hits = (void *)(j->ws->block + hits);
@@ -161,7 +165,8 @@ static int search_approx(search_job *j, const pv__scan *scan, bool *out_done, pv
 
 static int search_run(search_job *j, pv_error *err) {
     const pv_query *q = j->query;
-    const pv__field *field = &j->parts->c.field;
+    const pv__field *f = &j->parts->c.field;
+    const size_t room = pv__kernel_query_room(f->type, f->dims);
     const pv__scan scan = {
         .kernel = pv__kernel_table(j->db->cpu),
         .queries = j->queries,
@@ -172,8 +177,8 @@ static int search_run(search_job *j, pv_error *err) {
         .threads = q->threads,
     };
     for (size_t i = 0; i < j->count; i++) {
-        PV_ASSERT(pv__kernel_query_init(&j->queries[i], field->metric, j->vectors + i * field->dims,
-                                        field->dims));
+        PV_TRY(pv__parts_query(j->parts, j->db->cpu, j->vectors + i * j->parts->column.row_size,
+                               j->rooms + i * room, &j->queries[i], err));
         pv__nearest_init(&j->nearest[i], &j->db->env->mem, j->hits + i * j->k, j->k, &j->ties);
     }
     bool done = false;
@@ -322,7 +327,7 @@ static int search_into(search_job *j, pv_rows *io_rows, pv_error *err) {
     pv_results view = {
         .count = rows,
         .key = j->parts->c.key,
-        .metric = j->parts->c.field.metric,
+        .from_one = pv__metric_of(j->parts->c.field.metric)->from_one,
         .ids_u64 = io_rows->ids_u64,
         .ids = io_rows->id_offsets,
         .id_text = io_rows->id_text,

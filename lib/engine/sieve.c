@@ -50,7 +50,7 @@ void pv__sieve_init(pv__sieve *v, pv_db *db, const pv__scan *scan, const pv__sie
     v->lent = false;
     v->screen.panels = NULL;
     if ((lender && !lender->open) || scan->query_count < SIEVE_QUERIES_MIN ||
-        scan->nearest[0].top.k > SIEVE_K_MAX || !pv__screen_can(k)) {
+        scan->nearest[0].top.k > SIEVE_K_MAX || !pv__screen_can(k) || q->distances) {
         return;
     }
     v->cap = pv__screen_rows(k, q->dims);

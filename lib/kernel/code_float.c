@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* code_float.c - sums over rows of f16, for all instruction sets.
+/* code_float.c - sums over rows of f32 and f16, for all instruction sets.
  *
- *      row of f16     dims elements | up to a multiple of 4 | a power of two: the unit
+ *      row of f16     dims elements
+ *      with a unit    dims elements | up to a multiple of 4 | a power of two: the unit
  *
- * Element i is unit * f16, exact in f32 but where it falls below 2^-126. Order of addition and
- * rounding are those of the sums over f32 (code_kernel.h): the same bits everywhere. */
+ * Element i is f16, or unit * f16: exact in f32 but where it falls below 2^-126. Order of addition
+ * and rounding are those of the sums over f32 (code_kernel.h): the same bits everywhere. */
 #include "kernel/code_kernel.h"
 #include "kernel/half.h"
 
 #define FLOAT_LANES 32u
 
-/* What is added up. */
-enum { FLOAT_L2 = 0, FLOAT_DOT = 1 };
+/* What is added up, and what rows are made of. */
+enum { FLOAT_L2, FLOAT_DOT, FLOAT_L1, FLOAT_NORM2 };
+enum { FLOAT_F32, FLOAT_HALF, FLOAT_UNIT };
 
 static float float_unit(const uint8_t *row, size_t dims) {
     float unit;
@@ -21,12 +23,13 @@ static float float_unit(const uint8_t *row, size_t dims) {
 
 /* ---- scalar ---------------------------------------------------------------------------------- */
 
-PV__KERNEL_INLINE float float_scalar_at(bool half, const uint8_t *row, size_t i, float unit) {
+PV__KERNEL_INLINE float float_scalar_at(unsigned of, const uint8_t *row, size_t i, float unit) {
     float v;
-    if (half) {
+    if (of != FLOAT_F32) {
         uint16_t h;
         memcpy(&h, row + i * sizeof h, sizeof h);
-        return pv__unfused(pv__half_to_float(h) * unit);
+        const float x = pv__half_to_float(h);
+        return of == FLOAT_UNIT ? pv__unfused(x * unit) : x;
     }
     memcpy(&v, row + i * sizeof v, sizeof v);
     return v;
@@ -34,16 +37,18 @@ PV__KERNEL_INLINE float float_scalar_at(bool half, const uint8_t *row, size_t i,
 
 PV__KERNEL_INLINE float float_scalar_term(unsigned op, float q, float r) {
     const float d = q - r;
-    return op == FLOAT_DOT ? pv__unfused(q * r) : pv__unfused(d * d);
+    return op == FLOAT_L1      ? (d < 0.0f ? -d : d)
+           : op == FLOAT_NORM2 ? pv__unfused(r * r)
+           : op == FLOAT_DOT   ? pv__unfused(q * r)
+                               : pv__unfused(d * d);
 }
 
-PV__KERNEL_INLINE float float_scalar_row(unsigned op, bool half, const float *query, size_t dims,
+PV__KERNEL_INLINE float float_scalar_row(unsigned op, unsigned of, const float *query, size_t dims,
                                          const uint8_t *row) {
     float lane[FLOAT_LANES] = {0};
-    const float unit = half ? float_unit(row, dims) : 1.0f;
+    const float unit = of == FLOAT_UNIT ? float_unit(row, dims) : 1.0f;
     for (size_t i = 0; i < dims; i++) {
-        lane[i % FLOAT_LANES] +=
-            float_scalar_term(op, query[i], float_scalar_at(half, row, i, unit));
+        lane[i % FLOAT_LANES] += float_scalar_term(op, query[i], float_scalar_at(of, row, i, unit));
     }
     for (size_t width = FLOAT_LANES / 2; width >= 8; width /= 2) {
         for (size_t l = 0; l < width; l++) {
@@ -64,23 +69,53 @@ static void float_scalar_halves(const float *v, size_t n, float scale, uint8_t *
     }
 }
 
+static void float_scalar_widen(const uint8_t *halves, size_t n, float *out) {
+    for (size_t i = 0; i < n; i++) {
+        uint16_t h;
+        memcpy(&h, halves + i * sizeof h, sizeof h);
+        out[i] = pv__half_to_float(h);
+    }
+}
+
 /* One function for each sum, the same in every instruction set. */
-#define FLOAT_SUM(name, isa, attribute, op, half)                                                  \
+#define FLOAT_SUM(name, isa, attribute, op, of)                                                    \
     attribute static void float_##isa##_##name(const float *query, size_t dims,                    \
                                                const pv__code_rows *rows, float *out) {            \
         for (size_t r = 0; r < rows->n; r++) {                                                     \
             pv__code_fetch(rows, r + PV__CODE_AHEAD, 1);                                           \
-            out[r] = float_##isa##_row(op, half, query, dims, rows->row[r]);                       \
+            out[r] = float_##isa##_row(op, of, query, dims, rows->row[r]);                         \
+        }                                                                                          \
+    }
+#define FLOAT_SUM2(name, isa, attribute, of)                                                       \
+    attribute static void float_##isa##_##name(                                                    \
+        const float *query, size_t dims, const pv__code_rows *rows, float *out, float *out2) {     \
+        for (size_t r = 0; r < rows->n; r++) {                                                     \
+            pv__code_fetch(rows, r + PV__CODE_AHEAD, 1);                                           \
+            out[r] = float_##isa##_row(FLOAT_DOT, of, query, dims, rows->row[r]);                  \
+            out2[r] = float_##isa##_row(FLOAT_NORM2, of, query, dims, rows->row[r]);               \
         }                                                                                          \
     }
 #define FLOAT_SUMS(isa, attribute)                                                                 \
-    FLOAT_SUM(half_l2sq, isa, attribute, FLOAT_L2, true)                                           \
-    FLOAT_SUM(half_dot, isa, attribute, FLOAT_DOT, true)                                           \
+    FLOAT_SUM(l1, isa, attribute, FLOAT_L1, FLOAT_F32)                                             \
+    FLOAT_SUM(half_l2sq, isa, attribute, FLOAT_L2, FLOAT_HALF)                                     \
+    FLOAT_SUM(half_dot, isa, attribute, FLOAT_DOT, FLOAT_HALF)                                     \
+    FLOAT_SUM2(half_dot2, isa, attribute, FLOAT_HALF)                                              \
+    FLOAT_SUM(half_l1, isa, attribute, FLOAT_L1, FLOAT_HALF)                                       \
+    FLOAT_SUM(unit_l2sq, isa, attribute, FLOAT_L2, FLOAT_UNIT)                                     \
+    FLOAT_SUM(unit_dot, isa, attribute, FLOAT_DOT, FLOAT_UNIT)                                     \
+    FLOAT_SUM(unit_l1, isa, attribute, FLOAT_L1, FLOAT_UNIT)                                       \
     const pv__code_floats *pv__code_floats_##isa(void) {                                           \
         static const pv__code_floats table = {                                                     \
             .halves = float_##isa##_halves,                                                        \
+            .widen = float_##isa##_widen,                                                          \
+            .l1 = float_##isa##_l1,                                                                \
             .half_l2sq = float_##isa##_half_l2sq,                                                  \
             .half_dot = float_##isa##_half_dot,                                                    \
+            .half_dot2 = float_##isa##_half_dot2,                                                  \
+            .half_l1 = float_##isa##_half_l1,                                                      \
+            .unit_l2sq = float_##isa##_unit_l2sq,                                                  \
+            .unit_dot = float_##isa##_unit_dot,                                                    \
+            .unit_l1 = float_##isa##_unit_l1,                                                      \
         };                                                                                         \
         return &table;                                                                             \
     }
@@ -96,10 +131,10 @@ FLOAT_SUMS(scalar, FLOAT_PLAIN)
 #define FLOAT_AVX2 __attribute__((target("avx2,f16c")))
 
 /* Elements [i, i + 8) of a row; beyond dims: zeros, and nothing is read. */
-FLOAT_AVX2 PV__KERNEL_INLINE __m256 float_avx2_at(bool half, const uint8_t *row, size_t i,
+FLOAT_AVX2 PV__KERNEL_INLINE __m256 float_avx2_at(unsigned of, const uint8_t *row, size_t i,
                                                   size_t dims, __m256 unit) {
     const size_t left = dims - i;
-    if (half) {
+    if (of != FLOAT_F32) {
         __m128i h;
         if (left >= 8) {
             h = _mm_loadu_si128((const void *)(row + 2 * i));
@@ -108,8 +143,11 @@ FLOAT_AVX2 PV__KERNEL_INLINE __m256 float_avx2_at(bool half, const uint8_t *row,
             memcpy(part, row + 2 * i, 2 * left);
             h = _mm_loadu_si128((const void *)part);
         }
-        __m256 v = _mm256_mul_ps(_mm256_cvtph_ps(h), unit);
-        __asm__("" : "+x"(v));
+        __m256 v = _mm256_cvtph_ps(h);
+        if (of == FLOAT_UNIT) {
+            v = _mm256_mul_ps(v, unit);
+            __asm__("" : "+x"(v));
+        }
         return v;
     }
     if (left >= 8) {
@@ -122,14 +160,19 @@ FLOAT_AVX2 PV__KERNEL_INLINE __m256 float_avx2_at(bool half, const uint8_t *row,
 
 FLOAT_AVX2 PV__KERNEL_INLINE __m256 float_avx2_add(unsigned op, __m256 acc, __m256 q, __m256 r) {
     const __m256 d = _mm256_sub_ps(q, r);
-    __m256 product = op == FLOAT_L2 ? _mm256_mul_ps(d, d) : _mm256_mul_ps(q, r);
+    if (op == FLOAT_L1) {
+        return _mm256_add_ps(acc, _mm256_andnot_ps(_mm256_set1_ps(-0.0f), d));
+    }
+    __m256 product = op == FLOAT_L2      ? _mm256_mul_ps(d, d)
+                     : op == FLOAT_NORM2 ? _mm256_mul_ps(r, r)
+                                         : _mm256_mul_ps(q, r);
     __asm__("" : "+x"(product));
     return _mm256_add_ps(acc, product);
 }
 
-FLOAT_AVX2 PV__KERNEL_INLINE float float_avx2_row(unsigned op, bool half, const float *query,
+FLOAT_AVX2 PV__KERNEL_INLINE float float_avx2_row(unsigned op, unsigned of, const float *query,
                                                   size_t dims, const uint8_t *row) {
-    const __m256 unit = _mm256_set1_ps(half ? float_unit(row, dims) : 1.0f);
+    const __m256 unit = _mm256_set1_ps(of == FLOAT_UNIT ? float_unit(row, dims) : 1.0f);
     const uint8_t *const q = (const void *)query;
     __m256 acc[4];
     PV__KERNEL_UNROLL
@@ -142,14 +185,14 @@ FLOAT_AVX2 PV__KERNEL_INLINE float float_avx2_row(unsigned op, bool half, const 
         for (unsigned k = 0; k < 4; k++) {
             const size_t at = i + 8 * k;
             acc[k] = float_avx2_add(op, acc[k], _mm256_loadu_ps(query + at),
-                                    float_avx2_at(half, row, at, at + 8, unit));
+                                    float_avx2_at(of, row, at, at + 8, unit));
         }
     }
     PV__KERNEL_UNROLL
     for (unsigned k = 0; k < 4; k++) {
         if (i < dims) {
-            acc[k] = float_avx2_add(op, acc[k], float_avx2_at(false, q, i, dims, unit),
-                                    float_avx2_at(half, row, i, dims, unit));
+            acc[k] = float_avx2_add(op, acc[k], float_avx2_at(FLOAT_F32, q, i, dims, unit),
+                                    float_avx2_at(of, row, i, dims, unit));
             i += 8;
         }
     }
@@ -170,20 +213,32 @@ FLOAT_AVX2 static void float_avx2_halves(const float *v, size_t n, float scale, 
     float_scalar_halves(v + i, n - i, scale, out + 2 * i);
 }
 
+FLOAT_AVX2 static void float_avx2_widen(const uint8_t *halves, size_t n, float *out) {
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        const __m128i h = _mm_loadu_si128((const void *)(halves + 2 * i));
+        _mm256_storeu_ps(out + i, _mm256_cvtph_ps(h));
+    }
+    float_scalar_widen(halves + 2 * i, n - i, out + i);
+}
+
 FLOAT_SUMS(avx2, FLOAT_AVX2)
 
 /* ---- AVX-512 --------------------------------------------------------------------------------- */
 
 #define FLOAT_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,f16c")))
 
-FLOAT_AVX512 PV__KERNEL_INLINE __m512 float_avx512_at(bool half, const uint8_t *row, size_t i,
+FLOAT_AVX512 PV__KERNEL_INLINE __m512 float_avx512_at(unsigned of, const uint8_t *row, size_t i,
                                                       size_t dims, __m512 unit) {
     const size_t left = dims - i;
     const __mmask16 mask = (__mmask16)(left >= 16 ? 0xFFFFu : (1u << left) - 1u);
-    if (half) {
+    if (of != FLOAT_F32) {
         const __m256i h = _mm256_maskz_loadu_epi16(mask, row + 2 * i);
-        __m512 v = _mm512_mul_ps(_mm512_cvtph_ps(h), unit);
-        __asm__("" : "+v"(v));
+        __m512 v = _mm512_cvtph_ps(h);
+        if (of == FLOAT_UNIT) {
+            v = _mm512_mul_ps(v, unit);
+            __asm__("" : "+v"(v));
+        }
         return v;
     }
     return _mm512_maskz_loadu_ps(mask, row + 4 * i);
@@ -192,31 +247,36 @@ FLOAT_AVX512 PV__KERNEL_INLINE __m512 float_avx512_at(bool half, const uint8_t *
 FLOAT_AVX512 PV__KERNEL_INLINE __m512 float_avx512_add(unsigned op, __m512 acc, __m512 q,
                                                        __m512 r) {
     const __m512 d = _mm512_sub_ps(q, r);
-    __m512 product = op == FLOAT_L2 ? _mm512_mul_ps(d, d) : _mm512_mul_ps(q, r);
+    if (op == FLOAT_L1) {
+        return _mm512_add_ps(acc, _mm512_abs_ps(d));
+    }
+    __m512 product = op == FLOAT_L2      ? _mm512_mul_ps(d, d)
+                     : op == FLOAT_NORM2 ? _mm512_mul_ps(r, r)
+                                         : _mm512_mul_ps(q, r);
     __asm__("" : "+v"(product));
     return _mm512_add_ps(acc, product);
 }
 
-FLOAT_AVX512 PV__KERNEL_INLINE float float_avx512_row(unsigned op, bool half, const float *query,
+FLOAT_AVX512 PV__KERNEL_INLINE float float_avx512_row(unsigned op, unsigned of, const float *query,
                                                       size_t dims, const uint8_t *row) {
-    const __m512 unit = _mm512_set1_ps(half ? float_unit(row, dims) : 1.0f);
+    const __m512 unit = _mm512_set1_ps(of == FLOAT_UNIT ? float_unit(row, dims) : 1.0f);
     const uint8_t *const q = (const void *)query;
     __m512 s0 = _mm512_setzero_ps(), s1 = s0;
     size_t i = 0;
     for (; i + FLOAT_LANES <= dims; i += FLOAT_LANES) {
         s0 = float_avx512_add(op, s0, _mm512_loadu_ps(query + i),
-                              float_avx512_at(half, row, i, i + 16, unit));
+                              float_avx512_at(of, row, i, i + 16, unit));
         s1 = float_avx512_add(op, s1, _mm512_loadu_ps(query + i + 16),
-                              float_avx512_at(half, row, i + 16, i + 32, unit));
+                              float_avx512_at(of, row, i + 16, i + 32, unit));
     }
     if (i < dims) {
-        s0 = float_avx512_add(op, s0, float_avx512_at(false, q, i, dims, unit),
-                              float_avx512_at(half, row, i, dims, unit));
+        s0 = float_avx512_add(op, s0, float_avx512_at(FLOAT_F32, q, i, dims, unit),
+                              float_avx512_at(of, row, i, dims, unit));
         i += 16;
     }
     if (i < dims) {
-        s1 = float_avx512_add(op, s1, float_avx512_at(false, q, i, dims, unit),
-                              float_avx512_at(half, row, i, dims, unit));
+        s1 = float_avx512_add(op, s1, float_avx512_at(FLOAT_F32, q, i, dims, unit),
+                              float_avx512_at(of, row, i, dims, unit));
     }
     const __m512 v = _mm512_add_ps(s0, s1);
     const __m256 high = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(v), 1));
@@ -237,6 +297,15 @@ FLOAT_AVX512 static void float_avx512_halves(const float *v, size_t n, float sca
     }
 }
 
+FLOAT_AVX512 static void float_avx512_widen(const uint8_t *halves, size_t n, float *out) {
+    for (size_t i = 0; i < n; i += 16) {
+        const size_t left = n - i;
+        const __mmask16 mask = (__mmask16)(left >= 16 ? 0xFFFFu : (1u << left) - 1u);
+        const __m256i h = _mm256_maskz_loadu_epi16(mask, halves + 2 * i);
+        _mm512_mask_storeu_ps(out + i, mask, _mm512_cvtph_ps(h));
+    }
+}
+
 FLOAT_SUMS(avx512, FLOAT_AVX512)
 
 #undef FLOAT_AVX2
@@ -248,13 +317,14 @@ FLOAT_SUMS(avx512, FLOAT_AVX512)
 
 /* ---- NEON ------------------------------------------------------------------------------------ */
 
-PV__KERNEL_INLINE float32x4_t float_neon_at(bool half, const uint8_t *row, size_t i, size_t dims,
+PV__KERNEL_INLINE float32x4_t float_neon_at(unsigned of, const uint8_t *row, size_t i, size_t dims,
                                             float unit) {
     const size_t left = PV_MIN(dims - i, (size_t)4);
-    if (half) {
+    if (of != FLOAT_F32) {
         uint16_t part[4] = {0};
         memcpy(part, row + 2 * i, 2 * left);
-        return vmulq_n_f32(vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(part))), unit);
+        const float32x4_t v = vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(part)));
+        return of == FLOAT_UNIT ? vmulq_n_f32(v, unit) : v;
     }
     float part[4] = {0};
     memcpy(part, row + 4 * i, 4 * left);
@@ -265,14 +335,19 @@ PV__KERNEL_INLINE float32x4_t float_neon_add(unsigned op, float32x4_t acc, float
                                              float32x4_t r) {
     __asm__("" : "+w"(r)); /* a product that is not fused */
     const float32x4_t d = vsubq_f32(q, r);
-    float32x4_t product = op == FLOAT_L2 ? vmulq_f32(d, d) : vmulq_f32(q, r);
+    if (op == FLOAT_L1) {
+        return vaddq_f32(acc, vabsq_f32(d));
+    }
+    float32x4_t product = op == FLOAT_L2      ? vmulq_f32(d, d)
+                          : op == FLOAT_NORM2 ? vmulq_f32(r, r)
+                                              : vmulq_f32(q, r);
     __asm__("" : "+w"(product));
     return vaddq_f32(acc, product);
 }
 
-PV__KERNEL_INLINE float float_neon_row(unsigned op, bool half, const float *query, size_t dims,
+PV__KERNEL_INLINE float float_neon_row(unsigned op, unsigned of, const float *query, size_t dims,
                                        const uint8_t *row) {
-    const float unit = half ? float_unit(row, dims) : 1.0f;
+    const float unit = of == FLOAT_UNIT ? float_unit(row, dims) : 1.0f;
     const uint8_t *const q = (const void *)query;
     float32x4_t acc[8];
     PV__KERNEL_UNROLL
@@ -284,8 +359,8 @@ PV__KERNEL_INLINE float float_neon_row(unsigned op, bool half, const float *quer
         for (unsigned k = 0; k < 8; k++) {
             const size_t at = i + 4 * (size_t)k;
             if (at < dims) {
-                acc[k] = float_neon_add(op, acc[k], float_neon_at(false, q, at, dims, 1.0f),
-                                        float_neon_at(half, row, at, dims, unit));
+                acc[k] = float_neon_add(op, acc[k], float_neon_at(FLOAT_F32, q, at, dims, 1.0f),
+                                        float_neon_at(of, row, at, dims, unit));
             }
         }
     }
@@ -304,10 +379,20 @@ static void float_neon_halves(const float *v, size_t n, float scale, uint8_t *ou
     float_scalar_halves(v + i, n - i, scale, out + 2 * i);
 }
 
+static void float_neon_widen(const uint8_t *halves, size_t n, float *out) {
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        const uint16x4_t h = vreinterpret_u16_u8(vld1_u8(halves + 2 * i));
+        vst1q_f32(out + i, vcvt_f32_f16(vreinterpret_f16_u16(h)));
+    }
+    float_scalar_widen(halves + 2 * i, n - i, out + i);
+}
+
 FLOAT_SUMS(neon, FLOAT_PLAIN)
 #endif
 
 #undef FLOAT_LANES
 #undef FLOAT_SUM
+#undef FLOAT_SUM2
 #undef FLOAT_SUMS
 #undef FLOAT_PLAIN

@@ -4,6 +4,7 @@
  *
  *      code_scalar.c   code_avx2.c   code_avx512.c (VNNI)   code_neon.c    integers, f32, rotation
  *      code_float.c                                                        f16, absolute values
+ *      code_int.c                                                          signed bytes, bits
  *      code_parts.c                                                        product codes
  *
  * Same bits on every instruction set, the scalar one included: sums are integers, and where they
@@ -67,15 +68,40 @@ typedef struct pv__code_kernel {
     void (*levels)(const float *v, size_t n, float scale, uint8_t *out_index, float *out_level);
 } pv__code_kernel;
 
-/* Sums over rows of f16, with their unit behind them (code_float.c). */
+/* Sums over rows of f32 and f16 (code_float.c). */
 #define PV__CODE_HALF_BYTES(dims) PV_ALIGN_UP((dims)*2u, 4u)
+typedef void (*pv__code_float_fn)(const float *query, size_t dims, const pv__code_rows *rows,
+                                  float *out);
 typedef struct pv__code_floats {
     /* n elements times `scale`, a power of two, to the nearest f16; cut to +-65504. */
     void (*halves)(const float *v, size_t n, float scale, uint8_t *out);
-    /* Sums of (query - row)^2 and query * row. */
-    void (*half_l2sq)(const float *query, size_t dims, const pv__code_rows *rows, float *out);
-    void (*half_dot)(const float *query, size_t dims, const pv__code_rows *rows, float *out);
+    /* n of f16 as f32, exact. */
+    void (*widen)(const uint8_t *halves, size_t n, float *out);
+    /* f32: sum |query - row|. */
+    pv__code_float_fn l1;
+    /* Rows of f16: (query - row)^2, query * row, |query - row|. */
+    pv__code_float_fn half_l2sq, half_dot, half_l1;
+    /* Sum query * row; out2: row * row. */
+    void (*half_dot2)(const float *query, size_t dims, const pv__code_rows *rows, float *out,
+                      float *out2);
+    /* Rows of f16 with their unit behind them. */
+    pv__code_float_fn unit_l2sq, unit_dot, unit_l1;
 } pv__code_floats;
+
+/* Sums over rows of signed bytes and of bits (code_int.c). Rows and query have `bytes` bytes at any
+ * alignment; nothing behind them is read. */
+typedef void (*pv__code_int_fn)(const uint8_t *query, size_t bytes, const pv__code_rows *rows,
+                                int32_t *out, int32_t *out2);
+typedef struct pv__code_ints {
+    /* Sum (query - row)^2, query * row, |query - row|. out2 is not used. */
+    pv__code_int_fn i8_l2, i8_dot, i8_l1;
+    /* Sum query * row; out2: row * row. */
+    pv__code_int_fn i8_dot2;
+    /* Bits that differ. out2 is not used. */
+    pv__code_int_fn bit_xor;
+    /* Bits that both have; out2: that either has. */
+    pv__code_int_fn bit_both;
+} pv__code_ints;
 
 /* Sums over product codes (code_parts.c). */
 typedef struct pv__code_parts {
@@ -105,6 +131,7 @@ PV__KERNEL_INLINE uint64_t pv__code_signs(uint64_t seed, uint64_t block) {
 /* As pv__kernel_table and pv__kernel_at. */
 PV_PRIVATE const pv__code_kernel *pv__code_kernel_table(uint32_t cpu);
 PV_PRIVATE const pv__code_floats *pv__code_floats_table(uint32_t cpu);
+PV_PRIVATE const pv__code_ints *pv__code_ints_table(uint32_t cpu);
 PV_PRIVATE const pv__code_parts *pv__code_parts_table(uint32_t cpu);
 PV_PRIVATE const pv__code_kernel *pv__code_kernel_at(size_t index);
 

@@ -126,7 +126,7 @@ static PV_COLD float kernel_slow(const pv__kernel_query *q, const uint8_t *row) 
     if (q->metric == PV_METRIC_COSINE && kernel_all_zero(row, bytes)) {
         return 1.0f;
     }
-    return pv__kernel_exact(q->metric, q->vector, row, q->dims);
+    return pv__kernel_exact(q->metric, q->wide, row, q->dims);
 }
 
 /* ---- queries ------------------------------------------------------------------------------- */
@@ -136,7 +136,9 @@ bool pv__kernel_query_init(pv__kernel_query *q, unsigned metric, const float *ve
     if (metric != PV_METRIC_L2 && metric != PV_METRIC_COSINE && metric != PV_METRIC_DOT) {
         return false;
     }
-    q->vector = vector;
+    memset(q, 0, sizeof *q);
+    q->vector = q->wide = vector;
+    q->type = PV_TYPE_F32;
     q->dims = dims;
     q->metric = metric;
     q->inv_norm = 1.0f;
@@ -234,17 +236,21 @@ static void kernel_finish(const pv__kernel_query *q, const uint8_t *const *rows,
 static void kernel_raw(const pv__kernel *k, const pv__kernel_query *q, const uint8_t *const *rows,
                        size_t n, size_t ahead, float *norm2, float *out) {
     if (q->metric == PV_METRIC_L2) {
-        k->l2sq(q->vector, q->dims, rows, n, ahead, out);
+        k->l2sq(q->wide, q->dims, rows, n, ahead, out);
     } else if (q->metric == PV_METRIC_DOT) {
-        k->dot(q->vector, q->dims, rows, n, ahead, out);
+        k->dot(q->wide, q->dims, rows, n, ahead, out);
     } else {
-        k->cos(q->vector, q->dims, rows, n, ahead, out, norm2);
+        k->cos(q->wide, q->dims, rows, n, ahead, out, norm2);
     }
 }
 
 static void kernel_block(const pv__kernel *k, const pv__kernel_query *q, const uint8_t *const *rows,
                          size_t n, size_t ahead, float *out) {
     float norm2[KERNEL_BLOCK];
+    if (q->distances) {
+        pv__measure_block(q, rows, n, ahead, out);
+        return;
+    }
     kernel_raw(k, q, rows, n, ahead, norm2, out);
     kernel_finish(q, rows, n, norm2, out);
 }
@@ -284,6 +290,14 @@ static uint64_t kernel_finish_near(const pv__kernel_query *q, const uint8_t *con
         for (size_t i = r; i < r + now; i++) {
             bits |= (uint64_t)(io[i] <= bound) << i;
         }
+    }
+    return bits;
+}
+
+static uint64_t kernel_within(const float *distances, size_t n, float bound) {
+    uint64_t bits = 0;
+    for (size_t r = 0; r < n; r++) {
+        bits |= (uint64_t)(distances[r] <= bound) << r;
     }
     return bits;
 }
@@ -338,6 +352,11 @@ void pv__kernel_scan_near(const pv__kernel *k, const pv__kernel_query *q, const 
     const size_t ahead = kernel_ahead(q);
     for (size_t r = 0; r < n; r += KERNEL_BLOCK) {
         const size_t now = kernel_rows(rows, stride, n, next, r, ahead, row);
+        if (q->distances) {
+            pv__measure_block(q, row, now, ahead, out + r);
+            bits[r / 64] = kernel_within(out + r, now, bound);
+            continue;
+        }
         kernel_raw(k, q, row, now, ahead, norm2, out + r);
         bits[r / 64] = kernel_finish_near(q, row, now, norm2, bound, out + r);
     }
@@ -395,7 +414,7 @@ static void kernel_many_tiles(const pv__kernel *k, const pv__kernel_query *queri
     const float *vectors[KERNEL_QUERIES + PV__KERNEL_TILE_MAX];
     const bool l2 = queries[0].metric == PV_METRIC_L2;
     for (size_t i = 0; i < query_count + k->tile_queries; i++) { /* the last fills the last tile */
-        vectors[i] = queries[PV_MIN(i, query_count - 1)].vector;
+        vectors[i] = queries[PV_MIN(i, query_count - 1)].wide;
     }
     for (size_t r = 0; r < n; r += k->tile_rows) {
         for (size_t q = 0; q < query_count; q += k->tile_queries) {
@@ -411,8 +430,14 @@ static void kernel_many_block(const pv__kernel *k, const pv__kernel_query *queri
                               size_t query_count, const uint8_t *const *rows, size_t n, float *out,
                               size_t out_stride) {
     float norm2[KERNEL_BLOCK], dot[KERNEL_BLOCK];
+    if (queries[0].distances) {
+        for (size_t q = 0; q < query_count; q++) {
+            pv__measure_block(&queries[q], rows, n, 0, out + q * out_stride);
+        }
+        return;
+    }
     if (queries[0].metric == PV_METRIC_COSINE) {
-        k->cos(queries[0].vector, queries[0].dims, rows, n, 0, dot, norm2);
+        k->cos(queries[0].wide, queries[0].dims, rows, n, 0, dot, norm2);
     }
     const size_t vector_bytes = queries[0].dims * sizeof(float);
     const size_t most = PV_MIN(KERNEL_QUERY_BYTES / vector_bytes, (size_t)KERNEL_QUERIES);

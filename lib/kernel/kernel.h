@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kernel.h - distances between f32 vectors: one query against many rows, or many against many.
+/* kernel.h - distances between vectors: one query against many rows, or many against many.
  *
  *   pv__kernel_scan / _gather / _many     blocks of rows, metric, special values   (kernel.c)
- *        '-- struct pv__kernel            raw sums for one instruction set         (scalar.c,
- *                                         avx2.c, avx512.c, neon.c)
+ *        |-- struct pv__kernel            f32 by l2, cosine, dot: raw sums for one instruction
+ *        |                                set             (scalar.c, avx2.c, avx512.c, neon.c)
+ *        '-- pv__measure_fn               all others      (measure.c, code_float.c, code_int.c)
  *
  * Distances are those of pv.h: l2 = Euclidean, cosine = 1 - cos (0..2; a vector of zeros is at
  * distance 1 to everything), dot = -dot. They are never NaN and never infinite: where squares or
@@ -61,17 +62,34 @@ PV_PRIVATE const pv__kernel *pv__kernel_table(uint32_t cpu);
 /* All that were compiled in, scalar first; NULL behind the last. */
 PV_PRIVATE const pv__kernel *pv__kernel_at(size_t index);
 
-/* A query made ready. Keeps the pointer to the vector, not a copy. */
+struct pv__kernel_query;
+struct pv__code_rows;
+/* Distances of at most 64 rows. */
+typedef void (*pv__measure_fn)(const struct pv__kernel_query *q, const struct pv__code_rows *rows,
+                               float *out);
+
+/* A query made ready. Keeps pointers to the vector and the room, no copies. */
 typedef struct pv__kernel_query {
-    const float *vector;
+    const void *vector; /* its elements, as those of rows */
+    const float *wide;  /* f32, f16: the same as f32 */
     uint32_t dims;
-    uint32_t metric; /* PV_METRIC_, not 0 */
-    float inv_norm;  /* cosine: 1 / |query| */
-    bool exact;      /* cosine: |query| is out of range, all rows take the slow way */
+    uint32_t type;            /* PV_TYPE_, not 0 */
+    uint32_t metric;          /* PV_METRIC_, not 0 */
+    float inv_norm;           /* cosine: 1 / |query| */
+    bool exact;               /* cosine: |query| is out of range, all rows take the slow way */
+    double norm2;             /* i8, f16 and cosine */
+    pv__measure_fn distances; /* NULL: f32 by l2, cosine or dot */
+    const struct pv__code_floats *floats;
+    const struct pv__code_ints *ints;
 } pv__kernel_query;
-/* False when the metric is none of PV_METRIC_L2, _COSINE, _DOT. */
+/* Of f32. False when the metric is none of PV_METRIC_L2, _COSINE, _DOT. */
 PV_PRIVATE bool pv__kernel_query_init(pv__kernel_query *q, unsigned metric, const float *vector,
                                       uint32_t dims);
+/* Of any elements. room: pv__kernel_query_room bytes, aligned as a float. cpu: PV__CPU_ bits. False
+ * when the two do not go together (pv__measure_exists). */
+PV_PRIVATE size_t pv__kernel_query_room(uint32_t type, uint32_t dims);
+PV_PRIVATE bool pv__kernel_query_of(pv__kernel_query *q, uint32_t cpu, uint32_t type,
+                                    unsigned metric, const void *vector, uint32_t dims, void *room);
 
 /* One query against n rows, `stride` bytes apart. */
 PV_PRIVATE void pv__kernel_scan(const pv__kernel *k, const pv__kernel_query *q, const void *rows,
@@ -98,8 +116,14 @@ PV_PRIVATE void pv__kernel_many(const pv__kernel *k, const pv__kernel_query *que
 /* Distance in double precision, rounded once: the slow way, and what tests compare with. */
 PV_PRIVATE float pv__kernel_exact(unsigned metric, const float *query, const void *row,
                                   size_t dims);
+PV_PRIVATE float pv__measure_exact(uint32_t type, unsigned metric, const void *query,
+                                   const void *row, size_t dims);
 
 /* ---- for the files of this folder ---------------------------------------------------------- */
+
+/* Distances of at most 64 rows; `rows` holds n + ahead pointers, as above. */
+PV_PRIVATE void pv__measure_block(const pv__kernel_query *q, const uint8_t *const *rows, size_t n,
+                                  size_t ahead, float *out);
 
 PV_PRIVATE const pv__kernel *pv__kernel_scalar(void);
 #if defined(__x86_64__) && defined(__GNUC__)

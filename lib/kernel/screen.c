@@ -38,7 +38,7 @@ void pv__screen_groups(const pv__kernel *k, const pv__kernel_query *queries, siz
                        float *groups, double *norm2) {
     const size_t wide = k->screen_queries, dims = count > 0 ? queries[0].dims : 0;
     for (size_t q = 0; q < (count + wide - 1) / wide * wide; q++) {
-        const float *from = queries[PV_MIN(q, count - 1)].vector; /* the last group is filled up */
+        const float *from = queries[PV_MIN(q, count - 1)].wide; /* the last group is filled up */
         float *to = groups + q / wide * wide * dims + q % wide;
         double sum = 0;
         for (size_t i = 0; i < dims; i++) {
@@ -109,7 +109,7 @@ void pv__screen_fill(pv__screen *s, const pv__kernel_query *some, const uint8_t 
     s->count = count;
     for (size_t r = 0; r < count; r += SCREEN_BLOCK) {
         const size_t n = PV_MIN(count - r, (size_t)SCREEN_BLOCK);
-        s->kernel->cos(some->vector, s->dims, rows + r, n, r + n < count ? 1 : 0, dot, norm2);
+        s->kernel->cos(some->wide, s->dims, rows + r, n, r + n < count ? 1 : 0, dot, norm2);
         for (size_t i = 0; i < n; i++) {
             screen_row(s, r + i, norm2[i]);
         }

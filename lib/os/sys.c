@@ -120,6 +120,7 @@ uint32_t pv__sys_cpu(void) {
     if ((found & PV__CPU_AVX2) && (b & wide) == wide && (saved & 0xE6) == 0xE6) {
         found |= PV__CPU_AVX512; /* and opmask, ZMM0-15, ZMM16-31 */
         found |= (c & (1u << 11)) != 0 ? PV__CPU_VNNI : 0;
+        found |= (c & (1u << 14)) != 0 ? PV__CPU_VPOPCNT : 0;
         const unsigned subleaf_max = a;
         if (subleaf_max >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) {
             found |= (a & (1u << 5)) != 0 ? PV__CPU_BF16 : 0;

@@ -5,6 +5,7 @@
 #include <float.h>
 #include <math.h>
 
+#include "kernel/element.h"
 #include "quant/kinds.h"
 
 static const pv__code_ops *code_ops(unsigned kind) {
@@ -20,16 +21,41 @@ static const pv__code_ops *code_ops(unsigned kind) {
         return pv__code_q4();
     case PV__CODE_PQ:
         return pv__code_pq();
+    case PV__CODE_I8:
+        return pv__code_i8();
+    case PV__CODE_BIT:
+        return pv__code_bit();
     default:
         return NULL;
     }
 }
 
+const char *pv__code_name(uint32_t kind) {
+    static const char *const names[] = {NULL, "f32", "sq8", "q4", "b1", "f16", "pq", "i8", "bit"};
+    return kind < PV_COUNTOF(names) ? names[kind] : NULL;
+}
+
+bool pv__code_goes(uint32_t kind, uint32_t type, uint32_t metric) {
+    const pv__code_ops *ops = code_ops(kind);
+    return ops && type < 32 && metric < 32 && (ops->types >> type & 1u) &&
+           (ops->metrics >> metric & 1u);
+}
+
+uint32_t pv__code_default(uint32_t type, uint32_t metric) {
+    static const uint32_t kinds[] = {PV__CODE_BIT, PV__CODE_I8, PV__CODE_SQ8, PV__CODE_F16};
+    for (size_t i = 0; i < PV_COUNTOF(kinds); i++) {
+        if (pv__code_goes(kinds[i], type, metric)) {
+            return kinds[i];
+        }
+    }
+    return PV__CODE_F32;
+}
+
 bool pv__code_init(pv__code *c, const pv__code_spec *spec, uint32_t cpu) {
     const pv__code_ops *ops = code_ops(spec->kind);
-    if (!ops || spec->dims == 0 || spec->dims > PV_LIMIT_DIMS ||
-        (spec->metric != PV_METRIC_L2 && spec->metric != PV_METRIC_COSINE &&
-         spec->metric != PV_METRIC_DOT)) {
+    const uint32_t type = spec->type ? spec->type : PV_TYPE_F32;
+    if (spec->dims == 0 || spec->dims > PV_LIMIT_DIMS ||
+        !pv__code_goes(spec->kind, type, spec->metric)) {
         return false;
     }
     if (spec->kind == PV__CODE_PQ &&
@@ -39,6 +65,7 @@ bool pv__code_init(pv__code *c, const pv__code_spec *spec, uint32_t cpu) {
     *c = (pv__code){.kind = spec->kind,
                     .metric = spec->metric,
                     .dims = spec->dims,
+                    .type = type,
                     .centred = spec->centred && spec->kind != PV__CODE_PQ && ops->train,
                     .norm2_max = spec->metric == PV_METRIC_DOT ? spec->norm2_max : 0,
                     .seed = spec->seed,
@@ -46,8 +73,14 @@ bool pv__code_init(pv__code *c, const pv__code_spec *spec, uint32_t cpu) {
                     .bits = spec->bits,
                     .kernel = pv__code_kernel_table(cpu),
                     .floats = pv__code_floats_table(cpu),
-                    .product = pv__code_parts_table(cpu)};
+                    .product = pv__code_parts_table(cpu),
+                    .ints = pv__code_ints_table(cpu)};
     ops->sizes(c);
+    if (type != PV_TYPE_F32 && !ops->as_stored) {
+        c->wide_bytes = PV_ALIGN_UP(c->dims * (uint32_t)sizeof(float), 64u);
+        c->scratch_bytes = PV_ALIGN_UP(c->scratch_bytes, 64u) + c->wide_bytes;
+        c->query_bytes = PV_ALIGN_UP(c->query_bytes, 64u) + c->wide_bytes;
+    }
     return true;
 }
 
@@ -56,12 +89,26 @@ int pv__code_train(const pv__code *c, pv__mem *mem, const float *sample, size_t 
     return c->book_bytes ? code_ops(c->kind)->train(c, mem, sample, n, book, err) : 0;
 }
 
-void pv__code_encode(const pv__code *c, const float *vector, void *scratch, uint8_t *row) {
-    code_ops(c->kind)->encode(c, vector, scratch, row);
+const void *pv__code_wide(const pv__code *c, const void *vector, void *wide) {
+    if (c->wide_bytes == 0) {
+        return vector;
+    }
+    if (c->type == PV_TYPE_F16) {
+        c->floats->widen(vector, c->dims, wide);
+    } else {
+        pv__element_widen(pv__element_of(c->type), vector, c->dims, wide);
+    }
+    return wide;
 }
 
-void pv__code_query(const pv__code *c, const float *vector, void *query) {
-    code_ops(c->kind)->query(c, vector, query);
+void pv__code_encode(const pv__code *c, const void *vector, void *scratch, uint8_t *row) {
+    uint8_t *const wide = (uint8_t *)scratch + (c->scratch_bytes - c->wide_bytes);
+    code_ops(c->kind)->encode(c, pv__code_wide(c, vector, wide), scratch, row);
+}
+
+void pv__code_query(const pv__code *c, const void *vector, void *query) {
+    uint8_t *const wide = (uint8_t *)query + (c->query_bytes - c->wide_bytes);
+    code_ops(c->kind)->query(c, pv__code_wide(c, vector, wide), query);
 }
 
 void pv__code_query_row(const pv__code *c, const uint8_t *row, void *query) {
@@ -108,8 +155,8 @@ void pv__code_sigmas(const pv__code *c, const void *query, const uint8_t *const 
 
 bool pv__code_same_query(const pv__code *a, const pv__code *b) {
     return code_ops(a->kind) == code_ops(b->kind) && a->metric == b->metric && a->dims == b->dims &&
-           a->centred == b->centred && a->seed == b->seed && a->query_bytes == b->query_bytes &&
-           a->book == b->book;
+           a->type == b->type && a->centred == b->centred && a->seed == b->seed &&
+           a->query_bytes == b->query_bytes && a->book == b->book;
 }
 
 float pv__code_scale(float low, float high) {

@@ -10,6 +10,8 @@
  *      l2       squared Euclidean
  *      cosine   squared Euclidean of the normalised vectors, 2 * (1 - cos); a zero vector is at 2
  *               to everything, itself included
+ *      l1       the square of the sum of absolute differences
+ *      hamming, jaccard    as pv.h has them
  *      dot      -dot from a prepared vector. From a prepared row (building a graph): squared
  *               Euclidean after the augmentation of Bachrach et al. (2014), which makes inner
  *               product a metric: coordinate sqrt(norm2_max - |x|^2) is appended, 0 where negative
@@ -31,7 +33,9 @@ enum {
     PV__CODE_Q4 = 3,  /* rotated, 4 bits an element, unbiased scale (RaBitQ, Gao et al.) */
     PV__CODE_B1 = 4,  /* rotated, the signs only; the same scale and bound */
     PV__CODE_F16 = 5, /* the elements as binary16 */
-    PV__CODE_PQ = 6   /* product codes; from prepared vectors only: no query_row */
+    PV__CODE_PQ = 6,  /* product codes; from prepared vectors only: no query_row */
+    PV__CODE_I8 = 7,  /* vectors of i8 themselves */
+    PV__CODE_BIT = 8  /* vectors of bits themselves */
 };
 
 /* A code as one number: its kind, and for pq the bits of a part and the number of parts. */
@@ -42,6 +46,7 @@ enum {
 
 struct pv__code_kernel;
 struct pv__code_floats;
+struct pv__code_ints;
 struct pv__code_parts;
 
 /* What a code is asked to be; what is stored of it decides all bytes of a row. */
@@ -49,6 +54,7 @@ typedef struct pv__code_spec {
     uint32_t kind;   /* PV__CODE_ */
     uint32_t metric; /* PV_METRIC_ */
     uint32_t dims;
+    uint32_t type;   /* PV_TYPE_ of the vectors; 0: f32 */
     bool centred;    /* q4, b1: about a mean, which is the book; else about the origin */
     float norm2_max; /* dot: largest |x|^2 when the graph began; else 0 */
     uint64_t seed;   /* of the rotation, of learning */
@@ -60,6 +66,7 @@ typedef struct pv__code {
     uint32_t kind; /* as in the spec */
     uint32_t metric;
     uint32_t dims;
+    uint32_t type;
     bool centred;
     float norm2_max;
     uint64_t seed;
@@ -67,7 +74,8 @@ typedef struct pv__code {
     uint32_t row_size;      /* bytes of one stored row, a multiple of 4 */
     uint32_t query_bytes;   /* bytes of one prepared query; 64-byte aligned memory, please */
     uint32_t scratch_bytes; /* encode wants so many, 64-byte aligned; may be 0 */
-    uint32_t book_bytes;    /* 0: the code learns nothing from data */
+    uint32_t wide_bytes; /* of both, at the end: the vector as f32; 0: it is, or stays as it is */
+    uint32_t book_bytes; /* 0: the code learns nothing from data */
     /* What was learned: the caller's, 64-byte aligned; to be set before anything is encoded and
      * before a query is prepared. Distances do without. */
     const void *book;
@@ -78,22 +86,31 @@ typedef struct pv__code {
     const struct pv__code_kernel *kernel;
     const struct pv__code_floats *floats;
     const struct pv__code_parts *product;
+    const struct pv__code_ints *ints;
 } pv__code;
 
-/* False: no such kind or metric, or dims 0 or more than PV_LIMIT_DIMS. cpu: PV__CPU_ bits. */
+/* "sq8"; NULL: no such kind. */
+PV_PRIVATE const char *pv__code_name(uint32_t kind);
+/* Can vectors of this type and metric be coded so? */
+PV_PRIVATE bool pv__code_goes(uint32_t kind, uint32_t type, uint32_t metric);
+/* The kind where nobody has said one. */
+PV_PRIVATE uint32_t pv__code_default(uint32_t type, uint32_t metric);
+
+/* False: no such kind, one that does not go with type and metric, or dims 0 or more than
+ * PV_LIMIT_DIMS. cpu: PV__CPU_ bits. */
 PV_PRIVATE bool pv__code_init(pv__code *c, const pv__code_spec *spec, uint32_t cpu);
 
-/* Learn the book (c->book_bytes, all of which are written) from n >= 1 vectors in a row. The same
- * sample gives the same bytes everywhere. Nothing to do where book_bytes is 0. */
+/* Learn the book (c->book_bytes, all of which are written) from n >= 1 vectors in a row, as f32.
+ * The same sample gives the same bytes everywhere. Nothing to do where book_bytes is 0. */
 PV_PRIVATE int pv__code_train(const pv__code *c, pv__mem *mem, const float *sample, size_t n,
                               void *book, pv_error *err);
 
-/* row: c->row_size bytes, any alignment; every byte of it is written. The elements are finite. */
-PV_PRIVATE void pv__code_encode(const pv__code *c, const float *vector, void *scratch,
-                                uint8_t *row);
+/* vector: elements of c->type. row: c->row_size bytes, any alignment; every byte of it is written.
+ * The elements are finite. */
+PV_PRIVATE void pv__code_encode(const pv__code *c, const void *vector, void *scratch, uint8_t *row);
 
 /* query: c->query_bytes. */
-PV_PRIVATE void pv__code_query(const pv__code *c, const float *vector, void *query);
+PV_PRIVATE void pv__code_query(const pv__code *c, const void *vector, void *query);
 PV_PRIVATE void pv__code_query_row(const pv__code *c, const uint8_t *row, void *query);
 
 /* Distances of the query to n rows anywhere in memory. Fetches rows a few ahead by itself: rows
@@ -107,7 +124,7 @@ PV_PRIVATE void pv__code_distances_expected(const pv__code *c, const void *query
 
 /* pq: what encoding has lost of a vector, squared; the epoch of a row, or 2 for one that holds no
  * code (zeros behind, and at FLT_MAX to all). */
-PV_PRIVATE float pv__code_lost(const pv__code *c, const float *vector, void *scratch,
+PV_PRIVATE float pv__code_lost(const pv__code *c, const void *vector, void *scratch,
                                const uint8_t *row);
 PV_PRIVATE uint32_t pv__code_epoch(const pv__code *c, const uint8_t *row);
 /* pq: what the book says that it loses. */

@@ -20,9 +20,13 @@ typedef struct f16_query {
 } f16_query;
 PV_STATIC_ASSERT(sizeof(f16_query) == 64, f16_query_is_one_line);
 
+static bool f16_has_extra(const pv__code *c) {
+    return c->metric == PV_METRIC_COSINE || c->metric == PV_METRIC_DOT;
+}
+
 static void f16_sizes(pv__code *c) {
     const uint32_t elements = c->dims * (uint32_t)sizeof(float);
-    c->row_size = PV__CODE_HALF_BYTES(c->dims) + (c->metric == PV_METRIC_L2 ? 8u : 12u);
+    c->row_size = PV__CODE_HALF_BYTES(c->dims) + (f16_has_extra(c) ? 12u : 8u);
     c->query_bytes = (uint32_t)sizeof(f16_query) + PV_ALIGN_UP(elements, 64u);
     c->scratch_bytes = PV_ALIGN_UP(elements, 64u);
 }
@@ -46,7 +50,7 @@ static float f16_norm2(const pv__code *c, const float *v) {
     return PV_MIN(norm2, FLT_MAX);
 }
 
-static void f16_encode(const pv__code *c, const float *vector, void *scratch, uint8_t *row) {
+static void f16_encode(const pv__code *c, const void *vector, void *scratch, uint8_t *row) {
     const uint32_t bytes = PV__CODE_HALF_BYTES(c->dims);
     float *const v = scratch;
     float low, high, extra;
@@ -61,15 +65,21 @@ static void f16_encode(const pv__code *c, const float *vector, void *scratch, ui
     const float norm2 = f16_norm2(c, v);
     memcpy(row + bytes, &unit, sizeof unit);
     memcpy(row + bytes + 4, &norm2, sizeof norm2);
-    if (c->metric != PV_METRIC_L2) {
+    if (f16_has_extra(c)) {
         memcpy(row + bytes + 8, &extra, sizeof extra);
     }
 }
 
-static void f16_query_of(const pv__code *c, const float *vector, void *query) {
+static uint32_t f16_form(const pv__code *c, uint32_t dot_form) {
+    return c->metric == PV_METRIC_DOT  ? dot_form
+           : c->metric == PV_METRIC_L1 ? (uint32_t)PV__CODE_FORM_L1
+                                       : (uint32_t)PV__CODE_FORM_L2;
+}
+
+static void f16_query_of(const pv__code *c, const void *vector, void *query) {
     f16_query *q = query;
     memset(q, 0, sizeof *q);
-    q->form = c->metric == PV_METRIC_DOT ? PV__CODE_FORM_DOT : PV__CODE_FORM_L2;
+    q->form = f16_form(c, PV__CODE_FORM_DOT);
     q->extra = pv__code_plain(c, vector, f16_elements(query));
     q->norm2 = f16_norm2(c, f16_elements(query));
 }
@@ -84,8 +94,8 @@ static void f16_query_row(const pv__code *c, const uint8_t *row, void *query) {
     f16_query *q = query;
     float *const v = f16_elements(query);
     memset(q, 0, sizeof *q);
-    q->form = c->metric == PV_METRIC_DOT ? PV__CODE_FORM_AUG : PV__CODE_FORM_L2;
-    q->extra = c->metric == PV_METRIC_L2 ? 0.0f : f16_extra(c, row);
+    q->form = f16_form(c, PV__CODE_FORM_AUG);
+    q->extra = f16_has_extra(c) ? f16_extra(c, row) : 0.0f;
     for (uint32_t i = 0; i < c->dims; i++) {
         v[i] = f16_element(c, row, i);
     }
@@ -97,15 +107,22 @@ static PV_COLD float f16_slow(const pv__code *c, const f16_query *q, const float
     double sum = 0;
     for (uint32_t i = 0; i < c->dims; i++) {
         const double a = (double)v[i], b = (double)f16_element(c, row, i);
-        const double d = q->form == PV__CODE_FORM_DOT ? a * b : (a - b) * (a - b);
+        const double d = q->form == PV__CODE_FORM_DOT  ? a * b
+                         : q->form == PV__CODE_FORM_L1 ? fabs(a - b)
+                                                       : (a - b) * (a - b);
         sum += pv__unfused_double(d);
     }
-    return pv__code_round(q->form == PV__CODE_FORM_DOT ? 0.0 - sum : sum);
+    return pv__code_round(q->form == PV__CODE_FORM_DOT  ? 0.0 - sum
+                          : q->form == PV__CODE_FORM_L1 ? sum * sum
+                                                        : sum);
 }
 
 static float f16_finish(const pv__code *c, const f16_query *q, const uint8_t *row, float sum) {
     if (q->form == PV__CODE_FORM_DOT) {
         return 0.0f - sum; /* not -0 */
+    }
+    if (q->form == PV__CODE_FORM_L1) {
+        return sum * sum;
     }
     if (c->metric == PV_METRIC_COSINE) {
         return sum + (q->extra + f16_extra(c, row));
@@ -121,8 +138,9 @@ static void f16_distances(const pv__code *c, const void *query, const pv__code_r
                           float *out) {
     const f16_query *q = query;
     const float *v = (const void *)((const uint8_t *)query + sizeof *q);
-    (q->form == PV__CODE_FORM_DOT ? c->floats->half_dot : c->floats->half_l2sq)(v, c->dims, rows,
-                                                                                out);
+    (q->form == PV__CODE_FORM_DOT  ? c->floats->unit_dot
+     : q->form == PV__CODE_FORM_L1 ? c->floats->unit_l1
+                                   : c->floats->unit_l2sq)(v, c->dims, rows, out);
     for (size_t r = 0; r < rows->n; r++) {
         const float d = f16_finish(c, q, rows->row[r], out[r]);
         out[r] = d >= -FLT_MAX && d <= FLT_MAX ? d : f16_slow(c, q, v, rows->row[r]);
@@ -140,11 +158,17 @@ static float f16_sigma(const pv__code *c, const void *query, const uint8_t *row,
         return pv__code_round(sqrt((double)q->norm2 * moved2) +
                               sqrt((double)q->norm2 * norm2) * 0x1p-22);
     }
+    if (q->form == PV__CODE_FORM_L1) { /* of a square: twice the sum's, times the sum */
+        return pv__code_round(4 * sqrt((double)distance * moved2 * c->dims) +
+                              (double)distance * 0x1p-20);
+    }
     return pv__code_round(2 * sqrt((double)distance * moved2 * 2) + (double)distance * 0x1p-21);
 }
 
 const pv__code_ops *pv__code_f16(void) {
     static const pv__code_ops ops = {
+        .types = PV__CODE_OF_NUMBERS,
+        .metrics = PV__CODE_OF_FLOATS | 1u << PV_METRIC_L1,
         .sizes = f16_sizes,
         .encode = f16_encode,
         .query = f16_query_of,

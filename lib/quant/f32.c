@@ -18,9 +18,13 @@ typedef struct f32_query {
 } f32_query;
 PV_STATIC_ASSERT(sizeof(f32_query) == 64, f32_query_is_one_line);
 
+static bool f32_has_extra(const pv__code *c) {
+    return c->metric == PV_METRIC_COSINE || c->metric == PV_METRIC_DOT;
+}
+
 static void f32_sizes(pv__code *c) {
     const uint32_t elements = c->dims * (uint32_t)sizeof(float);
-    c->row_size = elements + (c->metric == PV_METRIC_L2 ? 0 : (uint32_t)sizeof(float));
+    c->row_size = elements + (f32_has_extra(c) ? (uint32_t)sizeof(float) : 0);
     c->query_bytes = (uint32_t)sizeof(f32_query) + PV_ALIGN_UP(elements, 64u);
     c->scratch_bytes = PV_ALIGN_UP(elements, 64u);
 }
@@ -62,19 +66,25 @@ float pv__code_plain(const pv__code *c, const float *vector, float *out) {
     return 0.0f;
 }
 
-static void f32_encode(const pv__code *c, const float *vector, void *scratch, uint8_t *row) {
+static void f32_encode(const pv__code *c, const void *vector, void *scratch, uint8_t *row) {
     const size_t elements = c->dims * sizeof(float);
     const float extra = pv__code_plain(c, vector, scratch);
     memcpy(row, scratch, elements);
-    if (c->metric != PV_METRIC_L2) {
+    if (f32_has_extra(c)) {
         memcpy(row + elements, &extra, sizeof extra);
     }
 }
 
-static void f32_query_of(const pv__code *c, const float *vector, void *query) {
+static uint32_t f32_form(const pv__code *c, uint32_t dot_form) {
+    return c->metric == PV_METRIC_DOT  ? dot_form
+           : c->metric == PV_METRIC_L1 ? (uint32_t)PV__CODE_FORM_L1
+                                       : (uint32_t)PV__CODE_FORM_L2;
+}
+
+static void f32_query_of(const pv__code *c, const void *vector, void *query) {
     f32_query *q = query;
     memset(q, 0, sizeof *q);
-    q->form = c->metric == PV_METRIC_DOT ? PV__CODE_FORM_DOT : PV__CODE_FORM_L2;
+    q->form = f32_form(c, PV__CODE_FORM_DOT);
     q->extra = pv__code_plain(c, vector, f32_elements(query));
 }
 
@@ -82,8 +92,8 @@ static void f32_query_row(const pv__code *c, const uint8_t *row, void *query) {
     const size_t elements = c->dims * sizeof(float);
     f32_query *q = query;
     memset(q, 0, sizeof *q);
-    q->form = c->metric == PV_METRIC_DOT ? PV__CODE_FORM_AUG : PV__CODE_FORM_L2;
-    q->extra = c->metric == PV_METRIC_L2 ? 0.0f : f32_load(row + elements);
+    q->form = f32_form(c, PV__CODE_FORM_AUG);
+    q->extra = f32_has_extra(c) ? f32_load(row + elements) : 0.0f;
     memcpy(f32_elements(query), row, elements);
 }
 
@@ -93,15 +103,22 @@ static PV_COLD float f32_slow(const pv__code *c, const f32_query *q, const float
     double sum = 0;
     for (uint32_t i = 0; i < c->dims; i++) {
         const double a = (double)v[i], b = (double)f32_load(row + i * sizeof(float));
-        const double d = q->form == PV__CODE_FORM_DOT ? a * b : (a - b) * (a - b);
+        const double d = q->form == PV__CODE_FORM_DOT  ? a * b
+                         : q->form == PV__CODE_FORM_L1 ? fabs(a - b)
+                                                       : (a - b) * (a - b);
         sum += pv__unfused_double(d);
     }
-    return pv__code_round(q->form == PV__CODE_FORM_DOT ? 0.0 - sum : sum);
+    return pv__code_round(q->form == PV__CODE_FORM_DOT  ? 0.0 - sum
+                          : q->form == PV__CODE_FORM_L1 ? sum * sum
+                                                        : sum);
 }
 
 static float f32_finish(const pv__code *c, const f32_query *q, const uint8_t *row, float sum) {
     if (q->form == PV__CODE_FORM_DOT) {
         return 0.0f - sum; /* not -0 */
+    }
+    if (q->form == PV__CODE_FORM_L1) {
+        return sum * sum;
     }
     if (c->metric == PV_METRIC_COSINE) {
         return sum + (q->extra + f32_load(row + c->dims * sizeof(float)));
@@ -117,7 +134,9 @@ static void f32_distances(const pv__code *c, const void *query, const pv__code_r
                           float *out) {
     const f32_query *q = query;
     const float *v = (const void *)((const uint8_t *)query + sizeof *q);
-    (q->form == PV__CODE_FORM_DOT ? c->kernel->dot : c->kernel->l2sq)(v, c->dims, rows, out);
+    (q->form == PV__CODE_FORM_DOT  ? c->kernel->dot
+     : q->form == PV__CODE_FORM_L1 ? c->floats->l1
+                                   : c->kernel->l2sq)(v, c->dims, rows, out);
     for (size_t r = 0; r < rows->n; r++) {
         const float d = f32_finish(c, q, rows->row[r], out[r]);
         out[r] = d >= -FLT_MAX && d <= FLT_MAX ? d : f32_slow(c, q, v, rows->row[r]);
@@ -140,6 +159,8 @@ static float f32_sigma(const pv__code *c, const void *query, const uint8_t *row,
 
 const pv__code_ops *pv__code_f32(void) {
     static const pv__code_ops ops = {
+        .types = PV__CODE_OF_NUMBERS,
+        .metrics = PV__CODE_OF_FLOATS | 1u << PV_METRIC_L1,
         .sizes = f32_sizes,
         .encode = f32_encode,
         .query = f32_query_of,

@@ -13,15 +13,18 @@
 enum {
     PV__CODE_FORM_L2 = 0,  /* squared Euclidean */
     PV__CODE_FORM_DOT = 1, /* -dot */
-    PV__CODE_FORM_AUG = 2  /* squared Euclidean, a coordinate appended */
+    PV__CODE_FORM_AUG = 2, /* squared Euclidean, a coordinate appended */
+    PV__CODE_FORM_L1 = 3   /* squared sum of absolute differences */
 };
 
 /* One kind. All functions as those of code.h that call them; NULL: the kind has none. */
 typedef struct pv__code_ops {
+    uint32_t types, metrics; /* that it goes with: bits by the numbers of pv.h */
+    bool as_stored;          /* vectors come as they are stored; else as f32 */
     /* row_size, query_bytes, scratch_bytes of *c, from its metric and dims. */
     void (*sizes)(pv__code *c);
-    void (*encode)(const pv__code *c, const float *vector, void *scratch, uint8_t *row);
-    void (*query)(const pv__code *c, const float *vector, void *query);
+    void (*encode)(const pv__code *c, const void *vector, void *scratch, uint8_t *row);
+    void (*query)(const pv__code *c, const void *vector, void *query);
     void (*query_row)(const pv__code *c, const uint8_t *row, void *query);
     void (*distances)(const pv__code *c, const void *query, const pv__code_rows *rows, float *out);
     float (*sigma)(const pv__code *c, const void *query, const uint8_t *row, float distance);
@@ -30,11 +33,19 @@ typedef struct pv__code_ops {
                  pv_error *err);
 } pv__code_ops;
 
+#define PV__CODE_OF_NUMBERS (1u << PV_TYPE_F32 | 1u << PV_TYPE_F16 | 1u << PV_TYPE_I8)
+#define PV__CODE_OF_FLOATS (1u << PV_METRIC_L2 | 1u << PV_METRIC_COSINE | 1u << PV_METRIC_DOT)
+
 PV_PRIVATE const pv__code_ops *pv__code_f32(void);
 PV_PRIVATE const pv__code_ops *pv__code_f16(void);
 PV_PRIVATE const pv__code_ops *pv__code_sq8(void);
 PV_PRIVATE const pv__code_ops *pv__code_q4(void);
 PV_PRIVATE const pv__code_ops *pv__code_pq(void);
+PV_PRIVATE const pv__code_ops *pv__code_i8(void);
+PV_PRIVATE const pv__code_ops *pv__code_bit(void);
+
+/* A vector as f32: itself, or a copy in `wide`, c->wide_bytes. */
+PV_PRIVATE const void *pv__code_wide(const pv__code *c, const void *vector, void *wide);
 
 /* A power of two that brings the largest of the absolute values of low and high near 1, or 1 where
  * they are in [2^-40, 2^40]: squares of scaled elements neither overflow nor vanish. */

@@ -86,7 +86,7 @@ static uint32_t pq_least(const float *v, uint32_t n) {
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
-static void pq_encode(const pv__code *c, const float *vector, void *scratch, uint8_t *row) {
+static void pq_encode(const pv__code *c, const void *vector, void *scratch, uint8_t *row) {
     float *const v = scratch, *const distances = v + PV_ALIGN_UP(c->dims, 16u);
     const bool zero = pv__code_plain(c, vector, v) == 1.0f && c->metric == PV_METRIC_COSINE;
     memset(row, 0, c->row_size);
@@ -150,7 +150,7 @@ static void pq_query_half_of(const pv__code *c, const void *book, const float *v
     memcpy(&q->spread, (const uint8_t *)book + offsetof(pq_book, spread), sizeof q->spread);
 }
 
-static void pq_query_of(const pv__code *c, const float *vector, void *query) {
+static void pq_query_of(const pv__code *c, const void *vector, void *query) {
     const uint32_t half = pq_query_half(c);
     pq_query *const q = query, *const other = (void *)((uint8_t *)query + half);
     float *const v = (void *)((uint8_t *)query + 2 * half);
@@ -225,10 +225,11 @@ float pv__code_book_lost(const void *book) {
     return lost2;
 }
 
-float pv__code_lost(const pv__code *c, const float *vector, void *scratch, const uint8_t *row) {
+float pv__code_lost(const pv__code *c, const void *vector, void *scratch, const uint8_t *row) {
     float *const v = scratch;
     double lost2 = 0;
-    (void)pv__code_plain(c, vector, v);
+    uint8_t *const wide = (uint8_t *)scratch + c->scratch_bytes - c->wide_bytes;
+    (void)pv__code_plain(c, pv__code_wide(c, vector, wide), v);
     for (uint32_t p = 0; p < c->parts; p++) {
         const uint32_t from = pq_from(c, p), to = pq_from(c, p + 1), count = pq_count(c);
         const uint32_t code = c->bits == 4 ? row[p / 2] >> 4 * (p % 2) & 15u : row[p];
@@ -405,6 +406,8 @@ static int pq_train(const pv__code *c, pv__mem *mem, const float *sample, size_t
 
 const pv__code_ops *pv__code_pq(void) {
     static const pv__code_ops ops = {
+        .types = PV__CODE_OF_NUMBERS,
+        .metrics = PV__CODE_OF_FLOATS,
         .sizes = pq_sizes,
         .encode = pq_encode,
         .query = pq_query_of,

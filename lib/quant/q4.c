@@ -145,7 +145,7 @@ static void q4_pack_signs(const float *y, size_t n, uint8_t *out, float *level, 
     f->sum2 = (int32_t)n;
 }
 
-static void q4_encode(const pv__code *c, const float *vector, void *scratch, uint8_t *row) {
+static void q4_encode(const pv__code *c, const void *vector, void *scratch, uint8_t *row) {
     static const int8_t levels[16] = {PV__CODE_LEVELS};
     const uint32_t n = q4_padded(c);
     float *const y = scratch, *const level = y + n;
@@ -187,7 +187,7 @@ static void q4_encode(const pv__code *c, const float *vector, void *scratch, uin
 
 static uint8_t *q4_codes(void *query) { return (uint8_t *)query + sizeof(q4_query); }
 
-static void q4_query_of(const pv__code *c, const float *vector, void *query) {
+static void q4_query_of(const pv__code *c, const void *vector, void *query) {
     const uint32_t n = q4_padded(c);
     uint8_t *const codes = q4_codes(query);
     float *const y = (void *)(codes + n);
@@ -439,6 +439,8 @@ static int q4_train(const pv__code *c, pv__mem *mem, const float *sample, size_t
 
 const pv__code_ops *pv__code_q4(void) {
     static const pv__code_ops ops = {
+        .types = PV__CODE_OF_NUMBERS,
+        .metrics = PV__CODE_OF_FLOATS,
         .sizes = q4_sizes,
         .encode = q4_encode,
         .query = q4_query_of,

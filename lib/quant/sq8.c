@@ -130,7 +130,7 @@ static void sq8_quantise(const pv__code *c, const float *vector, int8_t *codes, 
     f->step = (float)step;
 }
 
-static void sq8_encode(const pv__code *c, const float *vector, void *scratch, uint8_t *row) {
+static void sq8_encode(const pv__code *c, const void *vector, void *scratch, uint8_t *row) {
     (void)scratch;
     const uint32_t bytes = sq8_code_bytes(c);
     sq8_factors f;
@@ -161,7 +161,7 @@ static void sq8_query_finish(const pv__code *c, uint32_t form, const sq8_factors
     q->offset = f->shift + c->kernel->i8_bias;
 }
 
-static void sq8_query_of(const pv__code *c, const float *vector, void *query) {
+static void sq8_query_of(const pv__code *c, const void *vector, void *query) {
     sq8_factors f;
     sq8_quantise(c, vector, (void *)sq8_codes(query), &f);
     sq8_query_finish(c, c->metric == PV_METRIC_DOT ? PV__CODE_FORM_DOT : PV__CODE_FORM_L2, &f,
@@ -325,6 +325,8 @@ static float sq8_sigma(const pv__code *c, const void *query, const uint8_t *row,
 
 const pv__code_ops *pv__code_sq8(void) {
     static const pv__code_ops ops = {
+        .types = PV__CODE_OF_NUMBERS,
+        .metrics = PV__CODE_OF_FLOATS,
         .sizes = sq8_sizes,
         .encode = sq8_encode,
         .query = sq8_query_of,

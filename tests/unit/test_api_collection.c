@@ -54,9 +54,9 @@ static void test_api_collection__options_are_judged(void **state) {
     c.metric = 9;
     test_assert_rc(pv_collection_create(t.db, NULL, "x", &c, &t.err), PV_ERR_UNSUPPORTED, &t.err);
     c.metric = 0;
-    c.type = PV_TYPE_I8;
+    c.type = PV_TYPE_BF16;
     t_expect_error(pv_collection_create(t.db, NULL, "x", &c, &t.err), PV_ERR_UNSUPPORTED, &t.err,
-                   "i8");
+                   "bf16");
     c.type = 99;
     test_assert_rc(pv_collection_create(t.db, NULL, "x", &c, &t.err), PV_ERR_UNSUPPORTED, &t.err);
     c.type = 0;

@@ -168,8 +168,11 @@ static void test_catalog__bad_records_are_refused(void **state) {
         {32, 1, PV_ERR_FORMAT},  {36, 9, PV_ERR_FORMAT},  {37, 1, PV_ERR_FORMAT},
         {38, 2, PV_ERR_FORMAT},  {38, 0, PV_ERR_CORRUPT}, {40, 23, PV_ERR_CORRUPT},
         {40, 25, PV_ERR_FORMAT}, {42, 1, PV_ERR_FORMAT},  {47, 1, PV_ERR_CORRUPT},
-        {48, 2, PV_ERR_CORRUPT}, {52, 77, PV_ERR_FORMAT}, {53, 2, PV_ERR_FORMAT},
-        {54, 1, PV_ERR_FORMAT},  {56, 0, PV_ERR_CORRUPT},
+        {48, 2, PV_ERR_CORRUPT}, {52, 77, PV_ERR_FORMAT}, {52, 0, PV_ERR_FORMAT},
+        {52, 5, PV_ERR_FORMAT},  {53, 0, PV_ERR_FORMAT},  {53, 3, PV_ERR_FORMAT},
+        {53, 5, PV_ERR_FORMAT},  {53, 6, PV_ERR_FORMAT},  {52, PV_METRIC_L1, 0},
+        {53, PV_TYPE_F16, 0},    {53, PV_TYPE_I8, 0},     {54, 1, PV_ERR_FORMAT},
+        {56, 0, PV_ERR_CORRUPT},
     };
     pv__mem mem;
     pv__buf buf;
