@@ -59,12 +59,18 @@ typedef struct insert_part {
     insert_batch *b;
     pv__walker *w;
     pv__candidate *candidates;
-    size_t first, step, end;
+    _Atomic size_t *next; /* the first row that no thread has taken */
+    size_t end;
     int rc;
     pv_error err;
     pv__thread thread;
     bool started;
 } insert_part;
+
+/* Behind row i: every so often, and when memory is short. */
+static bool insert_pause_due(const pv__graph *g, size_t i) {
+    return i % INSERT_PAUSE == INSERT_PAUSE - 1 || pv__txn_tight(g->txn);
+}
 
 static const uint8_t *insert_code(const insert_batch *b, size_t i) {
     return b->codes + i * b->row_size;
@@ -279,18 +285,23 @@ static int insert_plan(insert_part *p, size_t i, pv_error *err) {
 
 static void *insert_part_run(void *arg) {
     insert_part *p = arg;
-    for (size_t i = p->first; i < p->end && p->rc == 0; i += p->step) {
+    do { /* one row at least, so that it goes on */
+        const size_t i = atomic_fetch_add_explicit(p->next, 1, memory_order_relaxed);
+        if (i >= p->end) {
+            break;
+        }
         p->rc = insert_plan(p, i, &p->err);
-    }
+    } while (p->rc == 0 && !pv__txn_tight(p->b->g->txn));
     return NULL;
 }
 
-/* Rows [first, end) in up to g->threads threads. */
-static int insert_plan_rows(insert_batch *b, insert_part *parts, unsigned threads, size_t first,
+/* Rows [*io_next, end) in up to g->threads threads, fewer when memory gets short. */
+static int insert_plan_rows(insert_batch *b, insert_part *parts, unsigned threads, size_t *io_next,
                             size_t end, pv_error *err) {
+    _Atomic size_t next;
+    atomic_init(&next, *io_next);
     for (unsigned t = 0; t < threads; t++) {
-        parts[t].first = first + t;
-        parts[t].step = threads;
+        parts[t].next = &next;
         parts[t].end = end;
         parts[t].rc =
             pv__walker_begin_build(parts[t].w, b->g, b->g->meta.ef_construction, &parts[t].err);
@@ -312,6 +323,7 @@ static int insert_plan_rows(insert_batch *b, insert_part *parts, unsigned thread
             rc = pv__err(err, parts[t].rc, "%s", parts[t].err.message);
         }
     }
+    *io_next = PV_MIN(atomic_load_explicit(&next, memory_order_relaxed), end);
     return rc;
 }
 
@@ -332,9 +344,9 @@ static int insert_plan_all(insert_batch *b, pv__walker *w, pv_error *err) {
             rc = pv__err_nomem(err, candidates * sizeof *parts[t].candidates);
         }
     }
-    for (size_t i = 0; i < b->count && rc == 0; i += INSERT_PAUSE * threads) {
+    for (size_t i = 0; i < b->count && rc == 0;) {
         const size_t end = PV_MIN(b->count, i + (size_t)INSERT_PAUSE * threads);
-        rc = insert_plan_rows(b, parts, threads, i, end, err);
+        rc = insert_plan_rows(b, parts, threads, &i, end, err);
         rc = rc == 0 ? pv__txn_pause(b->g->txn, err) : rc;
     }
     for (unsigned t = 0; t < threads; t++) {
@@ -366,7 +378,7 @@ static int insert_nodes(insert_batch *b, pv_error *err) {
                 g->meta.zero = row->node + 1;
             }
         }
-        if (i % INSERT_PAUSE == INSERT_PAUSE - 1) {
+        if (insert_pause_due(g, i)) {
             PV_TRY(pv__txn_pause(g->txn, err));
         }
     }
@@ -457,7 +469,7 @@ static int insert_links_in_order(insert_batch *b, pv__walker *w, bool *placed, p
             PV_TRY(insert_parent(b, w, row, placed, of_batch, err));
         }
         placed[i] = true;
-        if (i % INSERT_PAUSE == INSERT_PAUSE - 1) {
+        if (insert_pause_due(g, i)) {
             PV_TRY(pv__walker_pause(w, g->txn, err));
         }
     }
@@ -491,7 +503,7 @@ PV__SORT_DEFINE(insert_sort_edges, pv__edge, insert_edge_before)
 
 static int insert_back(insert_batch *b, pv__walker *w, pv_error *err) {
     pv__graph *g = b->g;
-    unsigned targets = 0;
+    size_t targets = 0;
     b->edge_count = 0;
     for (size_t i = 0; i < b->count; i++) {
         const insert_row *row = &b->rows[i];
@@ -509,7 +521,7 @@ static int insert_back(insert_batch *b, pv__walker *w, pv_error *err) {
         }
         PV_TRY(pv__links_add(g, w, b->edges[i].target, &b->edges[i], n, err));
         i += n;
-        if (++targets % INSERT_PAUSE == 0) {
+        if (insert_pause_due(g, targets++)) {
             PV_TRY(pv__walker_pause(w, g->txn, err));
         }
     }

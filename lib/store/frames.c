@@ -183,7 +183,7 @@ static pv__slab *frames_add_slab(pv__store *s, unsigned raw_slots, size_t bytes)
     b->raw_slots = (uint8_t)raw_slots;
     b->at = f->count;
     f->slabs[f->count++] = b;
-    f->free[raw_slots] += frames;
+    atomic_fetch_add_explicit(&f->free[raw_slots], frames, memory_order_relaxed);
     atomic_fetch_add_explicit(&s->cache_bytes, head, memory_order_relaxed);
     frames_link(f, b);
     return b;
@@ -193,7 +193,7 @@ static void frames_remove_slab(pv__store *s, pv__slab *b) {
     pv__frames *f = &s->frames;
     const size_t head = frames_slab_cost(b) - b->bytes;
     frames_unlink(f, b);
-    f->free[b->raw_slots] -= b->frames;
+    atomic_fetch_sub_explicit(&f->free[b->raw_slots], b->frames, memory_order_relaxed);
     f->slabs[b->at] = f->slabs[--f->count];
     f->slabs[b->at]->at = b->at;
     frames_give_back(s, b->base, b->bytes);
@@ -212,7 +212,7 @@ static pv__ver *frames_from(pv__frames *f, pv__slab *b, uint64_t page_id) {
     PV_DEBUG_ASSERT(i < b->frames);
     b->ids[i] = (uint32_t)page_id;
     b->first_free = i + 1;
-    f->free[b->raw_slots]--;
+    atomic_fetch_sub_explicit(&f->free[b->raw_slots], 1, memory_order_relaxed);
     if (++b->used == b->frames) {
         frames_unlink(f, b);
     }
@@ -237,7 +237,7 @@ PV_PRIVATE pv__ver *pv__frame_take(pv__store *s, uint64_t page_id, unsigned raw_
     if (b) {
         const uint32_t few = b->frames / 16 + 1;
         v = frames_from(f, b, page_id);
-        *out_last = f->free[raw_slots] == few;
+        *out_last = atomic_load_explicit(&f->free[raw_slots], memory_order_relaxed) == few;
     }
     pv__mutex_unlock(&f->mutex);
     return v;
@@ -327,7 +327,7 @@ PV_PRIVATE void pv__frame_free(pv__store *s, pv__ver *v) {
     FRAMES_HIDE(v, size);
     b->ids[i] = 0;
     b->first_free = PV_MIN(b->first_free, i);
-    f->free[b->raw_slots]++;
+    atomic_fetch_add_explicit(&f->free[b->raw_slots], 1, memory_order_relaxed);
     if (b->used-- == b->frames) {
         frames_link(f, b);
     }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* image.c - pages of the write transaction to slots of their own, which its record then names by
- * reference, so that loads are not written twice (S5); and spilling, when a transaction outgrows
- * its share of the cache.
+ * reference, so that loads are not written twice (S5); and those that leave memory before (spill.c).
  *
  *   finished page --> queue ---(more than IMAGE_BULK_BYTES in all)---> helper thread ---.
  *                       |                                                              v
@@ -19,6 +18,7 @@
 #define IMAGE_RUN 64u                        /* pages in one write at most, and ... */
 #define IMAGE_RUN_BYTES ((size_t)1 << 20)    /* ... this many bytes, so that they stay in a cache */
 #define IMAGE_ROOM (IMAGE_RUN_BYTES + IMAGE_SCRATCH)
+#define IMAGE_LARGE 16u                 /* slots: what is spilled and large is hardly read again */
 #define IMAGE_KEEP ((uint64_t)32 << 20) /* a cache of this size can spare two rooms */
 #define IMAGE_SCRATCH ((size_t)PV__PAGE_SLOTS_MAX * PV__SLOT_SIZE)
 
@@ -41,6 +41,9 @@ static int image_write_room(pv__store *s, const pv__image *images, size_t n, uin
             io[count++].done = 0;
         }
         room += size;
+    }
+    if (s->images.soon && images[0].pte.raw_slots < IMAGE_LARGE) {
+        return s->vfs->write(s->vfs, s->file, io, count, err);
     }
     return pv__vfs_write_around(s->vfs, s->file, io, count, err);
 }
@@ -179,7 +182,7 @@ static bool image_is_new(const pv__txn *t, pv__xent *x, const pv__ver *v) {
             t->touched[v->list_at - 1].has_old_sum);
 }
 
-static int image_queue(pv__txn *t, pv__ver *v, pv_error *err) {
+static int image_push(pv__txn *t, pv__ver *v, pv_error *err) {
     pv__images *q = &t->store->images;
     pv__touched *w = &t->touched[v->list_at - 1];
     pv__mutex_lock(&q->mutex);
@@ -197,14 +200,18 @@ static int image_queue(pv__txn *t, pv__ver *v, pv_error *err) {
     return rc;
 }
 
+PV_PRIVATE int pv__image_queue(pv__txn *t, pv__xent *x, pv__ver *v, pv_error *err) {
+    image_old_sum(x, v, &t->touched[v->list_at - 1]);
+    return image_push(t, v, err);
+}
+
 PV_PRIVATE void pv__page_finished(pv__txn *t, uint64_t page_id) {
     pv__store *s = t->store;
     pv_error ignored = PV_ERROR_INIT;
     pv__xent *x = pv__xlat_find(s, page_id);
     pv__ver *v = x ? atomic_load_explicit(&x->mine, memory_order_relaxed) : NULL;
     if (s->memory || s->no_threads || t->savepoint_count > 0 || t->doomed || !v ||
-        t->touched[v->list_at - 1].queued || !image_is_new(t, x, v) ||
-        image_queue(t, v, &ignored)) {
+        t->touched[v->list_at - 1].queued || !image_is_new(t, x, v) || image_push(t, v, &ignored)) {
         return;
     }
     if (t->queued_bytes >= IMAGE_BULK_BYTES) {
@@ -257,7 +264,7 @@ PV_PRIVATE int pv__images_settle(pv__txn *t, bool finish, pv_error *err) {
     return rc;
 }
 
-/* ---- commit, spill ------------------------------------------------------------------------- */
+/* ---- commit -------------------------------------------------------------------------------- */
 
 static pv__ver *image_mine(pv__txn *t, size_t i, pv__xent **out_x) {
     pv__xent *x = pv__xlat_find(t->store, t->touched[i].page_id);
@@ -281,8 +288,7 @@ PV_PRIVATE int pv__images_store(pv__txn *t, bool *out_sync, pv_error *err) {
         for (size_t i = 0; i < t->touched_count; i++) {
             pv__ver *v = image_mine(t, i, &x);
             if (v && !t->touched[i].queued && image_is_new(t, x, v)) {
-                image_old_sum(x, v, &t->touched[i]);
-                PV_TRY(image_queue(t, v, err));
+                PV_TRY(pv__image_queue(t, x, v, err));
                 PV_TRY(pv__store_interrupted(t->store, err));
             }
         }
@@ -293,49 +299,6 @@ PV_PRIVATE int pv__images_store(pv__txn *t, bool *out_sync, pv_error *err) {
         const uint32_t flags = v ? pv__ver_flags(v) : 0;
         *out_sync |= (flags & PV__VER_STORED) != 0; /* or spilled earlier */
     }
-    return PV_OK;
-}
-
-/* A stub in the place of the stored version v. */
-static int image_evict(pv__txn *t, pv__xent *x, pv__ver *v, pv_error *err) {
-    pv__store *s = t->store;
-    pv__ver *stub = NULL;
-    PV_TRY(pv__ver_new(s, v->page_id, v->raw_slots, false, &stub, err));
-    stub->lsn = v->lsn;
-    stub->pte = v->pte;
-    stub->list_at = v->list_at;
-    stub->level = v->level;
-    pv__ver_set(stub, PV__VER_STORED);
-    pv__mutex_lock(&s->ver_mutex);
-    atomic_store_explicit(&x->mine, stub, memory_order_relaxed);
-    pv__mutex_unlock(&s->ver_mutex);
-    t->mine_bytes -= pv__ver_bytes(v->raw_slots);
-    pv__ver_free(s, v);
-    return PV_OK;
-}
-
-PV_PRIVATE int pv__images_spill(pv__txn *t, pv_error *err) {
-    pv__xent *x = NULL;
-    for (unsigned pass = 0; pass < 2; pass++) { /* the second for what failed in the helper */
-        for (size_t i = 0; i < t->touched_count; i++) {
-            pv__ver *v = image_mine(t, i, &x);
-            if (v && !t->touched[i].queued && v->page_id != PV__META_PAGE &&
-                (pv__ver_flags(v) & (PV__VER_RESIDENT | PV__VER_STORED)) == PV__VER_RESIDENT) {
-                image_old_sum(x, v, &t->touched[i]);
-                PV_TRY(image_queue(t, v, err));
-            }
-        }
-        PV_TRY(pv__images_settle(t, true, err));
-    }
-    for (size_t i = 0; i < t->touched_count; i++) {
-        pv__ver *v = image_mine(t, i, &x);
-        if (v && (pv__ver_flags(v) & PV__VER_RESIDENT) && (pv__ver_flags(v) & PV__VER_STORED)) {
-            PV_TRY(image_evict(t, x, v, err));
-        }
-    }
-    pv__mutex_lock(&t->store->ver_mutex);
-    pv__ver_reclaim(t->store); /* stubs of what came back since the last time */
-    pv__mutex_unlock(&t->store->ver_mutex);
     return PV_OK;
 }
 
@@ -362,3 +325,4 @@ PV_PRIVATE void pv__images_done(pv__store *s) {
 #undef IMAGE_SCRATCH
 #undef IMAGE_ROOM
 #undef IMAGE_KEEP
+#undef IMAGE_LARGE

@@ -90,7 +90,8 @@ typedef struct pv__frames {
     size_t unit;                            /* least bytes of a slab; 0: all frames are single */
     uint64_t single_max;                    /* bytes of a size before its first slab */
     pv__slab *open[PV__PAGE_SLOTS_MAX + 1]; /* by size: slabs with free frames */
-    size_t free[PV__PAGE_SLOTS_MAX + 1];    /* by size: free frames in slabs */
+    _Atomic size_t free[PV__PAGE_SLOTS_MAX + 1]; /* by size: free frames in slabs */
+    _Atomic unsigned needed; /* the size that had none free the last time, 0: none yet */
     _Atomic uint64_t single[PV__PAGE_SLOTS_MAX + 1]; /* by size: bytes in single frames */
     pv__ver *ring; /* single frames; this one is what eviction looks at next */
     uint64_t ring_count;
@@ -244,6 +245,7 @@ typedef struct pv__images {
     size_t busy;         /* runs under way */
     uint64_t left_bytes; /* of those that nobody has taken */
     bool finish;         /* no more will come: short runs are taken too */
+    bool soon;           /* small ones may be read again soon: through the system's cache */
     uint8_t *rooms[2];   /* where runs are put together, kept while not in use */
 } pv__images;
 
@@ -352,9 +354,10 @@ struct pv__txn {
     int doomed;
     pv__touched *touched;
     size_t touched_count, touched_cap;
-    uint64_t mine_bytes;   /* private versions in memory */
-    uint64_t queued_bytes; /* of them on their way to slots */
-    _Atomic uint64_t hits; /* pages found in memory; added up at the end */
+    _Atomic uint64_t mine_bytes; /* private versions in memory */
+    uint64_t spill_again_at;     /* as evict_again_at, of spilling */
+    uint64_t queued_bytes;       /* of them on their way to slots */
+    _Atomic uint64_t hits;       /* pages found in memory; added up at the end */
     pv__savepoint *savepoints;
     size_t savepoint_count, savepoint_cap;
     pv__undo *undo;
@@ -383,8 +386,22 @@ PV_PRIVATE void pv__images_done(pv__store *s);
 PV_PRIVATE int pv__images_settle(pv__txn *t, bool finish, pv_error *err);
 /* For the commit: new pages that are many go to slots. *out_sync is set when some are there. */
 PV_PRIVATE int pv__images_store(pv__txn *t, bool *out_sync, pv_error *err);
-/* The transaction has outgrown its share: its resident versions go to slots, stubs stay. */
-PV_PRIVATE int pv__images_spill(pv__txn *t, pv_error *err);
+/* A resident private version that is not in slots yet; pv__images_settle follows. */
+PV_PRIVATE int pv__image_queue(pv__txn *t, pv__xent *x, pv__ver *v, pv_error *err);
+
+/* ---- spill.c ------------------------------------------------------------------------------- */
+static inline uint64_t pv__mine_bytes(const pv__txn *t) {
+    return atomic_load_explicit(&t->mine_bytes, memory_order_relaxed);
+}
+static inline void pv__mine_more(pv__txn *t, unsigned raw_slots) {
+    atomic_fetch_add_explicit(&t->mine_bytes, pv__ver_bytes(raw_slots), memory_order_relaxed);
+}
+static inline void pv__mine_less(pv__txn *t, unsigned raw_slots) {
+    atomic_fetch_sub_explicit(&t->mine_bytes, pv__ver_bytes(raw_slots), memory_order_relaxed);
+}
+/* Memory is short: private versions that were not used lately go to slots, stubs stay. Nobody holds
+ * pointers. */
+PV_PRIVATE int pv__spill(pv__txn *t, pv_error *err);
 
 /* ---- xlat.c -------------------------------------------------------------------------------- */
 /* NULL: nothing there. */
@@ -425,6 +442,13 @@ PV_PRIVATE void pv__ver_retire(pv__store *s, pv__ver *v);                 /* und
 PV_PRIVATE int pv__ver_reserve(pv__store *s, size_t more, pv_error *err); /* lists; ver_mutex */
 PV_PRIVATE void pv__ver_sweep(pv__store *s);                              /* under ver_mutex */
 PV_PRIVATE void pv__ver_reclaim(pv__store *s);                            /* under ver_mutex */
+/* For whoever goes round with the hand; under ver_mutex. May the newest committed version of x go?
+ * NULL: no. */
+PV_PRIVATE pv__ver *pv__ver_evictable(const pv__xent *x);
+/* Was it used in the last rounds of the hand? Each visit makes it older by its slots. */
+PV_PRIVATE bool pv__ver_used(pv__xent *x, unsigned raw_slots);
+/* Evict v, which pv__ver_evictable gave. Returns its bytes, 0 when there was no memory. */
+PV_PRIVATE size_t pv__ver_evict_head(pv__store *s, pv__xent *x, pv__ver *v);
 /* Make room for pages of raw_slots. Takes ver_mutex. */
 PV_PRIVATE void pv__ver_evict(pv__store *s, unsigned raw_slots, uint64_t want_bytes);
 PV_PRIVATE int pv__reader_begin(pv__store *s, pv__rslot **out, uint64_t *out_snap, pv_error *err);
@@ -444,6 +468,10 @@ typedef struct pv__snaps {
 PV_PRIVATE void pv__snaps_collect(pv__store *s, pv__snaps *out);
 PV_PRIVATE bool pv__snaps_between(const pv__snaps *snaps, uint64_t from, uint64_t before);
 static inline pv__ver *pv__frame_ver(uintptr_t f) { return (pv__ver *)(f & ~(uintptr_t)1); }
+static inline uint64_t pv__frames_free(const pv__store *s, unsigned raw_slots) {
+    return atomic_load_explicit(&s->frames.free[raw_slots], memory_order_relaxed) *
+           pv__ver_bytes(raw_slots);
+}
 static inline uintptr_t pv__ver_frame(pv__ver *v) {
     return (uintptr_t)v | ((pv__ver_flags(v) & PV__VER_RESIDENT) ? 0u : 1u);
 }

@@ -60,7 +60,7 @@ static int page_unspill(pv__txn *t, pv__xent *x, uint64_t page_id, pv__ver **out
         /* release: pairs with the acquire of another thread's read */
         atomic_store_explicit(&x->mine, v, memory_order_release);
         pv__ver_retire(s, stub);
-        t->mine_bytes += pv__ver_bytes(v->raw_slots);
+        pv__mine_more(t, v->raw_slots);
         *out = v;
         v = NULL;
     }
@@ -116,12 +116,15 @@ PV_PRIVATE int pv__page_read(pv__txn *t, uint64_t page_id, unsigned kind, const 
                                       memory_order_relaxed);
                 pv__xent_touch(x);
             }
-        } else if (PV_UNLIKELY(!(pv__ver_flags(v) & PV__VER_RESIDENT))) {
-            if (pv__ver_flags(v) & PV__VER_FREED) {
-                return pv__err(err, PV_ERR_CORRUPT, "page %llu was freed by this transaction",
-                               (unsigned long long)page_id);
+        } else {
+            pv__xent_touch(x);
+            if (PV_UNLIKELY(!(pv__ver_flags(v) & PV__VER_RESIDENT))) {
+                if (pv__ver_flags(v) & PV__VER_FREED) {
+                    return pv__err(err, PV_ERR_CORRUPT, "page %llu was freed by this transaction",
+                                   (unsigned long long)page_id);
+                }
+                PV_TRY(page_unspill(t, x, page_id, &v, err));
             }
-            PV_TRY(page_unspill(t, x, page_id, &v, err));
         }
     }
     if (PV_UNLIKELY(!v)) {
@@ -163,7 +166,7 @@ static bool page_claim(pv__txn *t, pv__xent *x, pv__ver *base, pv__ver *v) {
         memset(w, 0, sizeof *w);
         w->page_id = v->page_id;
         v->list_at = (uint32_t)t->touched_count; /* of a private version: its place in `touched` */
-        t->mine_bytes += pv__ver_bytes(v->raw_slots);
+        pv__mine_more(t, v->raw_slots);
     }
     return same;
 }
@@ -233,7 +236,7 @@ static int page_copy_mine(pv__txn *t, pv__xent *x, pv__ver *old, pv__ver **out, 
     pv__mutex_lock(&s->ver_mutex);
     atomic_store_explicit(&x->mine, v, memory_order_relaxed);
     pv__mutex_unlock(&s->ver_mutex);
-    t->mine_bytes += pv__ver_bytes(v->raw_slots);
+    pv__mine_more(t, v->raw_slots);
     *out = v;
     return PV_OK;
 }
@@ -259,6 +262,7 @@ static int page_write(pv__txn *t, uint64_t page_id, pv__ver **out, pv_error *err
         PV_TRY(page_copy(t, x, page_id, &v, err));
     }
     page_unstore(t, v);
+    pv__xent_touch(x);
     *out = v;
     return PV_OK;
 }
@@ -379,7 +383,7 @@ static int page_create(pv__txn *t, uint64_t page_id, unsigned kind, unsigned slo
         if (!keep) {
             pv__ver_drop(t, mine);
         }
-        t->mine_bytes += pv__ver_bytes(slots);
+        pv__mine_more(t, slots);
     } else {
         page_claim(t, x, NULL, v);
     }

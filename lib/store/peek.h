@@ -86,9 +86,12 @@ static inline const uint8_t *pv__page_peek(const pv__peek *p, uint64_t page_id) 
         const struct pv__ver *mine = atomic_load_explicit(&x->mine, memory_order_acquire);
         if (mine) {
             const _Atomic uint32_t *flags = (const void *)mine; /* its first member */
-            return atomic_load_explicit(flags, memory_order_relaxed) & PV__VER_RESIDENT
-                       ? (const uint8_t *)mine + PV__VER_HEAD
-                       : NULL;
+            if (PV_UNLIKELY(
+                    !(atomic_load_explicit(flags, memory_order_relaxed) & PV__VER_RESIDENT))) {
+                return NULL;
+            }
+            pv__xent_touch(x);
+            return (const uint8_t *)mine + PV__VER_HEAD;
         }
     }
     /* S10: frame first (acquire), then its LSN. */

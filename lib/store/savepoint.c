@@ -16,7 +16,7 @@ PV_PRIVATE void pv__ver_drop(pv__txn *t, pv__ver *v) {
         pv__space_free_now(t->store, v->pte.slot, v->pte.slots);
     }
     if (flags & PV__VER_RESIDENT) {
-        t->mine_bytes -= pv__ver_bytes(v->raw_slots);
+        pv__mine_less(t, v->raw_slots);
     }
     pv__ver_free(t->store, v);
 }
@@ -31,14 +31,14 @@ PV_PRIVATE void pv__undo_push(pv__txn *t, pv__ver *old) {
     u->touched = t->touched[old->list_at - 1];
     u->old = old;
     if (pv__ver_flags(old) & PV__VER_RESIDENT) { /* what is kept cannot be spilled */
-        t->mine_bytes -= pv__ver_bytes(old->raw_slots);
+        pv__mine_less(t, old->raw_slots);
     }
 }
 
 static pv__ver *savepoint_pop(pv__txn *t) {
     pv__ver *old = t->undo[--t->undo_count].old;
     if (pv__ver_flags(old) & PV__VER_RESIDENT) {
-        t->mine_bytes += pv__ver_bytes(old->raw_slots);
+        pv__mine_more(t, old->raw_slots);
     }
     return old;
 }

@@ -135,6 +135,8 @@ PV_PRIVATE void pv__txn_forgive(pv__txn *txn);
 /* No pointers are held: let memory be reclaimed, evicted or spilled. Also looks at the interrupt
  * flag in the future. Cheap; call it once per row or node in long loops. */
 PV_PRIVATE int pv__txn_pause(pv__txn *txn, pv_error *err);
+/* Memory is short: a pause would give some back. For loops that pause now and then only. */
+PV_PRIVATE bool pv__txn_tight(const pv__txn *txn);
 
 /* Savepoints of a write transaction, nested; numbers count from 1. rollback_to undoes all changes
  * since it and forgets the inner ones, it itself stays; release forgets it and the inner ones, the

@@ -213,13 +213,12 @@ static pv__ver *txn_mine(pv__txn *t, size_t i, pv__xent **out_x) {
 }
 
 PV_PRIVATE int pv__txn_pause(pv__txn *t, pv_error *err) {
-    pv__store *s = t->store;
     if (t->in_epoch) {
         pv__reader_leave(t->slot);
         t->in_epoch = false;
     }
-    if (t->write && !s->memory && !t->doomed && t->mine_bytes > s->cache_limit / 4) {
-        int rc = pv__images_spill(t, err);
+    if (!t->doomed && pv__txn_tight(t)) {
+        const int rc = pv__spill(t, err);
         if (rc) {
             pv__txn_doom(t, rc);
             return rc;

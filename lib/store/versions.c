@@ -45,6 +45,7 @@ static pv__ver *versions_frame(pv__store *s, uint64_t page_id, unsigned raw_slot
     }
     v = v ? v : pv__frame_grow(s, page_id, raw_slots, false);
     if (!v) {
+        atomic_store_explicit(&s->frames.needed, raw_slots, memory_order_relaxed);
         versions_collect(s);
         v = pv__frame_take(s, page_id, raw_slots, &few);
         v = v ? v : pv__frame_grow(s, page_id, raw_slots, false);
@@ -368,8 +369,7 @@ static bool versions_to_stub(pv__store *s, pv__xent *x, pv__ver *v) {
     return true;
 }
 
-/* May the newest committed version of x go? NULL: no. */
-static pv__ver *versions_evictable(const pv__xent *x) {
+PV_PRIVATE pv__ver *pv__ver_evictable(const pv__xent *x) {
     uintptr_t f = atomic_load_explicit(&x->frame, memory_order_relaxed);
     const pv__ver *mine = atomic_load_explicit(&x->mine, memory_order_relaxed);
     if (f == 0 || (f & 1) || (mine && (pv__ver_flags(mine) & PV__VER_RESIDENT))) {
@@ -379,8 +379,7 @@ static pv__ver *versions_evictable(const pv__xent *x) {
     return pv__ver_flags(v) & PV__VER_STORED ? v : NULL;
 }
 
-/* Was it used in the last rounds of the hand? Each visit makes it older by its slots. */
-static bool versions_used(pv__xent *x, unsigned raw_slots) {
+PV_PRIVATE bool pv__ver_used(pv__xent *x, unsigned raw_slots) {
     const uint32_t used = atomic_load_explicit(&x->used, memory_order_relaxed);
     if (used == 0) {
         return false;
@@ -389,8 +388,7 @@ static bool versions_used(pv__xent *x, unsigned raw_slots) {
     return true;
 }
 
-/* Evict v, which versions_evictable gave. Returns its bytes, 0 when there was no memory. */
-static size_t versions_evict_head(pv__store *s, pv__xent *x, pv__ver *v) {
+PV_PRIVATE size_t pv__ver_evict_head(pv__store *s, pv__xent *x, pv__ver *v) {
     const size_t size = pv__ver_bytes(v->raw_slots);
     if (!atomic_load_explicit(&x->mine, memory_order_relaxed) &&
         (pv__ver_flags(v) & PV__VER_TABLED) &&
@@ -430,10 +428,10 @@ static uint64_t versions_evict_singles(pv__store *s, uint64_t want, size_t *io_m
         }
         for (uint32_t i = 0; i < b.count && freed < want && *io_most != 0; i++) {
             pv__xent *x = pv__xlat_find(s, b.at[i].page_id);
-            pv__ver *v = x ? versions_evictable(x) : NULL;
+            pv__ver *v = x ? pv__ver_evictable(x) : NULL;
             if ((uintptr_t)v == b.at[i].frame &&
-                !versions_used(x, v->raw_slots)) { /* else a second chance */
-                const size_t got = versions_evict_head(s, x, v);
+                !pv__ver_used(x, v->raw_slots)) { /* else a second chance */
+                const size_t got = pv__ver_evict_head(s, x, v);
                 freed += got;
                 *io_most -= got != 0;
             }
@@ -455,12 +453,12 @@ static uint64_t versions_evict_slab(pv__store *s, const pv__slab_view *b, unsign
     uint64_t freed = 0;
     for (uint32_t i = 0; i < b->frames; i++) {
         pv__xent *x = b->ids[i] ? pv__xlat_find(s, b->ids[i]) : NULL;
-        pv__ver *v = x ? versions_evictable(x) : NULL;
+        pv__ver *v = x ? pv__ver_evictable(x) : NULL;
         free += b->ids[i] == 0;
         if ((uintptr_t)v != b->base + i * size) { /* being read, old, retired, or newer than seen */
             continue;
         }
-        if (!versions_used(x, b->raw_slots)) {
+        if (!pv__ver_used(x, b->raw_slots)) {
             cold[i / 64] |= UINT64_C(1) << (i % 64);
             unused++;
         } else if (!wanted) {
@@ -477,7 +475,7 @@ static uint64_t versions_evict_slab(pv__store *s, const pv__slab_view *b, unsign
     for (uint32_t i = 0; i < b->frames && *io_most != 0; i++) {
         if (cold[i / 64] >> (i % 64) & 1) {
             pv__xent *x = pv__xlat_find(s, b->ids[i]);
-            const size_t got = versions_evict_head(s, x, versions_evictable(x));
+            const size_t got = pv__ver_evict_head(s, x, pv__ver_evictable(x));
             freed += got;
             *io_most -= got != 0;
         }
