@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* image.c - pages of the write transaction to slots of their own, which its record then names by
- * reference, so that loads are not written twice (S5); and those that leave memory before (spill.c).
+ * reference, so that loads are not written twice (S5); and those that leave memory before, see
+ * spill.c.
  *
  *   finished page --> queue ---(more than IMAGE_BULK_BYTES in all)---> helper thread ---.
  *                       |                                                              v

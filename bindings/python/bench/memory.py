@@ -59,7 +59,8 @@ def child(folder, rows, cache, kind, index):
     peak = status("VmHWM")
     array, listed = vectors.nbytes, ready - before_ids
     beyond = peak - array - cache * MIB
-    print(f"ids {kind}, index {index}: {rows} x {DIMS} in {took:.1f} s; peak {peak / MIB:.0f} MiB = "
+    print(f"ids {kind}, index {index}: {rows} x {DIMS} in {took:.1f} s; "
+          f"peak {peak / MIB:.0f} MiB = "
           f"array {array / MIB:.0f} + cache {cache} + {beyond / MIB:.1f}; of this the ids "
           f"{listed / MIB:.1f} and {(beyond - listed) / MIB:.1f} beyond them (wanted <= 64), "
           f"{imported / MIB:.1f} of it before the array was made; the library's own count, cache "
