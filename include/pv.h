@@ -308,8 +308,9 @@ PV_EXTERN void pv_db_unref(pv_db *db);
 /* What a graph is walked by; answers are always ranked by the full vectors. B1 and PQ are for data
  * beyond memory and for vectors of 128 dimensions or more: of short ones they tell too little, and
  * searches may stay below their target_recall. */
-/* B1 and PQ, Q4 and SQ8 go with l2, cosine and dot; F32 and F16 with l1 too. */
-#define PV_CODE_AUTO 0 /* this version: I8 and BIT for such vectors, F16 with l1, else SQ8 */
+/* B1 and PQ, Q4 and SQ8 go with l2, cosine and dot; F32 and F16 with l1 too. AUTO: I8 and BIT for such
+ * vectors, F16 with l1, else by measuring the records (recall, work, bytes against the cache). */
+#define PV_CODE_AUTO 0 /* see above */
 #define PV_CODE_F32 1  /* the vectors themselves */
 #define PV_CODE_SQ8 2  /* 8 bits a dimension */
 #define PV_CODE_Q4 3   /* 4 bits a dimension, after a rotation, about the mean */
@@ -361,14 +362,21 @@ typedef struct pv_collection_info {
     uint64_t slots;      /* places for records, free ones among them */
     uint64_t generation; /* grows with every committed change of its records */
     uint32_t index;      /* PV_INDEX_, as it was asked for */
-    uint32_t code;       /* PV_CODE_ of the graph, never 0; 0 with PV_INDEX_FLAT */
+    uint32_t code;       /* PV_CODE_ of the graph; 0 with PV_INDEX_FLAT, and until one is chosen */
     uint32_t ef_construction;
     uint32_t reserved0;  /* 0 */
     uint64_t indexed;    /* records that the graph holds; the others are compared one by one */
     uint64_t index_dead; /* nodes of records that are gone, until a sweep takes them out */
+    uint32_t code_asked; /* PV_CODE_, as it was asked for */
+    uint32_t reserved1;  /* 0 */
+    /* Why it has this code, in words, always terminated: what PV_CODE_AUTO has measured. For
+     * reading, not for deciding by. */
+    char code_reason[256];
 } pv_collection_info;
 #define PV_COLLECTION_INFO_INIT                                                                    \
-    { sizeof(pv_collection_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    {                                                                                              \
+        sizeof(pv_collection_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 }       \
+    }
 
 /* pv_collection_create - make an empty collection.
  * name: 1 to PV_LIMIT_NAME_BYTES bytes of UTF-8 without control characters, '/' and '\', not

@@ -190,6 +190,9 @@ bool pv__graph_rebuild_due(const pv__graph *g) {
     if (m->sweep_phase != 0 || (uint64_t)m->tomb_count * 10 >= nodes + m->tomb_count) {
         return false; /* what is dead goes first */
     }
+    if (m->choice.automatic && g->built && m->choice.wanted != PV__CODE_KIND(m->code)) {
+        return true;
+    }
     if (m->node_high >= REBUILD_NODES_MIN &&
         spare * 10 >= (uint64_t)REBUILD_TENTHS * m->node_high) {
         return true;

@@ -75,6 +75,17 @@ typedef struct pv__graph_book {
     uint32_t bytes;
 } pv__graph_book;
 
+/* Why this code and no other (choose.c). Codes that are measured: sq8, q4, b1, f16, f32. */
+#define PV__CHOICES 5u
+#define PV__CHOOSE_ROWS_MIN 1024u /* fewer say nothing */
+typedef struct pv__graph_choice {
+    bool automatic;  /* nobody asked for a code */
+    uint32_t wanted; /* PV__CODE_; another than the graph has: it should be built again */
+    uint32_t rows;   /* records when it was measured; 0: never */
+    uint16_t recall[PV__CHOICES]; /* in units of 1/60000 */
+    uint32_t ns[PV__CHOICES];     /* estimate of one search; 0: not looked at */
+} pv__graph_choice;
+
 /* What the graph's page holds. */
 typedef struct pv__graph_meta {
     uint32_t code; /* PV__CODE_PACK */
@@ -108,6 +119,7 @@ typedef struct pv__graph_meta {
     uint32_t learned_nodes; /* live nodes when the newest book was learned; 0: there is none */
     float learned_lost;     /* what it lost of its sample, squared */
     float lost;             /* what it loses of new vectors, the last thousand or so */
+    pv__graph_choice choice;
 } pv__graph_meta;
 
 typedef struct pv__graph {
@@ -141,9 +153,11 @@ typedef struct pv__graph_space {
 #define PV__GRAPH_OWNERS (5u + PV__GRAPH_LEVELS)
 
 /* meta.c */
-/* An empty graph: one page. */
+/* An empty graph: one page. before: with PV__CODE_AUTO, the one whose place it will take, which
+ * has chosen; NULL: none. */
 PV_PRIVATE int pv__graph_create(pv__txn *txn, uint32_t owner, uint32_t code,
-                                uint32_t ef_construction, uint64_t *out_page, pv_error *err);
+                                uint32_t ef_construction, const pv__graph *before,
+                                uint64_t *out_page, pv_error *err);
 /* vectors: the column it indexes, which outlives the handle. */
 PV_PRIVATE int pv__graph_open(pv__graph *g, pv__txn *txn, uint64_t page, uint32_t owner,
                               const pv__column *vectors, const pv__graph_space *space, uint32_t cpu,
@@ -256,10 +270,18 @@ typedef int (*pv__graph_interrupt_fn)(void *ctx, pv_error *err);
 PV_PRIVATE int pv__graph_insert(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t count,
                                 pv__graph_interrupt_fn interrupt, void *ctx, pv_error *err);
 
-/* Before the first insert, where that will be of few slots: what codes learn from data, from these.
- * Nothing when the graph has begun. */
+/* Before the first insert, where that will be of few slots: the code, where it is chosen by itself,
+ * and what codes learn from data, from these of `all` records. Nothing when the graph has begun. */
 #define PV__GRAPH_LEARN 4096u /* more are not looked at */
-PV_PRIVATE int pv__graph_learn(pv__graph *g, const uint32_t *slots, size_t count, pv_error *err);
+PV_PRIVATE int pv__graph_learn(pv__graph *g, const uint32_t *slots, size_t count, uint64_t all,
+                               pv__graph_interrupt_fn interrupt, void *ctx, pv_error *err);
+
+/* choose.c: has the graph grown so much that its code should be looked at again? */
+PV_PRIVATE bool pv__graph_choose_due(const pv__graph *g);
+/* Measure; what it says is in the graph's page. Pauses. */
+PV_PRIVATE int pv__graph_choose(pv__graph *g, pv_error *err);
+/* Why the graph has its code, in words. */
+PV_PRIVATE void pv__graph_choice_text(const pv__graph *g, char *out, size_t size);
 
 /* nodes.c: the record of `slot` goes or gets another vector; nothing when it has no node. O(1). */
 PV_PRIVATE int pv__graph_remove(pv__graph *g, uint32_t slot, pv_error *err);

@@ -590,8 +590,15 @@ static int insert_begin(pv__graph *g, const uint32_t *slots, size_t count, pv_er
     return pv__book_learn(g, slots, count, err);
 }
 
-int pv__graph_learn(pv__graph *g, const uint32_t *slots, size_t count, pv_error *err) {
-    const int rc = g->built || count == 0 ? 0 : insert_begin(g, slots, count, err);
+int pv__graph_learn(pv__graph *g, const uint32_t *slots, size_t count, uint64_t all,
+                    pv__graph_interrupt_fn interrupt, void *ctx, pv_error *err) {
+    int rc = 0;
+    if (!g->built && count > 0) {
+        if (g->meta.code == PV__CODE_AUTO) {
+            rc = pv__choose(g, slots, count, all, interrupt, ctx, err);
+        }
+        rc = rc == 0 ? insert_begin(g, slots, count, err) : rc;
+    }
     if (rc) {
         pv__txn_doom(g->txn, rc);
     }

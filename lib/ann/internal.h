@@ -308,6 +308,10 @@ PV_PRIVATE int pv__book_learn(pv__graph *g, const uint32_t *slots, size_t count,
 /* Write a book; its row and bytes are set. */
 PV_PRIVATE int pv__book_write(pv__graph *g, pv__graph_book *book, const uint8_t *bytes,
                               pv_error *err);
+/* choose.c: with code `auto`, set g->meta.choice by these of `all` slots; nothing when they are too
+ * few. */
+PV_PRIVATE int pv__choose(pv__graph *g, const uint32_t *slots, size_t count, uint64_t all,
+                          pv__graph_interrupt_fn interrupt, void *ctx, pv_error *err);
 /* coarse.c: learn a book of product codes when it is time, and go on coding nodes; paid for by
  * a change of `rows` rows. Pauses. */
 PV_PRIVATE int pv__coarse_upkeep(pv__graph *g, pv__walker *w, size_t rows, pv_error *err);

@@ -2,7 +2,7 @@
 /* meta.c - the page of a graph: what is where and how much. docs/format/graph.md has the same
  * byte table.
  *
- *    64  u32  version            2; 1 ends before 448
+ *    64  u32  version            3; 1 ends before 448, 2 before 1104
  *    68  u32  code               PV__CODE_
  *    72  u32  ef_construction
  *    76  u32  node_high          80  u32 node_free       84  u32 node_count
@@ -22,10 +22,12 @@
  *   528  u32  learned_nodes     532  f32 learned_lost   536  f32 lost
  *  1088  u32  removed          1092  u32 curve: removed    1096  u32 first_nodes
  *  1100  u16  first
+ *  1104  u32  choice: automatic | wanted << 8          1108  u32  rows
+ *  1112  5 x u16 recall        1124  5 x u32 ns
  */
 #include "ann/internal.h"
 
-#define GMETA_VERSION 2u
+#define GMETA_VERSION 3u
 #define GMETA_AT(n) (PV__PAGE_HEAD + (n))
 #define GMETA_LEVELS GMETA_AT(112)
 #define GMETA_LEVEL_BYTES 24u
@@ -37,6 +39,7 @@
 #define GMETA_CENTRED 1u
 #define GMETA_COARSE GMETA_AT(456)
 #define GMETA_REMOVED GMETA_AT(1024)
+#define GMETA_CHOICE GMETA_AT(1040)
 
 /* Owners, from the graph's own. */
 #define GMETA_OWNER_CODES 1u
@@ -102,6 +105,25 @@ static void gmeta_codes_decode(const uint8_t *page, pv__graph_meta *m) {
     memcpy(&m->lost, page + GMETA_COARSE + 16, 4);
 }
 
+static void gmeta_choice_encode(const pv__graph_choice *c, uint8_t *page) {
+    pv__put32(page + GMETA_CHOICE, (uint32_t)c->automatic | c->wanted << 8);
+    pv__put32(page + GMETA_CHOICE + 4, c->rows);
+    for (size_t i = 0; i < PV__CHOICES; i++) {
+        pv__put16(page + GMETA_CHOICE + 8 + 2 * i, c->recall[i]);
+        pv__put32(page + GMETA_CHOICE + 20 + 4 * i, c->ns[i]);
+    }
+}
+
+static void gmeta_choice_decode(const uint8_t *page, pv__graph_choice *c) {
+    c->automatic = pv__get32(page + GMETA_CHOICE) & 1u;
+    c->wanted = pv__get32(page + GMETA_CHOICE) >> 8;
+    c->rows = pv__get32(page + GMETA_CHOICE + 4);
+    for (size_t i = 0; i < PV__CHOICES; i++) {
+        c->recall[i] = pv__get16(page + GMETA_CHOICE + 8 + 2 * i);
+        c->ns[i] = pv__get32(page + GMETA_CHOICE + 20 + 4 * i);
+    }
+}
+
 static void gmeta_encode(const pv__graph_meta *m, uint8_t *page) {
     const uint32_t words[15] = {GMETA_VERSION, m->code,       m->ef_construction, m->node_high,
                                 m->node_free,  m->node_count, m->tomb_count,      m->dup_count,
@@ -128,6 +150,7 @@ static void gmeta_encode(const pv__graph_meta *m, uint8_t *page) {
     pv__put32(page + GMETA_REMOVED, m->removed);
     gmeta_curve_encode(&m->curve, page);
     gmeta_codes_encode(m, page);
+    gmeta_choice_encode(&m->choice, page);
 }
 
 static void gmeta_curve_decode(const uint8_t *page, pv__graph_curve *c) {
@@ -183,6 +206,9 @@ static void gmeta_decode(const uint8_t *page, pv__graph_meta *m) {
     if (w[0] > 1) {
         gmeta_codes_decode(page, m);
     }
+    if (w[0] > 2) {
+        gmeta_choice_decode(page, &m->choice);
+    }
 }
 
 static bool gmeta_possible(const pv__graph_meta *m) {
@@ -192,6 +218,8 @@ static bool gmeta_possible(const pv__graph_meta *m) {
               m->sweep_at <= m->node_high && m->built <= PV__SLOTS_PER_COLLECTION_MAX &&
               m->ef_construction >= 1 && m->ef_construction <= PV__GRAPH_EF_MAX &&
               (m->root != 0 || m->node_count == 0) && m->sweep_phase <= 2 + 2 * PV__GRAPH_LEVELS;
+    ok = ok && (!m->choice.automatic ||
+                (m->choice.wanted != PV__CODE_AUTO && pv__code_name(m->choice.wanted) != NULL));
     ok = ok && m->recode_at <= m->node_high && (!m->coded || m->learned_nodes != 0);
     for (unsigned i = 0; i < PV__GRAPH_BOOKS && ok; i++) {
         ok = m->books[i].hash == 0 || m->books_root != 0;
@@ -206,9 +234,16 @@ static bool gmeta_possible(const pv__graph_meta *m) {
 }
 
 int pv__graph_create(pv__txn *txn, uint32_t owner, uint32_t code, uint32_t ef_construction,
-                     uint64_t *out_page, pv_error *err) {
+                     const pv__graph *before, uint64_t *out_page, pv_error *err) {
     pv__graph_meta m = {.code = code, .ef_construction = ef_construction};
     uint8_t *page;
+    if (code == PV__CODE_AUTO) {
+        m.choice = (pv__graph_choice){.automatic = true, .wanted = PV__CODE_SQ8};
+        if (before && before->meta.choice.automatic && before->meta.choice.rows != 0) {
+            m.choice = before->meta.choice;
+            m.code = m.choice.wanted;
+        }
+    }
     PV_TRY(pv__page_new(txn, PV__PAGE_GRAPH, 1, owner, 0, out_page, &page, err));
     m.seed = pv__mix64(owner);
     m.centred = true;
@@ -218,9 +253,10 @@ int pv__graph_create(pv__txn *txn, uint32_t owner, uint32_t code, uint32_t ef_co
 
 static bool gmeta_code(pv__graph *g) {
     const pv__graph_meta *m = &g->meta;
-    pv__code_spec spec = {.kind = PV__CODE_KIND(m->code),
-                          .bits = PV__CODE_BITS(m->code),
-                          .parts = PV__CODE_PARTS(m->code),
+    const uint32_t code = m->code == PV__CODE_AUTO ? m->choice.wanted : m->code;
+    pv__code_spec spec = {.kind = PV__CODE_KIND(code),
+                          .bits = PV__CODE_BITS(code),
+                          .parts = PV__CODE_PARTS(code),
                           .type = g->type,
                           .metric = g->metric,
                           .dims = g->dims,
@@ -376,6 +412,7 @@ int pv__graph_begin(pv__graph *g, pv_error *err) {
     if (g->built) {
         return 0;
     }
+    m->code = m->code == PV__CODE_AUTO ? m->choice.wanted : m->code;
     PV_ASSERT(gmeta_code(g));
     PV_TRY(pv__column_create(g->txn, g->owner, PV__LINKS_BYTES, 1, &m->links_root, err));
     PV_TRY(pv__column_create(g->txn, g->owner + GMETA_OWNER_CODES, g->code.row_size,
@@ -435,6 +472,7 @@ int pv__graph_word_set(const pv__column *c, uint32_t at, uint32_t v, pv_error *e
 #undef GMETA_CENTRED
 #undef GMETA_COARSE
 #undef GMETA_REMOVED
+#undef GMETA_CHOICE
 #undef GMETA_OWNER_CODES
 #undef GMETA_OWNER_MAPS
 #undef GMETA_OWNER_UPPER

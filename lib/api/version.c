@@ -95,10 +95,11 @@ VERSION_AT(pv_collection_opts, dims, 4);
 VERSION_AT(pv_collection_opts, key, 16);
 VERSION_AT(pv_collection_opts, ef_construction, 32);
 
-VERSION_SIZE(pv_collection_info, 88);
+VERSION_SIZE(pv_collection_info, 352);
 VERSION_AT(pv_collection_info, object_id, 24);
 VERSION_AT(pv_collection_info, generation, 48);
 VERSION_AT(pv_collection_info, indexed, 72);
+VERSION_AT(pv_collection_info, code_reason, 96);
 
 VERSION_SIZE(pv_record, 64);
 VERSION_AT(pv_record, id, 8);

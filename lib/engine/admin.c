@@ -22,8 +22,9 @@ PV_STATIC_ASSERT(PV_CODE_F32 == PV__CODE_F32 && PV_CODE_SQ8 == PV__CODE_SQ8 &&
 /* The code as one number, with what product codes are made of. */
 static uint32_t admin_code(const pv_collection_opts *o) {
     if (o->code != PV_CODE_PQ) {
-        const uint32_t metric = o->metric ? o->metric : PV_METRIC_COSINE;
-        return o->code ? o->code : pv__code_default(o->type ? o->type : PV_TYPE_F32, metric);
+        const uint32_t type = o->type ? o->type : PV_TYPE_F32;
+        const uint32_t code = pv__code_default(type, o->metric ? o->metric : PV_METRIC_COSINE);
+        return o->code ? o->code : code == PV__CODE_SQ8 ? PV__CODE_AUTO : code;
     }
     const uint32_t ratio = o->compression ? o->compression : ADMIN_COMPRESSION;
     const uint32_t bits = o->code_bits == 4 ? 4 : 8;
@@ -39,10 +40,11 @@ static int admin_spec_index(const pv_collection_opts *o, const pv__collection_sp
     if (out->index > PV_INDEX_HNSW) {
         return pv__err(err, PV_ERR_UNSUPPORTED, "unknown index %u", (unsigned)out->index);
     }
-    if (!pv__code_name(o->code ? o->code : PV__CODE_KIND(out->code))) {
+    if (o->code != 0 && !pv__code_name(o->code)) {
         return pv__err(err, PV_ERR_UNSUPPORTED, "unknown code %u", (unsigned)o->code);
     }
-    if (!pv__code_goes(PV__CODE_KIND(out->code), out->type, out->metric)) {
+    if (out->code != PV__CODE_AUTO &&
+        !pv__code_goes(PV__CODE_KIND(out->code), out->type, out->metric)) {
         return pv__err(err, PV_ERR_UNSUPPORTED,
                        "code %s does not go with element type %s and metric %s",
                        pv__code_name(PV__CODE_KIND(out->code)), pv__type_name(out->type),
@@ -126,8 +128,9 @@ static int admin_compare_index(const pv__collection *c, const pv__collection_spe
                        indexes[c->field.index], indexes[want->index]);
     }
     if (o->code && c->field.code != want->code) {
-        return pv__err(err, PV_ERR_EXISTS, "collection '%s' exists with code %u, not %u", c->name,
-                       (unsigned)PV__CODE_KIND(c->field.code), (unsigned)PV__CODE_KIND(want->code));
+        return pv__err(err, PV_ERR_EXISTS, "collection '%s' exists with code %s, not %s", c->name,
+                       pv__code_name(PV__CODE_KIND(c->field.code)),
+                       pv__code_name(PV__CODE_KIND(want->code)));
     }
     if (o->ef_construction && c->field.ef_construction != want->ef_construction) {
         return pv__err(err, PV_ERR_EXISTS, "collection '%s' exists with ef_construction %u, not %u",
@@ -285,6 +288,19 @@ static int admin_info_graph(pv_db *db, pv__parts *p, uint32_t *out_flags, pv_err
     return 0;
 }
 
+/* What it is walked by, and why. */
+static void admin_info_code(const pv__parts *p, bool graph, pv_collection_info *out) {
+    const uint32_t asked = p->c.field.code, code = graph ? p->graph.meta.code : asked;
+    if (p->c.graph.page == 0) {
+        return;
+    }
+    out->code_asked = asked == PV__CODE_AUTO ? (uint32_t)PV_CODE_AUTO : PV__CODE_KIND(asked);
+    out->code = code == PV__CODE_AUTO ? (uint32_t)PV_CODE_AUTO : PV__CODE_KIND(code);
+    if (graph) {
+        pv__graph_choice_text(&p->graph, out->code_reason, sizeof(out->code_reason));
+    }
+}
+
 int pv__admin_info(pv__call *call, const char *name, pv_collection_info *out, pv_error *err) {
     pv__parts parts;
     int rc = pv__parts_open(&parts, call->txn, name, err);
@@ -309,11 +325,11 @@ int pv__admin_info(pv__call *call, const char *name, pv_collection_info *out, pv
             .slots = parts.slots.meta.high_water,
             .generation = c->generation,
             .index = c->field.index,
-            .code = PV__CODE_KIND(c->field.code),
             .ef_construction = c->field.ef_construction,
             .indexed = graph ? (uint64_t)m->node_count + m->dup_count : 0,
             .index_dead = graph ? m->tomb_count : 0,
         };
+        admin_info_code(&parts, graph, out);
     }
     pv__parts_done(&parts);
     return rc;

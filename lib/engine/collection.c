@@ -148,7 +148,7 @@ int pv__collection_make(pv__txn *txn, const char *name, const pv__collection_spe
         c.field.code = spec->code;
         c.field.ef_construction = (uint16_t)spec->ef_construction;
         PV_TRY(pv__graph_create(txn, c.object_id + PV__OBJECT_GRAPH, spec->code,
-                                spec->ef_construction, &c.field.graph, err));
+                                spec->ef_construction, NULL, &c.field.graph, err));
     }
     pv__slots_meta_encode(&meta, c.meta);
     return pv__catalog_add(txn, &c, err);

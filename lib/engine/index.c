@@ -63,7 +63,8 @@ static int index_bury(pv_db *db, pv__parts *p, pv__graph_ref graph, bool trusted
 static int index_make(pv__parts *p, pv__graph_ref *out, pv_error *err) {
     const pv__field *f = &p->c.field;
     PV_TRY(pv__catalog_ids_take(p->txn, PV__GRAPH_OWNERS, &out->owner, err));
-    return pv__graph_create(p->txn, out->owner, f->code, f->ef_construction, &out->page, err);
+    return pv__graph_create(p->txn, out->owner, f->code, f->ef_construction,
+                            p->graph_open ? &p->graph : NULL, &out->page, err);
 }
 
 /* The next graph, whole or not, becomes the one that is searched. */
@@ -203,7 +204,8 @@ static int index_tail(pv_db *db, pv__parts *p, const pv__graph *g, pv__index_wor
 }
 
 /* A graph that begins with few records of many learns from some of all of them. */
-static int index_learn(pv_db *db, pv__parts *p, pv__graph *g, pv__index_work *work, pv_error *err) {
+static int index_learn(pv_db *db, pv__parts *p, pv__graph *g, pv__index_work *work,
+                       pv__graph_interrupt_fn interrupt, pv_error *err) {
     const uint32_t high = p->slots.meta.high_water, step = high / PV__GRAPH_LEARN + 1;
     for (uint32_t from = 0; from < high;) {
         uint32_t slot = 0;
@@ -216,7 +218,8 @@ static int index_learn(pv_db *db, pv__parts *p, pv__graph *g, pv__index_work *wo
         from = slot + step;
         PV_TRY(work->count % 1024 == 0 ? pv__txn_pause(p->txn, err) : 0);
     }
-    return pv__graph_learn(g, work->slots, work->count, err);
+    return pv__graph_learn(g, work->slots, work->count, p->slots.meta.live_count, interrupt, db,
+                           err);
 }
 
 /* Nodes for the next `rows` records of the tail. Damage of the bitmap is damage of the data. */
@@ -224,7 +227,7 @@ static int index_fill(pv_db *db, pv__parts *p, pv__graph *g, pv__walker *w, size
                       pv__graph_interrupt_fn interrupt, pv_error *err) {
     pv__index_work work = {0};
     uint32_t built = 0;
-    int rc = g->built ? 0 : index_learn(db, p, g, &work, err);
+    int rc = g->built ? 0 : index_learn(db, p, g, &work, interrupt, err);
     if (rc == 0) {
         rc = index_tail(db, p, g, &work, rows, &built, err);
         if (rc != 0) {
@@ -366,7 +369,8 @@ static bool index_is_whole(const pv__parts *p, const pv__graph *g) {
 }
 
 static bool index_graph_due(const pv__parts *p, const pv__graph *g) {
-    return index_tail_due(p, g) || pv__graph_upkeep_due(g, 1) > 0 || pv__graph_calibrate_due(g);
+    return index_tail_due(p, g) || pv__graph_upkeep_due(g, 1) > 0 || pv__graph_calibrate_due(g) ||
+           pv__graph_choose_due(g);
 }
 
 bool pv__index_due(pv_db *db, pv__parts *p) {
@@ -392,6 +396,9 @@ static int index_unit(pv_db *db, pv__parts *p, pv__graph *g, pv__walker *w, bool
     }
     if (pv__graph_calibrate_due(g)) {
         return pv__graph_calibrate(g, w, 1, err);
+    }
+    if (pv__graph_choose_due(g)) {
+        return pv__graph_choose(g, err);
     }
     *out_done = true;
     return 0;
@@ -457,7 +464,9 @@ static int index_upkeep_all(pv_db *db, pv__parts *p, pv__walker *w, pv__index_bu
     int rc = index_upkeep_main(db, p, w, &b, &first, &found);
     PV_TRY(rc == 0 ? 0 : index_settle(db, p, false, rc, &found, err));
     if (p->graph_open && p->c.next.page == 0 && pv__graph_rebuild_due(&p->graph)) {
-        PV_TRY(index_begin_next(db, p, err));
+        rc = pv__graph_choose(&p->graph, &found); /* another code may be better by now */
+        PV_TRY(rc == 0 ? index_begin_next(db, p, err)
+                       : index_settle(db, p, false, rc, &found, err));
     }
     if (p->c.next.page != 0) {
         rc = index_upkeep_next(db, p, w, &b, &first, &found);

@@ -32,7 +32,7 @@ static const pv__code_ops *code_ops(unsigned kind) {
 
 const char *pv__code_name(uint32_t kind) {
     static const char *const names[] = {NULL, "f32", "sq8", "q4", "b1", "f16", "pq", "i8", "bit"};
-    return kind < PV_COUNTOF(names) ? names[kind] : NULL;
+    return kind == PV__CODE_AUTO ? "auto" : kind < PV_COUNTOF(names) ? names[kind] : NULL;
 }
 
 bool pv__code_goes(uint32_t kind, uint32_t type, uint32_t metric) {

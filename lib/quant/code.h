@@ -38,6 +38,9 @@ enum {
     PV__CODE_BIT = 8  /* vectors of bits themselves */
 };
 
+/* In the catalogue, and of a graph that has not begun: it is chosen by measuring (ann/choose.c). */
+#define PV__CODE_AUTO 255u
+
 /* A code as one number: its kind, and for pq the bits of a part and the number of parts. */
 #define PV__CODE_PACK(kind, bits, parts) ((kind) | (bits) << 8 | (parts) << 16)
 #define PV__CODE_KIND(code) ((code)&0xFFu)

@@ -122,6 +122,7 @@ PV_PRIVATE uint64_t pv__txn_lsn(const pv__txn *txn); /* what it reads */
 PV_PRIVATE bool pv__txn_is_write(const pv__txn *txn);
 PV_PRIVATE bool pv__txn_is_dirty(const pv__txn *txn);
 PV_PRIVATE pv__mem *pv__txn_mem(pv__txn *txn);
+PV_PRIVATE uint64_t pv__txn_cache_bytes(const pv__txn *txn); /* the bound of the page cache */
 /* A second thread for whoever has the write transaction (os/helper.h): wait for its job before the
  * call returns. It may do work of the store and then accepts nothing. */
 PV_PRIVATE struct pv__helper *pv__txn_helper(pv__txn *txn);

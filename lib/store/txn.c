@@ -187,6 +187,8 @@ PV_PRIVATE uint64_t pv__txn_lsn(const pv__txn *t) { return t->write ? t->stamp :
 PV_PRIVATE bool pv__txn_is_write(const pv__txn *t) { return t->write; }
 PV_PRIVATE bool pv__txn_is_dirty(const pv__txn *t) { return t->touched_count > 0; }
 PV_PRIVATE pv__mem *pv__txn_mem(pv__txn *t) { return t->store->mem; }
+
+uint64_t pv__txn_cache_bytes(const pv__txn *t) { return t->store->cache_limit; }
 PV_PRIVATE pv__helper *pv__txn_helper(pv__txn *t) { return &t->store->helper; }
 PV_PRIVATE void pv__txn_doom(pv__txn *t, int code) {
     if (t->write && !t->doomed) {
