@@ -305,12 +305,12 @@ PV_EXTERN void pv_db_unref(pv_db *db);
 #define PV_INDEX_FLAT 1 /* always by comparing with every record */
 #define PV_INDEX_HNSW 2 /* by a graph from the first record on */
 
-/* What a graph is walked by; answers are always ranked by the full vectors. B1 and PQ are for data
- * beyond memory and for vectors of 128 dimensions or more: of short ones they tell too little, and
- * searches may stay below their target_recall. */
-/* B1 and PQ, Q4 and SQ8 go with l2, cosine and dot; F32 and F16 with l1 too. AUTO: I8 and BIT for such
- * vectors, F16 with l1, else by measuring the records (recall, work, bytes against the cache). */
-#define PV_CODE_AUTO 0 /* see above */
+/* What a graph is walked by; answers are always ranked by the full vectors. F32 and F16 go with l2,
+ * cosine, dot and l1, the others of numbers with the first three. B1 and PQ are for data beyond
+ * memory and for vectors of 128 dimensions or more: of short ones they tell too little, and
+ * searches may stay below their target_recall. AUTO: I8 and BIT for such vectors, F16 with l1, else
+ * by measuring the records (recall, work, bytes against the cache). */
+#define PV_CODE_AUTO 0
 #define PV_CODE_F32 1  /* the vectors themselves */
 #define PV_CODE_SQ8 2  /* 8 bits a dimension */
 #define PV_CODE_Q4 3   /* 4 bits a dimension, after a rotation, about the mean */
