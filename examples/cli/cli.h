@@ -74,7 +74,8 @@ int cli_flush(cli *c, size_t least);
 /* Writes all bytes to a descriptor; 0 or an errno. */
 int cli_write(int fd, const char *data, size_t len);
 
-void cli_put_vector(ex_buf *out, const float *vector, size_t dims);
+/* As numbers, whatever pv.h stores them as. */
+void cli_put_vector(ex_buf *out, const void *vector, uint32_t type, size_t dims);
 /* The id as JSON: a string, or a number for number keys (id NULL). */
 void cli_put_id(ex_buf *out, const char *id, uint64_t id_u64);
 /* For people: the text itself, control characters escaped. */
@@ -95,6 +96,7 @@ const char *cli_metric_name(uint32_t metric);
 const char *cli_key_name(uint32_t key);
 const char *cli_type_name(uint32_t type);
 int cli_metric(cli *c, const char *name, uint32_t *out); /* NULL name: the default */
+int cli_type(cli *c, const char *name, uint32_t *out);
 int cli_key(cli *c, const char *name, uint32_t *out);
 
 /* The ids on the command line, as the collection wants them. cli_ids_done frees. */

@@ -5,18 +5,20 @@
 int cmd_create(cli *c, int argc, char **argv) {
     uint64_t dims = 0;
     const char *metric = NULL;
+    const char *type = NULL;
     const char *key = NULL;
     int if_missing = 0;
     const cli_option options[] = {
         {"dims", 'd', CLI_U64, &dims, NULL},
         {"metric", 0, CLI_TEXT, (void *)&metric, NULL},
+        {"type", 0, CLI_TEXT, (void *)&type, NULL},
         {"key", 0, CLI_TEXT, (void *)&key, NULL},
         {"if-missing", 0, CLI_FLAG, &if_missing, NULL},
     };
     pv_collection_opts o = PV_COLLECTION_OPTS_INIT;
     cli_args args;
     pv_db *db = NULL;
-    int rc = cli_parse(c, argc, argv, options, 4, 2, 2, &args);
+    int rc = cli_parse(c, argc, argv, options, 5, 2, 2, &args);
     if (rc != CLI_OK || c->help) {
         return rc;
     }
@@ -29,6 +31,7 @@ int cmd_create(cli *c, int argc, char **argv) {
     }
     o.dims = (uint32_t)dims;
     rc = cli_metric(c, metric, &o.metric);
+    rc = rc == CLI_OK ? cli_type(c, type, &o.type) : rc;
     rc = rc == CLI_OK ? cli_key(c, key, &o.key) : rc;
     rc = rc == CLI_OK ? cli_open(c, args.at[0], CLI_CREATE, &db) : rc;
     if (rc != CLI_OK) {
@@ -40,8 +43,9 @@ int cmd_create(cli *c, int argc, char **argv) {
     if (rc == CLI_OK && c->json) {
         ex_buf_puts(&c->out, "{\"collection\":");
         cli_put_id(&c->out, args.at[1], 0);
-        cli_put_format(&c->out, ",\"dims\":%u,\"metric\":\"%s\",\"key\":\"%s\"}\n", o.dims,
-                       cli_metric_name(o.metric), cli_key_name(o.key));
+        cli_put_format(&c->out, ",\"dims\":%u,\"metric\":\"%s\",\"type\":\"%s\",\"key\":\"%s\"}\n",
+                       o.dims, cli_metric_name(o.metric), cli_type_name(o.type),
+                       cli_key_name(o.key));
     }
     return cli_close(c, db, rc);
 }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "common/ex_element.h"
 
 #define EXPORT_FLUSH_BYTES (1u << 20)
 
@@ -107,11 +108,13 @@ static void export_put_u32(ex_buf *out, uint32_t value) {
 
 /* npy version 1.0; the header is padded with blanks to a multiple of 64 bytes. */
 static void export_put_npy_header(export_job *job) {
+    static const char *const descr[] = {"", "<f4", "<f2", "", "|i1", "|u1"};
     char text[192];
     ex_buf *out = &job->data.buf;
     int n = snprintf(text, sizeof(text),
-                     "{'descr': '<f4', 'fortran_order': False, 'shape': (%llu, %u), }",
-                     (unsigned long long)job->count, job->info.dims);
+                     "{'descr': '%s', 'fortran_order': False, 'shape': (%llu, %u), }",
+                     descr[job->info.type], (unsigned long long)job->count,
+                     job->info.type == PV_TYPE_BIT ? (job->info.dims + 7) / 8 : job->info.dims);
     size_t len = ((size_t)n + 1 + 10 + 63) / 64 * 64 - 10;
     ex_buf_add(out, "\x93NUMPY\x01\x00", 8);
     ex_buf_putc(out, (char)(len & 255));
@@ -126,18 +129,31 @@ static void export_put_npy_header(export_job *job) {
 static void export_put_json(export_job *job, const pv_iter *it, ex_buf *out, int vectors) {
     size_t len = 0;
     uint32_t dims = 0;
-    const float *vector = vectors ? pv_iter_vector(it, &dims) : NULL;
+    const void *vector = vectors ? pv_iter_vector(it, &dims) : NULL;
     const char *metadata = pv_iter_metadata(it, &len);
-    (void)job;
     ex_buf_puts(out, "{\"id\":");
     cli_put_id(out, pv_iter_id(it), pv_iter_id_u64(it));
     if (vector != NULL) {
         ex_buf_puts(out, ",\"vector\":");
-        cli_put_vector(out, vector, dims);
+        cli_put_vector(out, vector, job->info.type, dims);
     }
     ex_buf_puts(out, ",\"metadata\":");
     ex_buf_add(out, metadata != NULL ? metadata : "{}", metadata != NULL ? len : 2);
     ex_buf_puts(out, "}\n");
+}
+
+/* fvecs are f32 always, which has room for all other elements. */
+static void export_put_fvecs(ex_buf *out, const void *vector, uint32_t type, uint32_t dims) {
+    export_put_u32(out, dims);
+    if (ex_buf_reserve(out, dims * sizeof(float)) == 0) {
+        float numbers[64];
+        for (uint32_t i = 0; i < dims; i += 64) {
+            const unsigned char *from = (const unsigned char *)vector + ex_element_bytes(type, i);
+            uint32_t n = dims - i < 64 ? dims - i : 64;
+            ex_element_unpack(type, from, n, numbers);
+            ex_buf_add(out, numbers, n * sizeof(float));
+        }
+    }
 }
 
 static void export_put_record(export_job *job, const pv_iter *it) {
@@ -147,11 +163,12 @@ static void export_put_record(export_job *job, const pv_iter *it) {
         export_put_json(job, it, out, !job->no_vectors);
         return;
     }
-    const float *vector = pv_iter_vector(it, &dims);
+    const void *vector = pv_iter_vector(it, &dims);
     if (job->format == EXPORT_FVECS) {
-        export_put_u32(out, dims);
+        export_put_fvecs(out, vector, job->info.type, dims);
+    } else { /* the machine is little endian, as pv.h asks */
+        ex_buf_add(out, vector, ex_element_bytes(job->info.type, dims));
     }
-    ex_buf_add(out, vector, dims * sizeof(float)); /* the machine is little endian, as pv.h asks */
     if (job->has_sidecar) {
         export_put_json(job, it, &job->sidecar.buf, 0);
     }

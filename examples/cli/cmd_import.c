@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "cli/import.h"
+#include "common/ex_element.h"
 
 #define IMPORT_BATCH_ROWS 1000
 #define IMPORT_CACHE_MIB 128 /* enough to write with, whatever the size of the file */
@@ -22,6 +23,7 @@ typedef struct import_args {
     const char *rest;
     const char *delimiter;
     const char *metric;
+    const char *type;
     const char *key;
     const char *ack;
     const char *rejects;
@@ -48,6 +50,7 @@ static int import_rest(import_job *job, import_args *a) {
 
 static int import_check_args(import_job *job, import_args *a) {
     int rc = cli_metric(job->c, a->metric, &job->metric);
+    rc = rc == CLI_OK ? cli_type(job->c, a->type, &job->type) : rc;
     rc = rc == CLI_OK ? cli_key(job->c, a->key, &job->key) : rc;
     rc = rc == CLI_OK ? import_rest(job, a) : rc;
     if (rc != CLI_OK) {
@@ -59,8 +62,8 @@ static int import_check_args(import_job *job, import_args *a) {
     if (a->rejects != NULL && !job->skip_bad) {
         return cli_fail(job->c, CLI_USAGE, "--rejects goes with --skip-bad");
     }
-    if ((a->metric != NULL || a->key != NULL) && !job->create) {
-        return cli_fail(job->c, CLI_USAGE, "--metric and --key go with --create");
+    if ((a->metric != NULL || a->type != NULL || a->key != NULL) && !job->create) {
+        return cli_fail(job->c, CLI_USAGE, "--metric, --type and --key go with --create");
     }
     if (job->batch_rows == 0 || job->batch_rows > PV_LIMIT_BATCH_RECORDS) {
         return cli_fail(job->c, CLI_LIMIT, "--batch wants 1 to %d rows", PV_LIMIT_BATCH_RECORDS);
@@ -112,6 +115,7 @@ static int import_find(import_job *job) {
     if (failed == PV_ERR_NOTFOUND && job->create) {
         job->info.dims = 0;
         job->info.key = job->key;
+        job->info.type = job->type;
         return CLI_OK;
     }
     return failed ? cli_fail_pv(job->c) : CLI_OK;
@@ -121,6 +125,7 @@ static int import_make(import_job *job) {
     pv_collection_opts o = PV_COLLECTION_OPTS_INIT;
     o.dims = (uint32_t)job->rd.row.dims;
     o.metric = job->metric;
+    o.type = job->type;
     o.key = job->key;
     job->info.dims = o.dims;
     if (job->dry_run) {
@@ -158,18 +163,59 @@ static int import_fit_id(import_job *job) {
     return READ_ROW;
 }
 
+/* Rows of bytes of 8 bits: how many of the last are elements, the collection knows. */
+static int import_fit_packed(import_job *job) {
+    read_row *row = &job->rd.row;
+    size_t end = job->info.dims != 0 ? job->info.dims : row->dims;
+    if (job->info.type != PV_TYPE_BIT) {
+        return read_say(&job->rd, READ_BAD, "elements are bits, 8 a byte; the collection's are %s",
+                        cli_type_name(job->info.type));
+    }
+    if (end > row->dims || row->dims - end > 7) {
+        return READ_ROW; /* a wrong number of dimensions */
+    }
+    for (size_t i = end; i < row->dims; i++) {
+        if (row->vector[i] != 0) {
+            return read_say(&job->rd, READ_BAD, "bit %zu is set, behind the last", i);
+        }
+    }
+    row->dims = end;
+    return READ_ROW;
+}
+
+/* Can the collection's elements take these numbers? */
+static int import_fit_vector(import_job *job) {
+    const read_row *row = &job->rd.row;
+    size_t bad = 0;
+    for (size_t i = 0; i < row->dims; i++) {
+        if (!isfinite(row->vector[i])) {
+            return read_say(&job->rd, READ_BAD, "element %zu of the vector is not finite", i);
+        }
+    }
+    if (ex_element_pack(job->info.type, row->vector, row->dims, job->element, &bad) != 0) {
+        return read_say(&job->rd, READ_BAD, "element %zu of the vector is %g, wanted %s", bad,
+                        (double)row->vector[bad], ex_element_wanted(job->info.type));
+    }
+    return READ_ROW;
+}
+
 /* What the library would refuse is found here, where the line is still known. */
 static int import_check_row(import_job *job) {
     const read_row *row = &job->rd.row;
+    if (row->packed) {
+        int got = import_fit_packed(job);
+        if (got != READ_ROW) {
+            return got;
+        }
+    }
     if (job->info.dims != 0 && row->dims != job->info.dims) {
         return read_say(&job->rd, READ_BAD,
                         "vector has %zu dimensions, collection '%.100s' wants %u", row->dims,
                         job->collection, job->info.dims);
     }
-    for (size_t i = 0; i < row->dims; i++) {
-        if (!isfinite(row->vector[i])) {
-            return read_say(&job->rd, READ_BAD, "element %zu of the vector is not finite", i);
-        }
+    int got = import_fit_vector(job);
+    if (got != READ_ROW) {
+        return got;
     }
     if (row->metadata.len > PV_LIMIT_METADATA_BYTES) {
         return read_say(&job->rd, READ_BAD, "metadata has %zu bytes, the limit is %d",
@@ -329,6 +375,7 @@ int cmd_import(cli *c, int argc, char **argv) {
         {"dry-run", 0, CLI_FLAG, &job.dry_run, NULL},
         {"create", 0, CLI_FLAG, &job.create, NULL},
         {"metric", 0, CLI_TEXT, (void *)&a.metric, NULL},
+        {"type", 0, CLI_TEXT, (void *)&a.type, NULL},
         {"key", 0, CLI_TEXT, (void *)&a.key, NULL},
         {"ack", 0, CLI_TEXT, (void *)&a.ack, NULL},
         {"ack-fd", 0, CLI_U64, &a.ack_fd, &a.ack_fd_given},

@@ -9,7 +9,7 @@ static void record_put_json(ex_buf *out, const pv_results *r, size_t i, int vect
     cli_put_id(out, pv_results_id(r, i), pv_results_id_u64(r, i));
     if (vectors && pv_results_vector(r, i) != NULL) {
         ex_buf_puts(out, ",\"vector\":");
-        cli_put_vector(out, pv_results_vector(r, i), pv_results_dims(r));
+        cli_put_vector(out, pv_results_vector(r, i), pv_results_type(r), pv_results_dims(r));
     }
     if (metadata != NULL) {
         ex_buf_puts(out, ",\"metadata\":");

@@ -12,6 +12,7 @@
 
 #include "cli/cli.h"
 #include "cli/read.h"
+#include "common/ex_element.h"
 #include "common/ex_input.h"
 
 #define SEARCH_VECTOR_BYTES_MAX (1u << 20)
@@ -87,7 +88,7 @@ static void search_put_json(search *s, const pv_results *r, const char *query) {
         ex_buf_f32(out, pv_results_score(r, i));
         if (pv_results_vector(r, i) != NULL) {
             ex_buf_puts(out, ",\"vector\":");
-            cli_put_vector(out, pv_results_vector(r, i), pv_results_dims(r));
+            cli_put_vector(out, pv_results_vector(r, i), pv_results_type(r), pv_results_dims(r));
         }
         size_t len = 0;
         const char *metadata = pv_results_metadata(r, i, &len);
@@ -163,7 +164,7 @@ static void search_put_plain(search *s, const pv_results *r, const char *query) 
         }
         if (pv_results_vector(r, i) != NULL) {
             ex_buf_putc(out, '\t');
-            cli_put_vector(out, pv_results_vector(r, i), pv_results_dims(r));
+            cli_put_vector(out, pv_results_vector(r, i), pv_results_type(r), pv_results_dims(r));
         }
         ex_buf_putc(out, '\n');
     }
@@ -181,6 +182,7 @@ static int search_one(search *s, const void *vector, size_t dims) {
     search_options(s, &q);
     q.vector = vector;
     q.dims = (uint32_t)dims;
+    q.type = s->info.type;
     uint64_t begin = search_now_us();
     if (pv_search(s->db, NULL, s->collection, &q, &r, &s->c->err) != PV_OK) {
         return cli_fail_pv(s->c);
@@ -194,6 +196,25 @@ static int search_one(search *s, const void *vector, size_t dims) {
     }
     pv_results_free(r);
     return CLI_OK;
+}
+
+/* A query as the collection's elements; a message names `where`. */
+static int search_pack(search *s, const float *numbers, size_t dims, const char *where, void *out) {
+    size_t bad = 0;
+    if (ex_element_pack(s->info.type, numbers, dims, out, &bad) != 0) {
+        return cli_fail(s->c, CLI_USAGE, "%s: element %zu is %g, wanted %s", where, bad,
+                        (double)numbers[bad], ex_element_wanted(s->info.type));
+    }
+    return CLI_OK;
+}
+
+static int search_numbers(search *s, const float *numbers, size_t dims) {
+    unsigned char *vector = malloc(ex_element_bytes(s->info.type, dims) + 1);
+    int rc = vector != NULL ? search_pack(s, numbers, dims, "--vector", vector)
+                            : cli_fail(s->c, CLI_LIMIT, "out of memory");
+    rc = rc == CLI_OK ? search_one(s, vector, dims) : rc;
+    free(vector);
+    return rc;
 }
 
 static int search_by_text(search *s) {
@@ -226,7 +247,7 @@ static int search_by_text(search *s) {
     } else {
         rc = cli_vector(s->c, text.data, text.len, "--vector", &vector, &dims);
     }
-    rc = rc == CLI_OK ? search_one(s, vector, dims) : rc;
+    rc = rc == CLI_OK ? search_numbers(s, vector, dims) : rc;
     free(vector);
     ex_buf_done(&text);
     return rc;
@@ -254,7 +275,7 @@ static int search_by_record(search *s) {
 
 /* A block of queries from a file: their vectors one behind the other, their names as JSON. */
 typedef struct search_block {
-    float *vectors;
+    unsigned char *vectors; /* as they are stored */
     char **names;
     size_t count;
     size_t cap;
@@ -274,6 +295,7 @@ static int search_run_block(search *s, search_block *b) {
     search_options(s, &q);
     q.vector = b->vectors;
     q.dims = s->info.dims;
+    q.type = s->info.type;
     v.count = b->count;
     if (pv_search_many(s->db, NULL, s->collection, &q, &v, results, &s->c->err) != PV_OK) {
         rc = cli_fail_pv(s->c);
@@ -297,8 +319,11 @@ static int search_run_block(search *s, search_block *b) {
 }
 
 /* Adds a row of the file; its name is its id, or else its number. */
-static int search_take(search *s, search_block *b, const read_row *row, const char *where) {
+static int search_take(search *s, search_block *b, read_row *row, const char *where) {
     ex_buf name = {0};
+    if (row->packed && (row->dims + 7) / 8 == (s->info.dims + 7u) / 8) {
+        row->dims = s->info.dims; /* the last byte is not full */
+    }
     if (row->dims != s->info.dims) {
         return cli_fail(s->c, CLI_USAGE, "%s: vector has %zu dimensions, collection '%s' wants %u",
                         where, row->dims, s->collection, s->info.dims);
@@ -314,9 +339,9 @@ static int search_take(search *s, search_block *b, const read_row *row, const ch
         ex_buf_done(&name);
         return cli_fail(s->c, CLI_LIMIT, "out of memory");
     }
-    memcpy(b->vectors + b->count * s->info.dims, row->vector, row->dims * sizeof(float));
+    unsigned char *place = b->vectors + b->count * ex_element_bytes(s->info.type, row->dims);
     b->names[b->count++] = name.data; /* freed by search_run_block */
-    return CLI_OK;
+    return search_pack(s, row->vector, row->dims, where, place);
 }
 
 static int search_by_file(search *s) {
@@ -331,9 +356,10 @@ static int search_by_file(search *s) {
     if (rc != CLI_OK) {
         return rc;
     }
-    b.cap = SEARCH_BLOCK_BYTES / (s->info.dims * sizeof(float));
+    const size_t row_bytes = ex_element_bytes(s->info.type, s->info.dims);
+    b.cap = SEARCH_BLOCK_BYTES / row_bytes;
     b.cap = b.cap == 0 ? 1 : b.cap > 4096 ? 4096 : b.cap;
-    b.vectors = malloc(b.cap * s->info.dims * sizeof(float));
+    b.vectors = malloc(b.cap * row_bytes);
     b.names = calloc(b.cap, sizeof(char *));
     if (b.vectors == NULL || b.names == NULL) {
         rc = cli_fail(s->c, CLI_LIMIT, "out of memory");

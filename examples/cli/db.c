@@ -36,40 +36,40 @@ int cli_close(cli *c, pv_db *db, int exit_code) {
     return exit_code;
 }
 
+static const char *const db_metrics[] = {"unknown", "l2",      "cosine", "dot",
+                                         "l1",      "hamming", "jaccard"};
+static const char *const db_types[] = {"unknown", "f32", "f16", "bf16", "i8", "bit"};
+
 const char *cli_metric_name(uint32_t metric) {
-    switch (metric) {
-    case PV_METRIC_L2:
-        return "l2";
-    case PV_METRIC_COSINE:
-        return "cosine";
-    case PV_METRIC_DOT:
-        return "dot";
-    default:
-        return "unknown";
-    }
+    return db_metrics[metric <= PV_METRIC_JACCARD ? metric : 0];
 }
 
 const char *cli_key_name(uint32_t key) {
     return key == PV_KEY_U64 ? "u64" : key == PV_KEY_STRING ? "string" : "unknown";
 }
 
-const char *cli_type_name(uint32_t type) {
-    static const char *const names[] = {"unknown", "f32", "f16", "bf16", "i8", "bit"};
-    return type <= PV_TYPE_BIT ? names[type] : names[0];
+const char *cli_type_name(uint32_t type) { return db_types[type <= PV_TYPE_BIT ? type : 0]; }
+
+/* The place of a name among those from 1 on, or 0. */
+static uint32_t db_find(const char *const *names, uint32_t last, const char *name) {
+    while (last > 0 && strcmp(names[last], name) != 0) {
+        last--;
+    }
+    return last;
 }
 
 int cli_metric(cli *c, const char *name, uint32_t *out) {
-    *out = PV_METRIC_COSINE;
-    if (name == NULL) {
-        return CLI_OK;
-    }
-    for (uint32_t metric = PV_METRIC_L2; metric <= PV_METRIC_DOT; metric++) {
-        if (strcmp(name, cli_metric_name(metric)) == 0) {
-            *out = metric;
-            return CLI_OK;
-        }
-    }
-    return cli_fail(c, CLI_USAGE, "--metric wants l2, cosine or dot, not '%s'", name);
+    *out = name == NULL ? PV_METRIC_COSINE : db_find(db_metrics, PV_METRIC_JACCARD, name);
+    return *out != 0
+               ? CLI_OK
+               : cli_fail(c, CLI_USAGE,
+                          "--metric wants l2, cosine, dot, l1, hamming or jaccard, not '%s'", name);
+}
+
+int cli_type(cli *c, const char *name, uint32_t *out) {
+    *out = name == NULL ? PV_TYPE_F32 : db_find(db_types, PV_TYPE_BIT, name);
+    return *out != 0 ? CLI_OK
+                     : cli_fail(c, CLI_USAGE, "--type wants f32, f16, i8 or bit, not '%s'", name);
 }
 
 int cli_key(cli *c, const char *name, uint32_t *out) {

@@ -14,7 +14,7 @@
 typedef struct import_batch {
     size_t count;
     size_t cap;        /* of the arrays below */
-    ex_buf vectors;    /* count * dims floats */
+    ex_buf vectors;    /* count vectors, as they are stored */
     uint64_t *ids_u64; /* number keys */
     ex_buf ids;        /* text keys, one behind the other */
     uint64_t *id_at;   /* count + 1 offsets into ids */
@@ -50,9 +50,11 @@ typedef struct import_job {
     int dry_run;
     int create;
     uint32_t metric;
+    uint32_t type;
     uint32_t key;
-    int ack_fd;     /* -1: none */
-    int rejects_fd; /* -1: none */
+    unsigned char element[PV_LIMIT_DIMS * 4]; /* the row's vector, as it is stored */
+    int ack_fd;                               /* -1: none */
+    int rejects_fd;                           /* -1: none */
     uint64_t imported;
     uint64_t rejected;
     uint64_t batches;

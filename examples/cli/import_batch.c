@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cli/import.h"
+#include "common/ex_element.h"
 
 void import_batch_done(import_batch *b) {
     ex_buf_done(&b->vectors);
@@ -58,7 +59,7 @@ int import_batch_add(import_job *job) {
     b->metadata_at[i] = b->metadata.len;
     b->raw_at[i] = b->raw.len;
     b->places[i] = row->line > 0 ? row->line : row->number;
-    ex_buf_add(&b->vectors, row->vector, row->dims * sizeof(float));
+    ex_buf_add(&b->vectors, job->element, ex_element_bytes(job->info.type, row->dims));
     ex_buf_add(&b->ids, row->id.data, row->id.len);
     ex_buf_add(&b->metadata, row->metadata.data, row->metadata.len);
     ex_buf_add(&b->raw, row->raw.data, row->raw.len);
@@ -134,6 +135,7 @@ static int batch_send(import_job *job, pv_results **out_ids) {
     p.count = b->count;
     p.vectors = b->vectors.data;
     p.dims = job->info.dims;
+    p.type = job->info.type;
     if (job->info.key == PV_KEY_U64) {
         p.ids_u64 = b->ids_u64;
     } else {
@@ -163,7 +165,7 @@ static int batch_drop_refused(import_job *job, size_t i) {
     if (rc != CLI_OK) {
         return rc == CLI_USAGE ? code : rc;
     }
-    batch_remove(b, i, job->info.dims * sizeof(float));
+    batch_remove(b, i, ex_element_bytes(job->info.type, job->info.dims));
     return CLI_OK;
 }
 

@@ -20,12 +20,14 @@ typedef struct command {
 static const command commands[] = {
     {"create", cmd_create, "DB COLLECTION --dims N", "make a collection, and the file if missing",
      "  -d, --dims N         dimensions of its vectors\n"
-     "      --metric M       cosine (default), l2 or dot\n"
+     "      --metric M       cosine (default), l2, dot or l1; of bits hamming or jaccard\n"
+     "      --type T         f32 (default), f16, i8 or bit: what its vectors are made of\n"
      "      --key K          string (default) or u64: what its ids are\n"
      "      --if-missing     fine when it exists with the same options\n"},
     {"import", cmd_import, "DB COLLECTION FILE|-", "add records from a file",
      "      --format F       jsonl, csv, npy or fvecs; default: by the file's name\n"
-     "      --create         make the collection from the first row (--metric M, --key K)\n"
+     "      --create         make the collection from the first row (--metric M, --type T,\n"
+     "                       --key K)\n"
      "      --upsert         replace records that exist; default: they are an error\n"
      "  -b, --batch N        rows in one transaction, default 1000\n"
      "      --strict         one transaction for all: a bad row leaves nothing imported\n"

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "common/ex_element.h"
 
 int cli_exit_code(int pv_code) {
     switch (pv_code) {
@@ -98,13 +99,19 @@ int cli_flush(cli *c, size_t least) {
     return CLI_IO;
 }
 
-void cli_put_vector(ex_buf *out, const float *vector, size_t dims) {
+void cli_put_vector(ex_buf *out, const void *vector, uint32_t type, size_t dims) {
+    float part[64];
     ex_buf_putc(out, '[');
-    for (size_t i = 0; i < dims; i++) {
-        if (i > 0) {
-            ex_buf_putc(out, ',');
+    for (size_t i = 0; i < dims; i += 64) {
+        const unsigned char *from = (const unsigned char *)vector + ex_element_bytes(type, i);
+        size_t n = dims - i < 64 ? dims - i : 64;
+        ex_element_unpack(type, from, n, part);
+        for (size_t k = 0; k < n; k++) {
+            if (i + k > 0) {
+                ex_buf_putc(out, ',');
+            }
+            ex_buf_f32(out, part[k]);
         }
-        ex_buf_f32(out, vector[i]);
     }
     ex_buf_putc(out, ']');
 }

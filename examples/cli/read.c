@@ -115,6 +115,7 @@ static void read_clear(reader *rd) {
     row->id_kind = READ_ID_NONE;
     row->id_u64 = 0;
     row->dims = 0;
+    row->packed = 0;
     ex_buf_clear(&row->id);
     ex_buf_clear(&row->metadata);
     ex_buf_clear(&row->raw);

@@ -41,6 +41,7 @@ typedef struct read_row {
     ex_buf id;
     float *vector;   /* room for PV_LIMIT_DIMS */
     size_t dims;     /* 0: the row has no vector */
+    int packed;      /* it came as bytes of 8 bits: the last may be no elements */
     ex_buf metadata; /* a JSON object; empty: none */
     ex_buf raw;      /* the text of the row, where keep_raw was asked */
 } read_row;

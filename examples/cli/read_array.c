@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* read_array.c - matrices: npy (versions 1 to 3; f8, f4, f2, i1; little endian; C order) and fvecs.
+/* read_array.c - matrices: npy (versions 1 to 3; f8, f4, f2, i1, b1, u1; little endian; C order)
+ * and fvecs.
  *
  *      npy:    "\x93NUMPY" major minor | length of the header, 2 or 4 bytes | header | rows
  *      fvecs:  for each row: dims, 4 bytes | dims floats
  *
  * Ids and metadata come from JSON lines in a second file, row for row, or else the id is the
- * number of the row. f2, f4 and i1 become f32 exactly; f8 is rounded to the nearest f32. */
+ * number of the row. f2, f4, i1 and b1 (0 or 1) become f32 exactly; f8 is rounded to the
+ * nearest f32; u1 are bits, 8 a byte, the first in the highest. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/read.h"
+#include "common/ex_element.h"
 
 #define ARRAY_HEADER_MAX 65536u
 
 typedef struct read_array {
-    char kind;     /* 'f' or 'i', of an element */
+    char kind;     /* 'f', 'i', 'b', or 'u': packed bits */
     unsigned size; /* bytes of an element */
     uint64_t rows; /* npy: from the header */
     uint32_t dims; /* fvecs: of the first row, 0 before it */
@@ -29,34 +32,12 @@ static uint32_t array_u32(const unsigned char *p) {
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
-/* binary16 to binary32; every value has one. */
-static float array_f16(const unsigned char *p) {
-    uint32_t h = (uint32_t)p[0] | (uint32_t)p[1] << 8;
-    uint32_t sign = (h & 0x8000u) << 16;
-    uint32_t exponent = h >> 10 & 31;
-    uint32_t mantissa = h & 0x3FFu;
-    uint32_t bits;
-    float out;
-    if (exponent == 0) {
-        /* zero and subnormals: mantissa * 2^-24, exact in binary32 */
-        out = ldexpf((float)mantissa, -24);
-        return sign != 0 ? -out : out;
-    }
-    if (exponent == 31) {
-        bits = sign | 0x7F800000u | mantissa << 13;
-    } else {
-        bits = sign | (exponent + 112) << 23 | mantissa << 13;
-    }
-    memcpy(&out, &bits, sizeof(out));
-    return out;
-}
-
 static float array_element(const read_array *a, const unsigned char *p) {
-    if (a->kind == 'i') {
-        return (float)(signed char)p[0];
+    if (a->size == 1) {
+        return a->kind == 'i' ? (float)(signed char)p[0] : (float)(p[0] != 0);
     }
     if (a->size == 2) {
-        return array_f16(p);
+        return ex_element_half(p);
     }
     if (a->size == 4) {
         uint32_t bits = array_u32(p);
@@ -137,18 +118,18 @@ static int array_parse_shape(const char *at, uint64_t *rows, uint64_t *dims) {
 }
 
 static int array_parse_header(reader *rd, const char *header) {
-    static const char *const known[] = {"'<f8'", "'<f4'", "'<f2'", "'|i1'"};
+    static const char *const known[] = {"'<f8'", "'<f4'", "'<f2'", "'|i1'", "'|b1'", "'|u1'"};
     read_array *a = rd->array;
     const char *descr = array_entry(header, "'descr'");
     const char *order = array_entry(header, "'fortran_order'");
     uint64_t dims = 0;
     size_t i = 0;
-    while (descr != NULL && i < 4 && strncmp(descr, known[i], 5) != 0) {
+    while (descr != NULL && i < 6 && strncmp(descr, known[i], 5) != 0) {
         i++;
     }
-    if (descr == NULL || i == 4) {
+    if (descr == NULL || i == 6) {
         return read_say(rd, READ_FATAL,
-                        "elements are %.8s; '<f8', '<f4', '<f2' and '|i1' are known",
+                        "elements are %.8s; '<f8', '<f4', '<f2', '|i1', '|b1' and '|u1' are known",
                         descr != NULL ? descr : "not described");
     }
     if (order == NULL || strncmp(order, "False", 5) != 0) {
@@ -157,12 +138,13 @@ static int array_parse_header(reader *rd, const char *header) {
     if (array_parse_shape(array_entry(header, "'shape'"), &a->rows, &dims) != 0) {
         return read_say(rd, READ_FATAL, "the array's shape is not (rows, dimensions)");
     }
+    a->kind = known[i][2];
+    a->size = (unsigned)(known[i][3] - '0');
+    dims = dims > PV_LIMIT_DIMS ? dims : a->kind == 'u' ? 8 * dims : dims;
     if (dims == 0 || dims > PV_LIMIT_DIMS) {
         return read_say(rd, READ_FATAL, "%llu dimensions; 1 to %d are possible",
                         (unsigned long long)dims, PV_LIMIT_DIMS);
     }
-    a->kind = known[i][2];
-    a->size = (unsigned)(known[i][3] - '0');
     a->dims = (uint32_t)dims;
     return READ_ROW;
 }
@@ -285,7 +267,7 @@ int read_array_next(reader *rd) {
     if (got != READ_ROW) {
         return got;
     }
-    size_t bytes = (size_t)a->dims * a->size;
+    size_t bytes = a->kind == 'u' ? a->dims / 8 : (size_t)a->dims * a->size;
     int failed = ex_input_read(&rd->in, a->buf, bytes, &done);
     if (failed != EX_INPUT_OK) {
         return read_failed(rd, failed);
@@ -293,9 +275,13 @@ int read_array_next(reader *rd) {
     if (done < bytes) {
         return read_say(rd, READ_FATAL, "the file ends too early");
     }
-    for (size_t i = 0; i < a->dims; i++) {
+    if (a->kind == 'u') {
+        ex_element_unpack(PV_TYPE_BIT, a->buf, a->dims, rd->row.vector);
+    }
+    for (size_t i = 0; i < a->dims && a->kind != 'u'; i++) {
         rd->row.vector[i] = array_element(a, a->buf + i * a->size);
     }
+    rd->row.packed = a->kind == 'u';
     rd->row.dims = a->dims;
     if (a->has_sidecar) {
         return array_sidecar(rd);

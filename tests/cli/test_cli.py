@@ -56,7 +56,7 @@ class Arguments(Case):
 class Collections(Case):
     def test_create_then_list_and_info(self):
         out = self.json("create", self.db, "one", "--dims", 4)
-        self.assertEqual(out, {"collection": "one", "dims": 4, "metric": "cosine",
+        self.assertEqual(out, {"collection": "one", "dims": 4, "metric": "cosine", "type": "f32",
                                "key": "string"})
         self.create("--metric", "l2", "--key", "u64", name="two")
         listed = self.json("list", self.db)["collections"]

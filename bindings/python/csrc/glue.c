@@ -66,7 +66,8 @@ pvpy_rows *pvpy_rows_new(pv_results *results) {
 }
 
 pvpy_rows *pvpy_search(pv_db *db, pv_txn *txn, const char *collection, const void *vector,
-                       uint32_t dims, int64_t k, uint32_t include, const pv_query *more) {
+                       uint32_t dims, uint32_t type, int64_t k, uint32_t include,
+                       const pv_query *more) {
     static const pv_query nothing = PV_QUERY_INIT;
     pv_query q = more ? *more : nothing;
     pv_results *results = NULL;
@@ -82,6 +83,7 @@ pvpy_rows *pvpy_search(pv_db *db, pv_txn *txn, const char *collection, const voi
     }
     q.vector = vector;
     q.dims = dims;
+    q.type = type;
     q.k = k > PV_LIMIT_K ? PV_LIMIT_K + 1 : (uint32_t)k; /* for the library to refuse */
     q.include = include;
     if (pv_search(db, txn, collection, &q, &results, pvpy_err()) != 0) {

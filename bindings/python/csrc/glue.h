@@ -47,7 +47,8 @@ void pvpy_batch_texts(const pvpy_batch *batch, char *out); /* ids_size bytes */
 /* One search. `more` has what the usual search does without, of pv_query: flags, filter, distance,
  * ef and target; NULL: nothing. k: refused below 1. NULL: pvpy_err() has the error. */
 pvpy_rows *pvpy_search(pv_db *db, pv_txn *txn, const char *collection, const void *vector,
-                       uint32_t dims, int64_t k, uint32_t include, const pv_query *more);
+                       uint32_t dims, uint32_t type, int64_t k, uint32_t include,
+                       const pv_query *more);
 
 /* Destructors of Python objects; the collector of garbage calls them on any thread and at any time,
  * even while a callback runs inside a call of the library. What may not be done there is put off

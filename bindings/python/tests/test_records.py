@@ -273,7 +273,7 @@ def test_collections(db):
     with pytest.raises(ValueError, match="key"):
         db.collection("m", dims=2, key="float")
     with pytest.raises(piramiddb.UnsupportedError):
-        db.collection("m", dims=2, dtype="f16")
+        db.collection("m", dims=2, dtype="bf16")
     with pytest.raises(piramiddb.MisuseError):
         db.collection("m", dims=0)
     with pytest.raises(piramiddb.LimitError):

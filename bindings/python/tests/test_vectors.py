@@ -10,6 +10,7 @@ import piramiddb
 from piramiddb import _convert as convert
 from piramiddb._native import ffi
 
+F32 = convert.ELEMENTS["f32"]
 ROWS = np.arange(12, dtype=np.float32).reshape(3, 4)
 
 
@@ -49,7 +50,7 @@ GAPLESS = {
 @pytest.mark.parametrize("name", GAPLESS)
 def test_gapless_float32_is_read_where_it_is(name):
     vectors = GAPLESS[name]
-    rows = convert.rows(vectors)
+    rows = convert.rows(vectors, F32, vectors.shape[1])
     assert address(rows.pointer) == vectors.ctypes.data
     assert rows.stride == vectors.strides[0]
     assert (rows.length, rows.dims) == vectors.shape
@@ -85,14 +86,15 @@ def test_every_form_stores_the_same_vectors(docs, name):
 
 
 def test_dlpack_is_not_copied_before_it_must_be():
-    rows = convert.rows(OnlyDLPack(ROWS))
+    rows = convert.rows(OnlyDLPack(ROWS), F32, 4)
     assert address(rows.pointer) == ROWS.ctypes.data
 
 
 def test_a_large_batch_of_float64_is_copied_a_piece_at_a_time(docs, monkeypatch):
     seen = []
-    real = convert.as_f32
-    monkeypatch.setattr(convert, "as_f32", lambda a: seen.append(a.nbytes) or real(a))
+    real = convert._as_element
+    monkeypatch.setattr(convert, "_as_element",
+                        lambda a, *rest: seen.append(a.nbytes) or real(a, *rest))
     docs.insert([str(i) for i in range(50_000)], np.ones((50_000, 4)))
     assert len(seen) > 2
     assert max(seen) <= 2 * convert.PIECE_BYTES

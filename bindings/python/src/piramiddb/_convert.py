@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """From what Python gives to what C takes, a bounded piece at a time.
 
-A float32 array whose rows lie gapless in memory is passed as it is. Everything else is copied,
-once, piece by piece, so that the copies of a large batch never exist together.
+An array of the collection's own element type whose rows lie gapless in memory is passed as it is.
+Everything else is copied, once, piece by piece, so that the copies of a large batch never exist
+together.
 """
 
 from __future__ import annotations
@@ -24,6 +25,29 @@ ID_NONE: int = lib.PV_ID_NONE
 
 PIECE_BYTES = 4 << 20  # of vectors in one call of the library
 PIECE_ROWS = 16384
+
+
+# ---- element types ---------------------------------------------------------------------------
+
+
+class Element(NamedTuple):
+    """What the vectors of a collection are made of, in numpy."""
+
+    name: str
+    dtype: np.dtype[Any]
+    kinds: str  # kinds of arrays that it takes
+    number: int  # of pv.h
+
+    def length(self, dims: int) -> int:
+        """Entries of one row: 8 dimensions each where they are bits."""
+        return (dims + 7) // 8 if self.name == "bit" else dims
+
+
+ELEMENTS = {element.name: element for element in (
+    Element("f32", F32, "fiu", lib.PV_TYPE_F32),
+    Element("f16", np.dtype(np.float16), "fiu", lib.PV_TYPE_F16),
+    Element("i8", np.dtype(np.int8), "iu", lib.PV_TYPE_I8),
+    Element("bit", np.dtype(np.uint8), "bu", lib.PV_TYPE_BIT))}
 
 
 # ---- metadata and filters --------------------------------------------------------------------
@@ -83,32 +107,62 @@ def name_text(name: str) -> bytes:
 # ---- vectors ---------------------------------------------------------------------------------
 
 
-def as_array(value: object, what: str) -> Array:
-    """An array of real numbers, of any type and shape: a view where that is possible."""
+_WANTED = {"i8": "integers from -128 to 127", "bit": "booleans, or uint8 with 8 of them each"}
+
+
+def as_array(value: object, what: str, element: Element) -> Array:
+    """An array of any shape that can become `element`: a view where that is possible."""
     if not isinstance(value, np.ndarray):
         if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
             value = np.from_dlpack(value)
         else:
             value = np.asarray(value)
-    if value.dtype.kind not in "fiu":
-        raise TypeError(f"{what}: elements are {value.dtype}, wanted real numbers")
+    if value.dtype.kind not in element.kinds and value.size:
+        wanted = _WANTED.get(element.name, "real numbers")
+        raise TypeError(f"{what}: elements are {value.dtype}, wanted {wanted}")
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise TypeError(f"{what}: masked values are no numbers")
     return value
 
 
-def as_f32(array: Array) -> Array:
-    """A C-contiguous float32 array: itself when it is one, else a copy."""
+def _as_element(array: Array, what: str, element: Element) -> Array:
+    """A C-contiguous array of the element's type: itself when it is one, else a copy.
+
+    f16 are rounded to the nearest, ties to even. Integers do not wrap around.
+    """
+    if array.dtype == element.dtype or not array.size:
+        return np.ascontiguousarray(array, dtype=element.dtype)
+    if element.name == "bit":
+        if array.dtype.kind != "b":
+            raise TypeError(f"{what}: elements are {array.dtype}, wanted {_WANTED['bit']}")
+        return np.packbits(array, axis=-1)
+    if element.name == "i8" and (array.min() < -128 or array.max() > 127):
+        raise ValueError(f"{what}: elements from {array.min()} to {array.max()}, "
+                         f"wanted {_WANTED['i8']}")
     with np.errstate(over="ignore"):  # infinities are the library's to refuse, by position
-        return np.ascontiguousarray(array, dtype=F32)
+        return np.ascontiguousarray(array, dtype=element.dtype)
 
 
-def one_vector(value: object, what: str = "the vector") -> Array:
-    """A vector as C wants it, of any length."""
-    array = as_array(value, what)
+def _dims(array: Array, element: Element, dims: int) -> int:
+    """Dimensions of the rows of an array; `dims` where packed bits are as many bytes."""
+    length: int = array.shape[-1]
+    if element.name != "bit" or array.dtype.kind == "b":
+        return length
+    return dims if length == element.length(dims) else 8 * length
+
+
+def one_row(value: object, element: Element) -> Array:
+    """A vector of any length, as it came, as a matrix of one row."""
+    array = as_array(value, "the vector", element)
     if array.ndim != 1:
-        raise DimsError(f"{what} has the shape {array.shape}, wanted one dimension")
-    return as_f32(array)
+        raise DimsError(f"the vector has the shape {array.shape}, wanted one dimension")
+    return array[None]
+
+
+def one_vector(value: object, element: Element, dims: int) -> tuple[Array, int]:
+    """A vector as C wants it, of any length, and its dimensions."""
+    array = one_row(value, element)[0]
+    return _as_element(array, "the vector", element), _dims(array, element, dims)
 
 
 class Rows(NamedTuple):
@@ -121,19 +175,22 @@ class Rows(NamedTuple):
     keep: object
 
 
-def rows(value: object, what: str = "vectors") -> Rows:
-    """A matrix for C, without a copy where each row lies gapless in float32."""
-    array = as_array(value, what)
+def rows(value: object, element: Element, dims: int, what: str = "vectors") -> Rows:
+    """A matrix for C, without a copy where each row lies gapless in the element's type."""
+    array = as_array(value, what, element)
     if array.ndim != 2:
         raise DimsError(f"{what}: the shape is {array.shape}, wanted (count, dims)")
-    count, dims = array.shape
-    wide = array.strides[0] >= dims * 4 or count < 2
-    if array.dtype == F32 and array.dtype.isnative and array.strides[1] == 4 and wide:
+    dims = _dims(array, element, dims)
+    count = array.shape[0]
+    size = element.dtype.itemsize
+    row = array.shape[1] * size
+    wide = array.strides[0] >= row or count < 2
+    if array.dtype == element.dtype and array.strides[1] == size and wide:
         if array.flags.c_contiguous:
-            return Rows(ffi.from_buffer(array), dims * 4, count, dims, array)
+            return Rows(ffi.from_buffer(array), row, count, dims, array)
         return Rows(ffi.cast("void *", array.ctypes.data), array.strides[0], count, dims, array)
-    array = as_f32(array)
-    return Rows(ffi.from_buffer(array), dims * 4, count, dims, array)
+    array = _as_element(array, what, element)
+    return Rows(ffi.from_buffer(array), array.shape[1] * size, count, dims, array)
 
 
 # ---- ids -------------------------------------------------------------------------------------
@@ -252,12 +309,13 @@ def _sequence(value: Any, what: str) -> Any:
         raise TypeError(f"{what} is {type(value).__name__}, wanted a sequence") from None
 
 
-def columns(ids: Any, vectors: Any, metadata: Any) -> tuple[int, Any, Any, Any]:
+def columns(ids: Any, vectors: Any, metadata: Any,
+            element: Element) -> tuple[int, Any, Any, Any]:
     """Number of records and the three columns, checked for their lengths."""
     if ids is not None:
         ids = _sequence(ids, "ids")
     if vectors is not None and not isinstance(vectors, (list, tuple)):
-        vectors = as_array(vectors, "vectors")
+        vectors = as_array(vectors, "vectors", element)
         if vectors.ndim != 2:
             raise DimsError(f"vectors: the shape is {vectors.shape}, wanted (count, dims)")
     if metadata is not None:
@@ -294,7 +352,7 @@ def record_columns(records: Sequence[Any]) -> tuple[int, Any, Any, Any]:
 
 
 def piece_length(dims: int) -> int:
-    """Records in one call of the library."""
+    """Records in one call of the library: as of f32, also where they need less."""
     return max(1, min(PIECE_ROWS, PIECE_BYTES // (4 * max(dims, 1))))
 
 
@@ -309,7 +367,7 @@ def pieces(count: int, ids: Any, vectors: Any, metadata: Any, dims: int) -> Iter
                     None if metadata is None else metadata[first:end])
 
 
-def piece_rows(piece: Piece) -> Rows:
+def piece_rows(piece: Piece, element: Element, dims: int) -> Rows:
     """The vectors of a part."""
     vectors = piece.vectors
     if isinstance(vectors, (list, tuple)):
@@ -322,4 +380,4 @@ def piece_rows(piece: Piece) -> Rows:
                                     f"{np.shape(vector)}, others {np.shape(vectors[0])}") \
                         from problem
             raise
-    return rows(vectors)
+    return rows(vectors, element, dims)

@@ -24,7 +24,6 @@ __all__ = ["Collection", "CollectionInfo", "Cursor", "RecordIterator"]
 T = TypeVar("T")
 
 _NULL = ffi.NULL
-_F32 = convert.F32
 _METADATA: int = lib.PV_INCLUDE_METADATA
 _VECTOR: int = lib.PV_INCLUDE_VECTOR
 _gc = ffi.gc
@@ -36,12 +35,16 @@ _new = ffi.new
 _QUERY = ffi.typeof("pv_query *")
 _QUERY_SIZE: int = ffi.sizeof("pv_query")
 
-METRICS = {"l2": lib.PV_METRIC_L2, "cosine": lib.PV_METRIC_COSINE, "dot": lib.PV_METRIC_DOT}
+METRICS = {"l2": lib.PV_METRIC_L2, "cosine": lib.PV_METRIC_COSINE, "dot": lib.PV_METRIC_DOT,
+           "l1": lib.PV_METRIC_L1, "hamming": lib.PV_METRIC_HAMMING,
+           "jaccard": lib.PV_METRIC_JACCARD}
 DTYPES = {"f32": lib.PV_TYPE_F32, "f16": lib.PV_TYPE_F16, "bf16": lib.PV_TYPE_BF16,
-          "i8": lib.PV_TYPE_I8, "bit": lib.PV_TYPE_BIT}
+          "i8": lib.PV_TYPE_I8, "bit": lib.PV_TYPE_BIT,
+          "float32": lib.PV_TYPE_F32, "float16": lib.PV_TYPE_F16, "int8": lib.PV_TYPE_I8}
 INDEXES = {"auto": lib.PV_INDEX_AUTO, "flat": lib.PV_INDEX_FLAT, "hnsw": lib.PV_INDEX_HNSW}
 CODES = {"auto": lib.PV_CODE_AUTO, "f32": lib.PV_CODE_F32, "sq8": lib.PV_CODE_SQ8,
-         "q4": lib.PV_CODE_Q4, "b1": lib.PV_CODE_B1, "f16": lib.PV_CODE_F16, "pq": lib.PV_CODE_PQ}
+         "q4": lib.PV_CODE_Q4, "b1": lib.PV_CODE_B1, "f16": lib.PV_CODE_F16, "pq": lib.PV_CODE_PQ,
+         "i8": lib.PV_CODE_I8, "bit": lib.PV_CODE_BIT}
 KEYS = {"str": lib.PV_KEY_STRING, "int": lib.PV_KEY_U64}
 
 
@@ -150,7 +153,9 @@ class RecordIterator(Iterator[Record[K]]):
         vector = lib.pv_iter_vector(handle, dims)
         array = None
         if vector:
-            array = np.frombuffer(ffi.buffer(vector, 4 * dims[0])[:], _F32)
+            element = self._collection._element
+            size = element.length(dims[0]) * element.dtype.itemsize
+            array = np.frombuffer(ffi.buffer(vector, size)[:], element.dtype)
         return Record(key, ffi.string(json) if json else None, array)
 
     def close(self) -> None:
@@ -237,7 +242,8 @@ class Collection(Generic[K]):
     """A collection of records, alone or inside a transaction; made by ``collection(...)``.
 
     Vectors may be numpy arrays, anything with ``__array__``, the buffer protocol or DLPack, or
-    lists of numbers. float32 whose rows lie gapless is read where it is; everything else is
+    lists of numbers. Arrays of the collection's own dtype (bits: packed, as ``numpy.packbits``
+    has them) whose rows lie gapless are read where they are; everything else is converted and
     copied once, a few MiB at a time. Do not change an array while a call reads it: the
     interpreter's lock is released.
 
@@ -248,8 +254,8 @@ class Collection(Generic[K]):
     [('a', 1.0)]
     """
 
-    __slots__ = ("_db", "_handle", "_key", "_name", "_raw_name", "_view", "dims", "dtype", "key",
-                 "metric")
+    __slots__ = ("_db", "_element", "_fast", "_handle", "_key", "_name", "_raw_name", "_view",
+                 "dims", "dtype", "key", "metric")
 
     def __init__(self, db: Database, view: View | None, name: str) -> None:
         self._db = db
@@ -263,6 +269,9 @@ class Collection(Generic[K]):
         self.metric = info.metric
         self.dtype = info.dtype
         self.key = info.key
+        self._element = convert.ELEMENTS[info.dtype]
+        # A vector of this type has as many elements as dimensions and needs no look.
+        self._fast = None if info.dtype == "bit" else self._element.dtype
 
     @property
     def name(self) -> str:
@@ -378,14 +387,17 @@ class Collection(Generic[K]):
         if isinstance(ids, Mapping):
             return self._write_records(kind, [ids], vectors, metadata)[0]
         if convert.is_one_id(ids) or (ids is None and isinstance(metadata, (Mapping, str))):
-            one = None if vectors is None else convert.one_vector(vectors)[None]
-            return self._write_columns(kind, convert.columns([ids], one, [metadata]))[0]
+            one = None if vectors is None else convert.one_row(vectors, self._element)
+            return self._write_columns(kind, self._columns([ids], one, [metadata]))[0]
         if vectors is None and metadata is None and ids is not None:
             listed: Any = ids if isinstance(ids, (list, tuple, np.ndarray)) else list(ids)
             if len(listed) and isinstance(listed[0], Mapping):
                 return self._write_records(kind, listed, vectors, metadata)
             ids = listed
-        return self._write_columns(kind, convert.columns(ids, vectors, metadata))
+        return self._write_columns(kind, self._columns(ids, vectors, metadata))
+
+    def _columns(self, ids: Any, vectors: Any, metadata: Any) -> tuple[int, Any, Any, Any]:
+        return convert.columns(ids, vectors, metadata, self._element)
 
     def _write_records(self, kind: _Kind, records: Sequence[Any], vectors: Any,
                        metadata: Any) -> Any:
@@ -431,9 +443,10 @@ class Collection(Generic[K]):
         opts.struct_size = ffi.sizeof("pv_write_opts")
         opts.flags = kind.flags
         batch.dims = self.dims
+        batch.type = self._element.number
         keep: list[object] = []
         if piece.vectors is not None:
-            rows = convert.piece_rows(piece)
+            rows = convert.piece_rows(piece, self._element, self.dims)
             batch.vectors = rows.pointer
             batch.vector_stride = rows.stride
             batch.dims = rows.dims
@@ -667,12 +680,14 @@ class Collection(Generic[K]):
         (array(['b'], dtype=object), array([2.], dtype=float32))
         """
         # The usual case first; it is what the cost of a call hangs on.
-        if type(vector) is not _ndarray or vector.dtype is not _F32 or vector.ndim != 1:
-            vector = convert.one_vector(vector)
+        if type(vector) is not _ndarray or vector.dtype is not self._fast or vector.ndim != 1:
+            vector, dims = convert.one_vector(vector, self._element, self.dims)
+        else:
+            dims = len(vector)
         try:
             pointer = _from_buffer(vector)
         except ValueError:  # elements with gaps between them
-            vector = convert.one_vector(vector)
+            vector, dims = convert.one_vector(vector, self._element, self.dims)
             pointer = _from_buffer(vector)
         more, keep = _NULL, None
         if not (filter is None and max_distance is None and not exact and not ef
@@ -681,12 +696,12 @@ class Collection(Generic[K]):
         include = (_METADATA if metadata else 0) | (_VECTOR if vectors else 0)
         view = self._view
         if view is None:
-            rows = _search(self._handle, _NULL, self._raw_name, pointer, len(vector), k, include,
-                           more)
+            rows = _search(self._handle, _NULL, self._raw_name, pointer, dims,
+                           self._element.number, k, include, more)
         else:
             with view._lock:
-                rows = _search(self._handle, view._pointer(), self._raw_name, pointer,
-                               len(vector), k, include, more)
+                rows = _search(self._handle, view._pointer(), self._raw_name, pointer, dims,
+                               self._element.number, k, include, more)
         if not rows:
             fail(lib.pvpy_err().code)
         del keep
@@ -708,10 +723,11 @@ class Collection(Generic[K]):
         ...     cursor.next_page(2).ids, [hit.id for hit in cursor]
         (array([1, 3], dtype=uint64), [2])
         """
-        array = np.ascontiguousarray(convert.one_vector(vector))
+        array, dims = convert.one_vector(vector, self._element, self.dims)
         query, keep = _query(filter, exact, max_distance, ef, target_recall)
         query.vector = _from_buffer(array)
-        query.dims = len(array)
+        query.dims = dims
+        query.type = self._element.number
         query.include = (_METADATA if metadata else 0) | (_VECTOR if vectors else 0)
         out = ffi.new("pv_cursor **")
         check(self._call(lib.pv_cursor_open, query, out))
@@ -746,10 +762,11 @@ class Collection(Generic[K]):
         """
         if k < 1:
             raise ValueError(f"k is {k}, wanted at least 1")
-        rows = convert.rows(vectors)
+        rows = convert.rows(vectors, self._element, self.dims)
         query, keep = _query(filter, exact, max_distance, ef, target_recall)
         query.vector = rows.pointer
         query.dims = rows.dims
+        query.type = self._element.number
         query.k = k
         query.include = (_METADATA if metadata else 0) | (_VECTOR if with_vectors else 0)
         many = ffi.new("pv_query_vectors *")

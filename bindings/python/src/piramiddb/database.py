@@ -179,12 +179,16 @@ class _HasCollections:
             name: 1 to 128 bytes without control characters and slashes; or a `Collection`, to
                 have the same one inside this transaction.
             dims: dimensions of its vectors, 1 to 16384. None: it must exist.
-            metric: "cosine", "l2" or "dot".
+            metric: "cosine", "l2", "dot" or "l1"; of bits "hamming" or "jaccard".
             key: "str" or "int", what its ids are.
-            dtype: element type of stored vectors; this version takes "f32".
+            dtype: what stored vectors are made of: "f32", "f16" ("float32", "float16"), "i8"
+                ("int8") or "bit". Other floats and integers are rounded to f32 and f16 (to the
+                nearest, ties to even); i8 takes integers from -128 to 127; bit takes booleans, or
+                uint8 that hold 8 of them each, the first in the highest bit.
             index: "flat" compares with every record, "hnsw" walks a graph, "auto" chooses by
                 their number.
-            code: what a graph is walked by: "f32", "f16", "sq8", "q4", "b1", "pq" or "auto".
+            code: what a graph is walked by: "f32", "f16", "sq8", "q4", "b1", "pq" or "auto"; of
+                such vectors "i8" and "bit" too. With "l1" only "f32", "f16" and "i8".
                 Answers are always ranked by the full vectors.
             ef_construction: candidates for each record while the graph is built; 0: 200.
 

@@ -12,6 +12,7 @@ from typing import Any, Generic, NoReturn, TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 
+from ._convert import ELEMENTS
 from ._native import ffi, lib
 from .errors import MisuseError
 
@@ -22,6 +23,7 @@ K = TypeVar("K", bound="str | int")
 _F32 = np.dtype(np.float32)
 _U64 = np.dtype(np.uint64)
 _OBJECT = np.dtype(object)
+_ELEMENTS = {element.number: element for element in ELEMENTS.values()}
 _asarray = np.asarray
 _frombuffer = np.frombuffer
 _buffer = ffi.buffer
@@ -72,7 +74,7 @@ def _nothing(keep: object, pointer: object) -> None:
     """Destructor that does nothing but keep its owner until then."""
 
 
-def _vectors(rows: Any) -> npt.NDArray[np.float32]:
+def _vectors(rows: Any) -> npt.NDArray[Any]:
     """All vectors as C has them; the array keeps the rows alive."""
     pointer = lib.pv_results_vectors(rows.results)
     if not pointer:
@@ -80,8 +82,11 @@ def _vectors(rows: Any) -> npt.NDArray[np.float32]:
     dims = lib.pv_results_dims(rows.results)
     count = rows.count
     owner = ffi.gc(pointer, partial(_nothing, rows))
-    array: npt.NDArray[np.float32]
-    array = _frombuffer(_buffer(owner, count * dims * 4), _F32).reshape(count, dims)
+    element = _ELEMENTS[lib.pv_results_type(rows.results)]
+    length = element.length(dims)
+    size = count * length * element.dtype.itemsize
+    array: npt.NDArray[Any]
+    array = _frombuffer(_buffer(owner, size), element.dtype).reshape(count, length)
     array.flags.writeable = False
     return array
 
@@ -130,9 +135,9 @@ class Hit(Generic[K]):
         return _metadata(self._results._rows, self._row)
 
     @property
-    def vector(self) -> npt.NDArray[np.float32]:
+    def vector(self) -> npt.NDArray[Any]:
         """Its vector of shape ``(dims,)``, read-only."""
-        vector: npt.NDArray[np.float32] = self._results.vectors[self._row]
+        vector: npt.NDArray[Any] = self._results.vectors[self._row]
         return vector
 
     def __repr__(self) -> str:
@@ -169,7 +174,7 @@ class Results(Sequence[Hit[K]]):
         return _frombuffer(_buffer(rows.distances, 4 * rows.count)[:], _F32)
 
     @property
-    def vectors(self) -> npt.NDArray[np.float32]:
+    def vectors(self) -> npt.NDArray[Any]:
         """Stored vectors, read-only, without a copy. Shape ``(rows, dims)``."""
         return _vectors(self._rows)
 
@@ -303,7 +308,7 @@ class Record(Generic[K]):
 
     id: K
 
-    def __init__(self, id: K, text: bytes | None, vector: npt.NDArray[np.float32] | None) -> None:
+    def __init__(self, id: K, text: bytes | None, vector: npt.NDArray[Any] | None) -> None:
         self.id = id
         self._text = text
         self._vector = vector
@@ -317,7 +322,7 @@ class Record(Generic[K]):
         return value
 
     @property
-    def vector(self) -> npt.NDArray[np.float32]:
+    def vector(self) -> npt.NDArray[Any]:
         """Its vector, bit for bit as it was written. Shape ``(dims,)``, read-only."""
         if self._vector is None:
             _left_out("vectors")
@@ -336,7 +341,7 @@ class Records(Sequence["Record[K] | None"]):
         self._rows = rows
         self._count: int = rows.count
         self._keys: list[K] | None = None
-        self._vectors: npt.NDArray[np.float32] | None = None
+        self._vectors: npt.NDArray[Any] | None = None
 
     @property
     def ids(self) -> npt.NDArray[Any]:
@@ -351,7 +356,7 @@ class Records(Sequence["Record[K] | None"]):
                            self._count)
 
     @property
-    def vectors(self) -> npt.NDArray[np.float32]:
+    def vectors(self) -> npt.NDArray[Any]:
         """Their vectors, zero where there is no record. Shape ``(rows, dims)``, read-only."""
         if self._vectors is None:
             self._vectors = _vectors(self._rows)
