@@ -97,6 +97,7 @@ IMPORT_SRC := $(wildcard examples/cli/read*.c examples/common/*.c) examples/cli/
 BENCH := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/bench_*.c))
 BENCH_HELP := $(filter-out bench/bench_%,$(wildcard bench/*.c))
 ANN_OBJ := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard bench/ann/*.c))
+WALK_OBJ := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard bench/walk/*.c))
 
 AMALGAMATION := $(BUILD)/amalgamation/pv.c
 PV_UNIT := $(patsubst tests/unit/%.c,$(BUILD)/pv-tests/%,$(filter %.c,$(UNIT_SRC)))
@@ -285,11 +286,13 @@ fuzz:
 
 $(BUILD)/obj/bench/%.o: bench/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(COMPILE) -Iinclude -Ibench $(if $(filter bench/bench_kernel% bench/bench_filter%,$<),-Ilib) -c $< -o $@
+	$(COMPILE) -Iinclude -Ibench $(if $(filter bench/bench_kernel% bench/bench_filter% bench/bench_walk% bench/walk/%,$<),-Ilib) -c $< -o $@
 
 $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(BENCH_HELP:%.c=$(BUILD)/obj/%.o) $(LIB_A)
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $^ $(PV_LIBS)
+
+$(BUILD)/bench/bench_walk: $(WALK_OBJ)
 
 $(BUILD)/bench/ann: $(ANN_OBJ) $(LIB_A)
 	@mkdir -p $(@D)

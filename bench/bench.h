@@ -94,6 +94,7 @@ uint64_t bench_file_bytes(const char *path);
 uint64_t bench_log_bytes(const char *db_path); /* all files of `<path>-wal` */
 /* Pages that the entries of all log records from from_lsn on touch, each counted once. */
 typedef struct bench_touched {
+    uint64_t records, bytes; /* with their heads, without what batches are padded with */
     uint64_t entries, pages;
     uint64_t based;    /* pages whose first entry changes what the file holds: replay reads them */
     uint64_t referred; /* pages that some entry names by reference */

@@ -100,6 +100,8 @@ static void touched_segment(const uint8_t *file, size_t size, uint64_t from_lsn,
         touched_require(body <= (uint64_t)(b.end - b.p), "the log's format");
         b.end = b.p + body;
         if (start + at >= from_lsn) {
+            t->records++;
+            t->bytes += TOUCHED_RECORD + body;
             for (uint64_t n = touched_number(head + 56, 4); n > 0; n--) {
                 touched_entry(&b, t);
             }

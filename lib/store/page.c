@@ -95,9 +95,20 @@ static int page_head(pv__txn *t, pv__xent *x, uint64_t page_id, pv__ver **out, p
     return pv__page_fetch(t->store, page_id, UINT64_MAX, out, err);
 }
 
+PV_PRIVATE const uint8_t *pv__page_peek_older(uintptr_t newest, uint64_t snap) {
+    pv__ver *v = pv__frame_ver(newest);
+    while (v && v->lsn > snap) {
+        v = atomic_load_explicit(&v->prev, memory_order_acquire);
+    }
+    return v && (pv__ver_flags(v) & (PV__VER_RESIDENT | PV__VER_FREED)) == PV__VER_RESIDENT
+               ? pv__ver_page(v)
+               : NULL;
+}
+
 PV_PRIVATE int pv__page_read(pv__txn *t, uint64_t page_id, unsigned kind, const uint8_t **out,
                              pv_error *err) {
     pv__xent *x = pv__xlat_find(t->store, page_id);
+    const uint8_t *page = NULL;
     pv__ver *v = NULL;
     page_enter(t);
     if (PV_LIKELY(x != NULL)) {
@@ -115,6 +126,8 @@ PV_PRIVATE int pv__page_read(pv__txn *t, uint64_t page_id, unsigned kind, const 
                                       atomic_load_explicit(&t->hits, memory_order_relaxed) + 1,
                                       memory_order_relaxed);
                 pv__xent_touch(x);
+            } else {
+                page = pv__page_peek_older(f, t->snap);
             }
         } else {
             pv__xent_touch(x);
@@ -127,10 +140,10 @@ PV_PRIVATE int pv__page_read(pv__txn *t, uint64_t page_id, unsigned kind, const 
             }
         }
     }
-    if (PV_UNLIKELY(!v)) {
+    if (PV_UNLIKELY(!v && !page)) {
         PV_TRY(pv__page_fetch(t->store, page_id, t->snap, &v, err));
     }
-    const uint8_t *page = pv__ver_page(v);
+    page = page ? page : pv__ver_page(v);
     if (PV_UNLIKELY(kind != PV__PAGE_ANY && pv__page_kind(page) != kind)) {
         return page_wrong_kind(page_id, kind, page, err);
     }

@@ -4,8 +4,8 @@
  *
  *   page id --> pv__xent {frame, lsn, mine} --> [64 B descriptor .. 128][page bytes]
  *
- * What is not there at once (not in memory, spilled by the writer, newer than the snapshot)
- * gives NULL, and pv__page_read finds it. Kind and owner are not compared. */
+ * What is not in memory, or was spilled by the writer, gives NULL, and pv__page_read finds it. Kind
+ * and owner are not compared. */
 #ifndef PV_STORE_PEEK_H
 #define PV_STORE_PEEK_H
 
@@ -75,6 +75,10 @@ typedef struct pv__peek {
 } pv__peek;
 PV_PRIVATE pv__peek pv__peek_of(const pv__txn *txn);
 
+/* The bytes that a snapshot sees, at or behind the newest version; NULL: they are not in memory. No
+ * lock (S10): what hangs behind a version that was found inside an epoch stays as long as that. */
+PV_PRIVATE const uint8_t *pv__page_peek_older(uintptr_t newest, uint64_t snap);
+
 /* The page, or NULL. Not counted among the hits. */
 static inline const uint8_t *pv__page_peek(const pv__peek *p, uint64_t page_id) {
     pv__xent *x = pv__xlat_entry(p->xlat, page_id);
@@ -98,7 +102,7 @@ static inline const uint8_t *pv__page_peek(const pv__peek *p, uint64_t page_id) 
     const uintptr_t f = atomic_load_explicit(&x->frame, memory_order_acquire);
     if (PV_UNLIKELY(f == 0 || (f & 1) ||
                     atomic_load_explicit(&x->lsn, memory_order_relaxed) > p->snap)) {
-        return NULL;
+        return pv__page_peek_older(f, p->snap);
     }
     pv__xent_touch(x);
     return (const uint8_t *)f + PV__VER_HEAD;

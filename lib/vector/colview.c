@@ -61,15 +61,40 @@ static int colview_group(pv__colview *v, uint32_t group, pv_error *err) {
     return 0;
 }
 
+/* Groups that are looked up with the first one: their pages come together. */
+#define COLVIEW_AHEAD 64u
+
+/* The groups below a root of level 2 lie in its entries: memory is asked for all of them at once. */
+static int colview_group_first(pv__colview *v, uint32_t group, pv_error *err) {
+    const uint8_t *root;
+    PV_TRY(pv__coldir_root(&v->c, &root, err));
+    const uint32_t count = PV_MIN(v->group_count, COLVIEW_AHEAD);
+    if (root[PV__COLDIR_LEVEL] == 2 && group < count) {
+        for (uint32_t i = 0; i < count; i++) {
+            const uint64_t id = pv__get64(root + PV__COLDIR_ROOT_IDS + 8 * i);
+            const uint8_t *page = v->groups[i] ? NULL : pv__page_peek(&v->peek, id);
+            if (page && pv__page_kind(page) == PV__PAGE_COLDIR &&
+                pv__page_owner(page) == v->c.owner &&
+                pv__page_ordinal(page) == pv__coldir_node_ordinal(&v->c, 1, i)) {
+                v->groups[i] = page + PV__COLDIR_NODE_IDS;
+            }
+        }
+    }
+    return v->groups[group] ? 0 : colview_group(v, group, err);
+}
+
 int pv__colview_find(pv__colview *v, uint32_t slot, const uint8_t **out_row, pv_error *err) {
     const uint32_t ordinal = (uint32_t)(slot * v->magic >> v->shift);
     const uint32_t group = ordinal / PV__COLDIR_FANOUT;
     const uint8_t *page;
     if (!v->groups[group]) {
-        PV_TRY(colview_group(v, group, err));
+        PV_TRY(colview_group_first(v, group, err));
     }
     const uint64_t id = pv__get64(v->groups[group] + 8 * (ordinal % PV__COLDIR_FANOUT));
-    PV_TRY(pv__page_read(v->c.txn, id, PV__PAGE_ANY, &page, err));
+    page = pv__page_peek(&v->peek, id);
+    if (!page) {
+        PV_TRY(pv__page_read(v->c.txn, id, PV__PAGE_ANY, &page, err));
+    }
     *out_row = page + PV__PAGE_HEAD + (size_t)(slot - ordinal * v->c.rows_per_page) * v->c.row_size;
     return 0;
 }
@@ -107,3 +132,5 @@ int pv__colview_rows(pv__colview *v, const uint32_t *slots, size_t n, const uint
     }
     return 0;
 }
+
+#undef COLVIEW_AHEAD

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* rename.h - WALK_PREFIX before every function that walker.c, walk.c and search.c define. Headers
+ * that define pv__colview_ functions come before it. */
+#define WALK_JOINED(prefix, name) prefix##name
+#define WALK_JOIN(prefix, name) WALK_JOINED(prefix, name)
+#define WALK_OWN(name) WALK_JOIN(WALK_PREFIX, name)
+
+#define pv__walker_new WALK_OWN(walker_new)
+#define pv__walker_free WALK_OWN(walker_free)
+#define pv__walker_hits WALK_OWN(walker_hits)
+#define pv__walker_clear WALK_OWN(walker_clear)
+#define pv__walker_pause WALK_OWN(walker_pause)
+#define pv__walker_begin WALK_OWN(walker_begin)
+#define pv__walker_begin_build WALK_OWN(walker_begin_build)
+#define pv__walker_upper WALK_OWN(walker_upper)
+#define pv__walker_helper WALK_OWN(walker_helper)
+#define pv__walk_expand WALK_OWN(walk_expand)
+#define pv__walk_prefetch_links WALK_OWN(walk_prefetch_links)
+#define pv__walk_bound WALK_OWN(walk_bound)
+#define pv__walk_level0 WALK_OWN(walk_level0)
+#define pv__walk_level0_live WALK_OWN(walk_level0_live)
+#define pv__walk_upper WALK_OWN(walk_upper)
+#define pv__walk_enter WALK_OWN(walk_enter)
+#define pv__search_each_dup WALK_OWN(search_each_dup)
+#define pv__search_dups WALK_OWN(search_dups)
+#define pv__search_begin WALK_OWN(search_begin)
+#define pv__search_end WALK_OWN(search_end)
+#define pv__graph_search WALK_OWN(graph_search)
+#define pv__graph_lower WALK_OWN(graph_lower)
+#define pv__graph_vectors WALK_OWN(graph_vectors)
