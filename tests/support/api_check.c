@@ -31,9 +31,10 @@ static bool t_why_key(char why[API_WHY], const api_collection *c, const api_reco
 
 /* id: NULL for numbers. metadata, vector: NULL when they were not asked for. */
 static bool t_record_is(const api_collection *c, const api_record *want, const char *id,
-                        uint64_t id_u64, const char *metadata, size_t len, const float *vector,
+                        uint64_t id_u64, const char *metadata, size_t len, const void *vector,
                         char why[API_WHY]) {
     static _Thread_local char text[API_TEXT_MAX];
+    uint8_t packed[API_DIMS_MAX * sizeof(float)];
     const bool same_id = want->id ? id && strcmp(id, want->id) == 0 && id_u64 == PV_ID_NONE
                                   : !id && id_u64 == want->id_u64;
     if (!same_id) {
@@ -45,7 +46,8 @@ static bool t_record_is(const api_collection *c, const api_record *want, const c
                 text);
         return t_why_key(why, c, want, "other metadata");
     }
-    if (!vector || memcmp(vector, want->vector, c->dims * sizeof(float)) != 0) {
+    const size_t bytes = api_vector_pack(c, want->vector, packed);
+    if (!vector || memcmp(vector, packed, bytes) != 0) {
         return t_why_key(why, c, want, "other vector");
     }
     return true;
@@ -58,7 +60,7 @@ static bool t_row_is(const api_collection *c, const api_record *want, const pv_r
     if (!pv_results_found(res, row)) {
         return t_why_key(why, c, want, "is not found");
     }
-    if (pv_results_dims(res) != c->dims || pv_results_type(res) != PV_TYPE_F32) {
+    if (pv_results_dims(res) != c->dims || pv_results_type(res) != c->type) {
         return t_why_key(why, c, want, "has other dims or type");
     }
     return t_record_is(c, want, pv_results_id(res, row), pv_results_id_u64(res, row), metadata, len,
@@ -80,7 +82,7 @@ static bool t_walk_matches(const api_collection *c, pv_db *db, pv_txn *txn, char
         size_t len = 0;
         uint32_t dims = 0;
         const char *metadata = pv_iter_metadata(it, &len);
-        const float *vector = pv_iter_vector(it, &dims);
+        const void *vector = pv_iter_vector(it, &dims);
         if (at >= c->count) {
             good = t_why(why, c->name, "more records than wanted in a walk", NULL);
         } else if (dims != c->dims) {
@@ -154,11 +156,12 @@ static bool t_get_matches(const api_collection *c, const api_record *rec, pv_db 
 /* ---- search ---- */
 
 double api_distance(uint32_t metric, const float *a, const float *b, uint32_t dims) {
-    double dot = 0, l2 = 0, aa = 0, bb = 0;
+    double dot = 0, l2 = 0, l1 = 0, aa = 0, bb = 0;
     for (uint32_t i = 0; i < dims; i++) {
         const double x = a[i], y = b[i];
         dot += x * y;
         l2 += (x - y) * (x - y);
+        l1 += fabs(x - y);
         aa += x * x;
         bb += y * y;
     }
@@ -168,6 +171,12 @@ double api_distance(uint32_t metric, const float *a, const float *b, uint32_t di
     if (metric == PV_METRIC_DOT) {
         return -dot;
     }
+    if (metric == PV_METRIC_L1 || metric == PV_METRIC_HAMMING) {
+        return l1;
+    }
+    if (metric == PV_METRIC_JACCARD) {
+        return aa + bb > 0 ? 1.0 - dot / (aa + bb - dot) : 0.0;
+    }
     return aa > 0 && bb > 0 ? 1.0 - dot / sqrt(aa) / sqrt(bb) : 1.0;
 }
 
@@ -176,6 +185,7 @@ double api_distance(uint32_t metric, const float *a, const float *b, uint32_t di
 typedef struct t_find {
     const api_collection *c;
     float query[API_DIMS_MAX];
+    uint8_t packed[API_DIMS_MAX * sizeof(float)]; /* the same as elements */
     uint32_t k;
     bool within, exact;
     float max_distance;
@@ -199,6 +209,7 @@ static bool t_find_init(t_find *f, const api_collection *c, const api_filter *fi
         return false;
     }
     api_vector_random(r, c, f->query);
+    (void)api_vector_pack(c, f->query, f->packed);
     for (size_t i = 0; i < c->count; i++) {
         f->distance[i] = api_distance(c->metric, f->query, c->records[i]->vector, c->dims);
     }
@@ -245,10 +256,11 @@ static bool t_find_row(t_find *f, const pv_results *res, size_t i, size_t *last,
         fprintf(stderr, "distance %.9g, wanted %.9g\n", (double)got, f->distance[at]);
         return t_why_key(why, c, rec, "other distance");
     }
-    if (c->integers && c->metric != PV_METRIC_COSINE && got != (float)f->distance[at]) {
+    if (api_collection_is_exact(c) && got != (float)f->distance[at]) {
         return t_why_key(why, c, rec, "whole numbers, but the distance is not exact");
     }
-    const float score = c->metric == PV_METRIC_COSINE ? 1.0f - got : -got;
+    const bool from_one = c->metric == PV_METRIC_COSINE || c->metric == PV_METRIC_JACCARD;
+    const float score = from_one ? 1.0f - got : -got;
     if (!(fabsf(pv_results_score(res, i) - score) <= 1e-6f)) {
         return t_why_key(why, c, rec, "other score");
     }
@@ -270,7 +282,7 @@ static bool t_find_row(t_find *f, const pv_results *res, size_t i, size_t *last,
 static bool t_find_rest(const t_find *f, bool full, double worst, size_t worst_at,
                         char why[API_WHY]) {
     const api_collection *c = f->c;
-    const bool exact = c->integers && c->metric != PV_METRIC_COSINE;
+    const bool exact = api_collection_is_exact(c);
     for (size_t i = 0; i < c->count; i++) {
         const double d = f->distance[i];
         if (f->seen[i] || isinf(d) || (f->within && d >= (double)f->max_distance - t_find_eps(d))) {
@@ -322,7 +334,8 @@ bool api_search_matches(const api_collection *c, pv_db *db, pv_txn *txn, test_rn
     }
     q.flags = (f.exact ? PV_QUERY_EXACT : 0u) | (f.within ? PV_QUERY_WITHIN : 0u);
     q.ef = f.exact || test_rng_below(r, 4) == 0 ? 0 : 1 + (uint32_t)test_rng_below(r, 60);
-    q.vector = f.query;
+    q.vector = f.packed;
+    q.type = c->type;
     q.dims = c->dims;
     q.k = f.k;
     q.include = PV_INCLUDE_METADATA | PV_INCLUDE_VECTOR;
@@ -336,9 +349,10 @@ bool api_search_matches(const api_collection *c, pv_db *db, pv_txn *txn, test_rn
     }
     if (!good) {
         fprintf(
-            stderr, "search: metric %u dims %u k %u within %d %g filter %s exact %d ef %u: %s\n",
-            (unsigned)c->metric, (unsigned)c->dims, (unsigned)f.k, f.within, (double)f.max_distance,
-            text, f.exact, (unsigned)q.ef, res ? pv_results_plan(res) : "");
+            stderr,
+            "search: type %u metric %u dims %u k %u within %d %g filter %s exact %d ef %u: %s\n",
+            (unsigned)c->type, (unsigned)c->metric, (unsigned)c->dims, (unsigned)f.k, f.within,
+            (double)f.max_distance, text, f.exact, (unsigned)q.ef, res ? pv_results_plan(res) : "");
     }
     pv_results_free(res);
     t_find_done(&f);
@@ -382,7 +396,8 @@ static bool t_cursor_matches(const api_collection *c, pv_db *db, test_rng *r, ch
         return t_why(why, c->name, "no memory", NULL);
     }
     q.flags = (f.exact ? PV_QUERY_EXACT : 0u) | (f.within ? PV_QUERY_WITHIN : 0u);
-    q.vector = f.query;
+    q.vector = f.packed;
+    q.type = c->type;
     q.dims = c->dims;
     q.include = PV_INCLUDE_METADATA | PV_INCLUDE_VECTOR;
     q.filter = text;
@@ -443,7 +458,7 @@ static bool t_figures_match(const api_collection *c, pv_db *db, pv_txn *txn, tes
         return t_why(why, c->name, "figures", &err);
     }
     if (info.dims != c->dims || info.metric != c->metric || info.key != c->key ||
-        info.type != PV_TYPE_F32 || info.count != c->count || info.slots < c->count) {
+        info.type != c->type || info.count != c->count || info.slots < c->count) {
         return t_why(why, c->name, "other figures", NULL);
     }
     if (all != c->count || some != want) {
@@ -519,7 +534,7 @@ static bool t_honest_walk(const api_collection *c, pv_db *db, uint64_t *io_refus
         }
         rc = 0;
         const char *metadata = pv_iter_metadata(it, &len);
-        const float *vector = pv_iter_vector(it, &dims);
+        const void *vector = pv_iter_vector(it, &dims);
         good = at < c->count ? t_record_is(c, c->records[at++], pv_iter_id(it), pv_iter_id_u64(it),
                                            metadata, len, dims == c->dims ? vector : NULL, why)
                              : t_why(why, c->name, "more records than wanted in a walk", NULL);
@@ -543,7 +558,8 @@ static bool t_honest_search(const api_collection *c, pv_db *db, test_rng *r, uin
     bool good = t_find_init(&f, c, &all, r);
     f.exact = true;
     q.flags = PV_QUERY_EXACT | (f.within ? PV_QUERY_WITHIN : 0u);
-    q.vector = f.query;
+    q.vector = f.packed;
+    q.type = c->type;
     q.dims = c->dims;
     q.k = f.k;
     q.include = PV_INCLUDE_METADATA | PV_INCLUDE_VECTOR;

@@ -267,10 +267,51 @@ void api_vector_random(test_rng *r, const api_collection *c, float *out) {
         return;
     }
     for (uint32_t i = 0; i < c->dims; i++) {
-        out[i] = shape == 3    ? 0.0f
-                 : c->integers ? (float)test_rng_below(r, 9) - 4.0f
-                               : test_rng_gauss(r);
+        out[i] = shape == 3               ? 0.0f
+                 : c->type == PV_TYPE_BIT ? (float)test_rng_below(r, 2)
+                 : c->integers            ? (float)test_rng_below(r, 9) - 4.0f
+                 : c->type == PV_TYPE_F16 ? (float)((int)test_rng_below(r, 2048) - 1024) / 256.0f
+                                          : test_rng_gauss(r);
     }
+}
+
+bool api_collection_is_exact(const api_collection *c) {
+    return c->integers && c->metric != PV_METRIC_COSINE && c->metric != PV_METRIC_JACCARD;
+}
+
+/* Of at most 11 bits, or not finite. */
+static uint16_t t_half(float v) {
+    int exponent = 0;
+    const uint16_t sign = signbit(v) ? 0x8000 : 0;
+    const float size = frexpf(fabsf(v), &exponent);
+    if (v == 0) {
+        return sign;
+    }
+    if (!isfinite(v)) {
+        return (uint16_t)(sign | (isnan(v) ? 0x7E00 : 0x7C00));
+    }
+    return (uint16_t)(sign | (exponent + 14) << 10 | ((int)(size * 2048.0f) & 1023));
+}
+
+size_t api_vector_pack(const api_collection *c, const float *numbers,
+                       uint8_t out[API_DIMS_MAX * sizeof(float)]) {
+    memset(out, 0, API_DIMS_MAX * sizeof(float));
+    for (uint32_t i = 0; i < c->dims; i++) {
+        const uint16_t half = c->type == PV_TYPE_F16 ? t_half(numbers[i]) : 0;
+        if (c->type == PV_TYPE_F32) {
+            memcpy(out + 4 * (size_t)i, &numbers[i], 4);
+        } else if (c->type == PV_TYPE_F16) {
+            memcpy(out + 2 * (size_t)i, &half, 2);
+        } else if (c->type == PV_TYPE_I8) {
+            out[i] = (uint8_t)(int8_t)numbers[i];
+        } else {
+            out[i / 8] |= (uint8_t)(numbers[i] != 0 ? 0x80 >> i % 8 : 0);
+        }
+    }
+    return c->type == PV_TYPE_F32   ? 4 * (size_t)c->dims
+           : c->type == PV_TYPE_F16 ? 2 * (size_t)c->dims
+           : c->type == PV_TYPE_I8  ? c->dims
+                                    : (c->dims + 7) / 8;
 }
 
 /* ---- collections ---- */
@@ -337,6 +378,7 @@ api_collection *api_model_create(api_model *m, const char *name, uint32_t dims, 
     c->dims = dims;
     c->metric = metric;
     c->key = key;
+    c->type = PV_TYPE_F32;
     c->integers = integers;
     c->next_id = 1;
     return c;

@@ -73,12 +73,13 @@ typedef struct api_record {
     uint64_t id_u64; /* PV_ID_NONE: the key is `id` */
     char *id;
     api_meta meta;
-    float vector[]; /* dims */
+    float vector[]; /* dims numbers, which the collection's elements have room for */
 } api_record;
 
 typedef struct api_collection {
     char name[API_NAME];
     uint32_t dims, metric, key;
+    uint32_t type;    /* PV_TYPE_; f32 unless somebody sets it */
     bool integers;    /* all elements are small whole numbers: distances are exact */
     uint64_t next_id; /* for number keys that are left out */
     api_record **records;
@@ -105,7 +106,12 @@ bool api_collection_find(const api_collection *c, const char *id, uint64_t id_u6
 void api_collection_put(api_collection *c, const char *id, uint64_t id_u64, const float *vector,
                         const api_meta *meta);
 void api_collection_remove(api_collection *c, size_t at);
-/* Elements for a vector of c, from a few values, so that distances tie often. */
+/* Are distances of c exact, so that ties are known? */
+bool api_collection_is_exact(const api_collection *c);
+/* Numbers as c stores them; returns the bytes. */
+size_t api_vector_pack(const api_collection *c, const float *numbers,
+                       uint8_t out[API_DIMS_MAX * sizeof(float)]);
+/* Numbers for a vector of c, from a few values, so that distances tie often. */
 void api_vector_random(test_rng *r, const api_collection *c, float *out);
 
 /* A clock and a source of random bytes that give the same in every run; one thread at a time. */

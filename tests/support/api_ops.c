@@ -38,6 +38,7 @@ typedef struct t_row {
     api_patch patch;
     char *text;
     float vector[API_DIMS_MAX];
+    uint8_t packed[API_DIMS_MAX * sizeof(float)]; /* for the call */
 } t_row;
 
 typedef struct t_load {
@@ -172,6 +173,10 @@ static bool t_same_key(const t_load *l, const t_row *a, const t_row *b) {
 /* Make the last record wrong. */
 static void t_load_spoil(t_load *l, t_defect defect) {
     t_row *row = &l->rows[l->count - 1];
+    const bool floats = l->c->type == PV_TYPE_F32 || l->c->type == PV_TYPE_F16;
+    if (!floats && (defect == T_NAN || defect == T_INFINITY)) {
+        defect = T_WRONG_TYPE; /* there are none among integers */
+    }
     l->defect = defect;
     l->columns = false;
     if (defect == T_NAN || defect == T_INFINITY) {
@@ -315,9 +320,12 @@ static void t_load_record(const t_load *l, size_t i, pv_record *out) {
         out->id = text ? row->id : NULL;
         out->id_u64 = text ? PV_ID_NONE : row->id_u64 + 1 - (l->c->key == PV_KEY_U64);
     }
-    out->vector = row->has_vector ? row->vector : NULL;
+    out->vector = row->has_vector ? row->packed : NULL;
     out->dims = l->c->dims + (bad && l->defect == T_WRONG_DIMS);
-    out->type = bad && l->defect == T_WRONG_TYPE ? PV_TYPE_F16 : 0;
+    out->type = l->c->type == PV_TYPE_F32 && (i & 1) ? 0 : l->c->type; /* 0 says f32 as well */
+    if (bad && l->defect == T_WRONG_TYPE) {
+        out->type = l->c->type == PV_TYPE_F16 ? 0 : PV_TYPE_F16;
+    }
     out->metadata = row->has_meta ? row->text : NULL;
 }
 
@@ -350,7 +358,8 @@ static int t_load_call_columns(t_load *l, const char *name, pv_write_opts *o) {
         metadata[i] = row->has_meta ? row->text : NULL;
     }
     b.count = l->count;
-    b.vectors = l->rows[0].vector;
+    b.vectors = l->rows[0].packed;
+    b.type = l->c->type;
     b.vector_stride = sizeof(l->rows[0]);
     b.dims = l->c->dims;
     b.ids = l->c->key == PV_KEY_STRING ? ids : NULL;
@@ -365,6 +374,9 @@ static int t_load_run(t_load *l) {
     api_world *w = l->w;
     const char *name = l->bad_name ? "nobody" : l->c->name;
     const int want = t_load_predict(l);
+    for (size_t i = 0; i < l->count; i++) {
+        (void)api_vector_pack(l->c, l->rows[i].vector, l->rows[i].packed);
+    }
     pv_write_opts o = PV_WRITE_OPTS_INIT;
     pv_results *ids = NULL;
     snprintf(w->what, sizeof(w->what), "%s of %zu in '%s'%s, defect %d%s", modes[l->mode], l->count,
@@ -549,29 +561,54 @@ static int t_op_delete_where(api_world *w, api_collection *c, bool refuse) {
 
 /* ---- collections ---- */
 
+/* Can a graph of such vectors be walked by this code? */
+static bool t_code_goes(const pv_collection_opts *o) {
+    const uint32_t type = o->type ? o->type : PV_TYPE_F32;
+    switch (o->code) {
+    case PV_CODE_AUTO:
+        return true;
+    case PV_CODE_I8:
+        return type == PV_TYPE_I8;
+    case PV_CODE_BIT:
+        return type == PV_TYPE_BIT;
+    case PV_CODE_F32:
+    case PV_CODE_F16:
+        return type != PV_TYPE_BIT;
+    default:
+        return type != PV_TYPE_BIT && o->metric != PV_METRIC_L1;
+    }
+}
+
 static int t_op_create(api_world *w, const char *name, pv_collection_opts o, bool ensure) {
     api_collection *there = api_model_find(&w->now, name);
-    const bool same =
-        there && there->dims == o.dims && there->metric == o.metric && there->key == o.key;
-    const int want = name[0] == '_' || o.dims == 0 ? PV_ERR_MISUSE
-                     : !there || (ensure && same)  ? 0
-                                                   : PV_ERR_EXISTS;
+    const bool same = there && there->dims == o.dims && there->metric == o.metric &&
+                      there->key == o.key && there->type == (o.type ? o.type : PV_TYPE_F32);
+    int want = name[0] == '_' || o.dims == 0 ? PV_ERR_MISUSE
+               : !there || (ensure && same)  ? 0
+                                             : PV_ERR_EXISTS;
     if (!there) { /* half of them with a graph from the first record on */
         static const uint32_t indexes[] = {PV_INDEX_AUTO, PV_INDEX_FLAT, PV_INDEX_HNSW,
                                            PV_INDEX_HNSW};
         o.index = indexes[t_below(w, 4)];
-        o.code = o.index == PV_INDEX_FLAT ? 0 : t_below(w, 7); /* all */
+        o.code = o.index == PV_INDEX_FLAT ? 0 : t_below(w, 9); /* all */
+        if (!t_code_goes(&o) && t_below(w, 4) != 0) {
+            o.code = 0;
+        }
+        want = want == 0 && !t_code_goes(&o) ? PV_ERR_UNSUPPORTED : want;
         o.ef_construction = o.index == PV_INDEX_FLAT ? 0 : 16 + t_below(w, 3) * 16;
     }
-    snprintf(w->what, sizeof(w->what), "%s '%s' of %u, index %u", ensure ? "ensure" : "create",
-             name, (unsigned)o.dims, (unsigned)o.index);
+    snprintf(w->what, sizeof(w->what), "%s '%s' of %u, type %u, index %u",
+             ensure ? "ensure" : "create", name, (unsigned)o.dims, (unsigned)o.type,
+             (unsigned)o.index);
     if (t_ask(w, API_BEFORE, want) != 0) {
         return -1;
     }
     const int rc = ensure ? pv_collection_ensure(w->db, w->txn, name, &o, &w->err)
                           : pv_collection_create(w->db, w->txn, name, &o, &w->err);
     if (rc == 0 && want == 0 && !there) {
-        api_model_create(&w->now, name, o.dims, o.metric, o.key, o.dims % 3 != 2);
+        const bool whole = o.type == PV_TYPE_I8 || o.type == PV_TYPE_BIT || o.dims % 3 != 2;
+        api_collection *c = api_model_create(&w->now, name, o.dims, o.metric, o.key, whole);
+        c->type = o.type ? o.type : PV_TYPE_F32;
     }
     return t_settle(w, rc, want);
 }
@@ -609,12 +646,15 @@ static int t_op_create_any(api_world *w, bool refuse) {
     do {
         o.dims = dims[t_below(w, sizeof(dims) / sizeof(dims[0]))];
     } while (o.dims > w->dims_max);
-    o.metric = 1 + t_below(w, 3);
+    static const uint32_t types[] = {0, 0, PV_TYPE_F32, PV_TYPE_F16, PV_TYPE_I8, PV_TYPE_BIT};
+    o.type = types[t_below(w, sizeof(types) / sizeof(types[0]))];
+    o.metric = o.type == PV_TYPE_BIT ? PV_METRIC_HAMMING + t_below(w, 2) : 1 + t_below(w, 4);
     o.key = 1 + t_below(w, 2);
     const api_collection *there = api_model_find(&w->now, name);
     if (there && t_below(w, 2)) { /* the same again */
         o.dims = there->dims;
         o.metric = there->metric;
+        o.type = there->type;
         o.key = there->key;
     }
     if (refuse && !there) {
