@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // peer_hnswlib.cpp - hnswlib in C++: HNSWLIB names its sources (headers; PyPI's source package).
-// Parameters: m, efc; tail=N adds the last N rows one by one and prints what a call took. Cosine goes
-// over unit vectors.
+// Parameters: m, efc; tail=N adds the last N rows one by one and prints what a call took. Cosine
+// goes over unit vectors.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>

@@ -14,7 +14,7 @@
 
 typedef struct walk_kind {
     const char *name;
-    int (*search)(pv__graph *g, pv__walker *w, const float *vector, const pv__effort *effort,
+    int (*search)(pv__graph *g, pv__walker *w, const void *vector, const pv__effort *effort,
                   uint32_t want, pv__hit *hits, uint32_t *out_count, bool *out_complete,
                   pv_error *err);
     const float *(*lower)(const pv__walker *w);

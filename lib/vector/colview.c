@@ -64,7 +64,7 @@ static int colview_group(pv__colview *v, uint32_t group, pv_error *err) {
 /* Groups that are looked up with the first one: their pages come together. */
 #define COLVIEW_AHEAD 64u
 
-/* The groups below a root of level 2 lie in its entries: memory is asked for all of them at once. */
+/* The groups below a root of level 2 are its entries: memory is asked for all of them at once. */
 static int colview_group_first(pv__colview *v, uint32_t group, pv_error *err) {
     const uint8_t *root;
     PV_TRY(pv__coldir_root(&v->c, &root, err));
