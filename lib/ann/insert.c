@@ -78,16 +78,12 @@ static const uint8_t *insert_code(const insert_batch *b, size_t i) {
 
 /* ---- encode ---------------------------------------------------------------------------------- */
 
-/* A vector that cannot be read is damage of the data, which no other graph would mend. */
-static int insert_vector(pv__graph *g, uint32_t slot, const uint8_t **out, pv_error *err) {
-    const uint8_t *row;
-    const int rc = pv__column_read(g->vectors, slot, &row, err);
+int pv__graph_vector(pv__graph *g, uint32_t slot, const uint8_t **out_row, pv_error *err) {
+    const int rc = pv__column_read(g->vectors, slot, out_row, err);
     if (rc != 0) {
         atomic_store_explicit(&g->data_bad, true, memory_order_relaxed); /* plans run in threads */
-        return rc;
     }
-    *out = row;
-    return 0;
+    return rc;
 }
 
 /* dot: codes are made for norms up to a bound that is set once, when the graph begins: twice the
@@ -100,7 +96,7 @@ static int insert_norms(pv__graph *g, const uint32_t *slots, size_t count, pv_er
     }
     for (size_t i = 0; i < PV_MIN(count, (size_t)INSERT_NORMS); i++) {
         const uint8_t *v;
-        PV_TRY(insert_vector(g, slots[i], &v, err));
+        PV_TRY(pv__graph_vector(g, slots[i], &v, err));
         const double norm2 = pv__element_norm2(e, v, g->dims);
         most = PV_MAX(most, (float)PV_MIN(norm2, FLT_MAX / 4.0));
     }
@@ -116,7 +112,7 @@ static int insert_find_twin(insert_batch *b, pv__map *seen, size_t i, const uint
     uint64_t hash = pv__hash64(v, bytes, 0) >> 1, other = 0;
     while (pv__map_get(seen, hash, &other)) {
         const uint8_t *u;
-        PV_TRY(insert_vector(b->g, b->rows[other].slot, &u, err));
+        PV_TRY(pv__graph_vector(b->g, b->rows[other].slot, &u, err));
         if (memcmp(u, v, bytes) == 0) {
             b->rows[i].twin = (uint32_t)other + 1;
             return 0;
@@ -150,7 +146,7 @@ static int insert_encode(insert_batch *b, pv__walker *w, pv_error *err) {
     pv__map_init(&seen, pv__txn_mem(g->txn));
     for (size_t i = 0; i < b->count && rc == 0; i++) {
         const uint8_t *v = NULL;
-        rc = insert_vector(g, b->rows[i].slot, &v, err);
+        rc = pv__graph_vector(g, b->rows[i].slot, &v, err);
         if (rc == 0) {
             pv__code_encode(&w->fine, v, b->scratch, b->codes + i * b->row_size);
             if (g->split) {
@@ -211,8 +207,8 @@ static int insert_plan_twin(insert_part *p, insert_row *row, const uint8_t *code
             if (slot == PV__SLOT_NONE) {
                 continue;
             }
-            PV_TRY(insert_vector(g, row->slot, &own, err));
-            PV_TRY(insert_vector(g, slot & ~PV__SLOT_MORE, &other, err));
+            PV_TRY(pv__graph_vector(g, row->slot, &own, err));
+            PV_TRY(pv__graph_vector(g, slot & ~PV__SLOT_MORE, &other, err));
             if (memcmp(own, other, g->vectors->row_size) == 0) {
                 row->shares = true;
                 row->node = c->node;
@@ -605,14 +601,11 @@ int pv__graph_learn(pv__graph *g, const uint32_t *slots, size_t count, uint64_t 
     return rc;
 }
 
-int pv__graph_insert(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t count,
-                     pv__graph_interrupt_fn interrupt, void *ctx, pv_error *err) {
+/* As pv__graph_insert, in the order of `slots`. */
+static int insert_in_order(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t count,
+                           pv__graph_interrupt_fn interrupt, void *ctx, pv_error *err) {
     insert_batch b = {.g = g};
-    if (count == 0) {
-        return 0;
-    }
-    int rc = insert_begin(g, slots, count, err);
-    rc = rc == 0 ? insert_alloc(&b, PV_MIN(count, (size_t)INSERT_BATCH_MAX), err) : rc;
+    int rc = insert_alloc(&b, PV_MIN(count, (size_t)INSERT_BATCH_MAX), err);
     for (size_t i = 0; i < count && rc == 0;) {
         const size_t share = g->meta.node_count / INSERT_BATCH_SHARE;
         const size_t most = PV_MIN(PV_MAX(share, (size_t)1), (size_t)INSERT_BATCH_MAX);
@@ -624,6 +617,32 @@ int pv__graph_insert(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t 
         }
     }
     insert_free(&b);
+    return rc;
+}
+
+static int insert_sorted(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t count,
+                         uint32_t depth, pv__graph_interrupt_fn interrupt, void *ctx,
+                         pv_error *err) {
+    pv__mem *mem = pv__txn_mem(g->txn);
+    uint32_t *order = pv__alloc_array(mem, count, sizeof *order);
+    int rc = order ? pv__graph_order(g, w, slots, count, depth, interrupt, ctx, order, err)
+                   : pv__err_nomem(err, count * sizeof *order);
+    rc = rc == 0 ? insert_in_order(g, w, order, count, interrupt, ctx, err) : rc;
+    pv__alloc_free(mem, order, count * sizeof *order);
+    return rc;
+}
+
+int pv__graph_insert(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t count,
+                     pv__graph_interrupt_fn interrupt, void *ctx, pv_error *err) {
+    if (count == 0) {
+        return 0;
+    }
+    int rc = insert_begin(g, slots, count, err);
+    if (rc == 0) {
+        const uint32_t depth = pv__graph_order_depth(g, count);
+        rc = depth > 0 ? insert_sorted(g, w, slots, count, depth, interrupt, ctx, err)
+                       : insert_in_order(g, w, slots, count, interrupt, ctx, err);
+    }
     if (rc) {
         pv__txn_doom(g->txn, rc);
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_ann_inside.c - the graph below pv.h: walks that may answer with some slots only, and the
  * bytes of its pages. */
-#include "ann/internal.h"
+#include "ann/build.h"
 #include "base/bytes.h"
 #include "engine/db.h"
 #include "engine/parts.h"
@@ -311,13 +311,15 @@ static void t_insert_many(t_api *t, pv_txn *txn, const float *v, size_t from, si
     free(ids);
 }
 
-/* G5: whatever the number of threads, the same calls write the same bytes: rows in random order,
- * then rows sorted by cluster, in three calls of one transaction. */
+/* G5: whatever the number of threads, and whether there is memory for the graph, the same calls
+ * write the same bytes: rows in random order, then rows sorted by cluster, in three calls of one
+ * transaction. */
 static void test_ann_inside__threads_change_no_byte(void **state) {
     (void)state;
-    static const uint32_t threads[] = {1, 2, 4};
+    static const uint32_t threads[] = {1, 2, 4, 2};
+    static const uint64_t caches[] = {0, 0, 0, 2048u << 10};
     float *v = malloc(sizeof(float) * T_MANY * T_WIDTH);
-    uint64_t hash[3] = {0};
+    uint64_t hash[4] = {0};
     test_rng rng;
     assert_non_null(v);
     test_rng_init(&rng, test_seed());
@@ -328,12 +330,13 @@ static void test_ann_inside__threads_change_no_byte(void **state) {
                 (float)(cluster * 7 % (d + 3)) + (float)test_rng_below(&rng, 1000) / 400.0f;
         }
     }
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < PV_COUNTOF(threads); i++) {
         t_api t;
         pv_open_opts o = PV_OPEN_OPTS_INIT;
         pv_collection_opts c = PV_COLLECTION_OPTS_INIT;
         pv_txn *txn = NULL;
         o.threads = threads[i];
+        o.cache_bytes = caches[i];
         t_api_open(&t, &o);
         c.dims = T_WIDTH;
         c.metric = PV_METRIC_L2;
@@ -352,10 +355,75 @@ static void test_ann_inside__threads_change_no_byte(void **state) {
     free(v);
     assert_int_equal(hash[0], hash[1]);
     assert_int_equal(hash[0], hash[2]);
+    assert_int_equal(hash[0], hash[3]);
+}
+
+/* ---- the order of a large call --------------------------------------------------------------- */
+
+static double t_apart(const t_inside *in, const uint32_t *slots, size_t from) {
+    double sum = 0;
+    for (size_t i = from; i + 1 < T_ROWS; i++) {
+        sum += t_distance2(in->vectors[slots[i]], in->vectors[slots[i + 1]]);
+    }
+    return sum;
+}
+
+/* Every slot once; the first ones from everywhere, as they came; then near ones together, in cells
+ * of about one size; whatever has been done with memory meanwhile. */
+static void test_ann_inside__near_rows_of_a_large_call_come_together(void **state) {
+    (void)state;
+    static t_inside in;
+    static uint32_t slots[T_ROWS], order[T_ROWS], again[T_ROWS];
+    bool seen[T_ROWS] = {false};
+    pv__walker *w = NULL;
+    pv__parts p;
+    pv__txn *txn = NULL;
+    const size_t first = (T_ROWS + 15) / 16;
+    t_inside_open(&in);
+    pv_error *err = &in.t.err;
+    t_parts(&in, PV__TXN_WRITE, &txn, &p);
+    test_assert_ok(pv__db_walker_take(in.t.db, &w, err), err);
+    for (uint32_t i = 0; i < T_ROWS; i++) {
+        slots[i] = i;
+    }
+    test_assert_ok(pv__graph_order(&p.graph, w, slots, T_ROWS, 4, NULL, NULL, order, err), err);
+    test_assert_ok(pv__graph_order(&p.graph, w, slots, T_ROWS, 4, NULL, NULL, again, err), err);
+    assert_memory_equal(order, again, sizeof order);
+    for (size_t i = 0; i < T_ROWS; i++) {
+        assert_true(order[i] < T_ROWS && !seen[order[i]]);
+        seen[order[i]] = true;
+        assert_true(i >= first || order[i] == 16 * i);
+    }
+    assert_true(t_apart(&in, order, first) < 0.75 * t_apart(&in, slots, first));
+    /* Sixteen cells whose rows keep their order: where it falls back, the next one begins. */
+    size_t cells = 1, least = T_ROWS, begin = first;
+    for (size_t i = first + 1; i <= T_ROWS; i++) {
+        if (i == T_ROWS || order[i] < order[i - 1]) {
+            least = PV_MIN(least, i - begin);
+            begin = i;
+            cells += i < T_ROWS;
+        }
+    }
+    assert_int_equal(cells, 16);
+    assert_true(least > T_ROWS / 16 / 4);
+    for (size_t i = 0; i < T_ROWS; i++) { /* all the same: one cell, as they came */
+        slots[i] = 7;
+    }
+    test_assert_ok(pv__graph_order(&p.graph, w, slots, T_ROWS, 2, NULL, NULL, order, err), err);
+    assert_memory_equal(order, slots, sizeof order);
+    assert_int_equal(pv__graph_order_depth(&p.graph, 100000), 0);
+    assert_in_range(pv__graph_order_depth(&p.graph, 1000000), 3, 4);
+    assert_int_equal(pv__graph_order_depth(&p.graph, PV__SLOTS_PER_COLLECTION_MAX),
+                     PV__ORDER_DEPTH_MAX);
+    pv__db_walker_give(in.t.db, w);
+    pv__parts_done(&p);
+    pv__txn_rollback(txn);
+    t_api_done(&in.t);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ann_inside__near_rows_of_a_large_call_come_together),
         cmocka_unit_test(test_ann_inside__threads_change_no_byte),
         cmocka_unit_test(test_ann_inside__every_plan_finds_what_is_allowed),
         cmocka_unit_test(test_ann_inside__allowed_among_tombstones),
