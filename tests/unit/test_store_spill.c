@@ -203,7 +203,7 @@ static void test_spill__one_budget_for_old_and_new(void **state) {
     }
 }
 
-/* Under savepoints, and when the disk fails in the middle: nothing is lost, no slot is left over. */
+/* Under savepoints, and when the disk fails in the middle: nothing is lost, no slot left over. */
 static void test_spill__savepoints_and_failing_disks(void **state) {
     (void)state;
     for (uint64_t nth = 1; nth < 200; nth += nth < 8 ? 1 : 23) {
