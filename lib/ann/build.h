@@ -19,12 +19,12 @@ typedef struct pv__edge {
 PV_PRIVATE int pv__graph_vector(pv__graph *g, uint32_t slot, const uint8_t **out_row,
                                 pv_error *err);
 
-/* order.c. How often the rows of a call are divided; 0: they keep their order. */
-PV_PRIVATE uint32_t pv__graph_order_depth(const pv__graph *g, size_t count);
-#define PV__ORDER_DEPTH_MAX 8u
-/* The same slots in the order in which they shall get nodes. The depth is not 0; pauses. */
+/* order.c. By how many centres the rows of a call are put in order; 0: they keep theirs. */
+#define PV__ORDER_CENTRES_MAX 256u
+PV_PRIVATE uint32_t pv__graph_order_centres(const pv__graph *g, size_t count);
+/* The same slots in the order in which they shall get nodes; centres at least 1. Pauses. */
 PV_PRIVATE int pv__graph_order(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t count,
-                               uint32_t depth, pv__graph_interrupt_fn interrupt, void *ctx,
+                               uint32_t centres, pv__graph_interrupt_fn interrupt, void *ctx,
                                uint32_t *out, pv_error *err);
 
 /* links.c. The views of w are fresh; w->query and w->pair are used. No page of `codes` may change

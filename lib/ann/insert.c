@@ -294,8 +294,11 @@ static void *insert_part_run(void *arg) {
 /* Rows [*io_next, end) in up to g->threads threads, fewer when memory gets short. */
 static int insert_plan_rows(insert_batch *b, insert_part *parts, unsigned threads, size_t *io_next,
                             size_t end, pv_error *err) {
+    const uint8_t *page;
     _Atomic size_t next;
     atomic_init(&next, *io_next);
+    /* The epoch that all of them share begins before they do. */
+    PV_TRY(pv__page_read(b->g->txn, b->g->page, PV__PAGE_GRAPH, &page, err));
     for (unsigned t = 0; t < threads; t++) {
         parts[t].next = &next;
         parts[t].end = end;
@@ -621,11 +624,11 @@ static int insert_in_order(pv__graph *g, pv__walker *w, const uint32_t *slots, s
 }
 
 static int insert_sorted(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t count,
-                         uint32_t depth, pv__graph_interrupt_fn interrupt, void *ctx,
+                         uint32_t centres, pv__graph_interrupt_fn interrupt, void *ctx,
                          pv_error *err) {
     pv__mem *mem = pv__txn_mem(g->txn);
     uint32_t *order = pv__alloc_array(mem, count, sizeof *order);
-    int rc = order ? pv__graph_order(g, w, slots, count, depth, interrupt, ctx, order, err)
+    int rc = order ? pv__graph_order(g, w, slots, count, centres, interrupt, ctx, order, err)
                    : pv__err_nomem(err, count * sizeof *order);
     rc = rc == 0 ? insert_in_order(g, w, order, count, interrupt, ctx, err) : rc;
     pv__alloc_free(mem, order, count * sizeof *order);
@@ -639,9 +642,9 @@ int pv__graph_insert(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t 
     }
     int rc = insert_begin(g, slots, count, err);
     if (rc == 0) {
-        const uint32_t depth = pv__graph_order_depth(g, count);
-        rc = depth > 0 ? insert_sorted(g, w, slots, count, depth, interrupt, ctx, err)
-                       : insert_in_order(g, w, slots, count, interrupt, ctx, err);
+        const uint32_t centres = pv__graph_order_centres(g, count);
+        rc = centres > 0 ? insert_sorted(g, w, slots, count, centres, interrupt, ctx, err)
+                         : insert_in_order(g, w, slots, count, interrupt, ctx, err);
     }
     if (rc) {
         pv__txn_doom(g->txn, rc);

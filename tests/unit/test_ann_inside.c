@@ -368,8 +368,8 @@ static double t_apart(const t_inside *in, const uint32_t *slots, size_t from) {
     return sum;
 }
 
-/* Every slot once; the first ones from everywhere, as they came; then near ones together, in cells
- * of about one size; whatever has been done with memory meanwhile. */
+/* Every slot once; the first ones from everywhere, as they came; then near ones together, cell by
+ * cell; twice the same. */
 static void test_ann_inside__near_rows_of_a_large_call_come_together(void **state) {
     (void)state;
     static t_inside in;
@@ -386,8 +386,8 @@ static void test_ann_inside__near_rows_of_a_large_call_come_together(void **stat
     for (uint32_t i = 0; i < T_ROWS; i++) {
         slots[i] = i;
     }
-    test_assert_ok(pv__graph_order(&p.graph, w, slots, T_ROWS, 4, NULL, NULL, order, err), err);
-    test_assert_ok(pv__graph_order(&p.graph, w, slots, T_ROWS, 4, NULL, NULL, again, err), err);
+    test_assert_ok(pv__graph_order(&p.graph, w, slots, T_ROWS, 16, NULL, NULL, order, err), err);
+    test_assert_ok(pv__graph_order(&p.graph, w, slots, T_ROWS, 16, NULL, NULL, again, err), err);
     assert_memory_equal(order, again, sizeof order);
     for (size_t i = 0; i < T_ROWS; i++) {
         assert_true(order[i] < T_ROWS && !seen[order[i]]);
@@ -395,26 +395,16 @@ static void test_ann_inside__near_rows_of_a_large_call_come_together(void **stat
         assert_true(i >= first || order[i] == 16 * i);
     }
     assert_true(t_apart(&in, order, first) < 0.75 * t_apart(&in, slots, first));
-    /* Sixteen cells whose rows keep their order: where it falls back, the next one begins. */
-    size_t cells = 1, least = T_ROWS, begin = first;
-    for (size_t i = first + 1; i <= T_ROWS; i++) {
-        if (i == T_ROWS || order[i] < order[i - 1]) {
-            least = PV_MIN(least, i - begin);
-            begin = i;
-            cells += i < T_ROWS;
-        }
+    /* Cells whose rows keep their order: where it falls back, the next one begins. */
+    size_t cells = 1;
+    for (size_t i = first + 1; i < T_ROWS; i++) {
+        cells += order[i] < order[i - 1];
     }
-    assert_int_equal(cells, 16);
-    assert_true(least > T_ROWS / 16 / 4);
-    for (size_t i = 0; i < T_ROWS; i++) { /* all the same: one cell, as they came */
-        slots[i] = 7;
-    }
-    test_assert_ok(pv__graph_order(&p.graph, w, slots, T_ROWS, 2, NULL, NULL, order, err), err);
-    assert_memory_equal(order, slots, sizeof order);
-    assert_int_equal(pv__graph_order_depth(&p.graph, 100000), 0);
-    assert_in_range(pv__graph_order_depth(&p.graph, 1000000), 3, 4);
-    assert_int_equal(pv__graph_order_depth(&p.graph, PV__SLOTS_PER_COLLECTION_MAX),
-                     PV__ORDER_DEPTH_MAX);
+    assert_in_range(cells, 8, 16);
+    assert_int_equal(pv__graph_order_centres(&p.graph, 5000), 0);
+    assert_in_range(pv__graph_order_centres(&p.graph, 100000), 48, 96);
+    assert_int_equal(pv__graph_order_centres(&p.graph, PV__SLOTS_PER_COLLECTION_MAX),
+                     PV__ORDER_CENTRES_MAX);
     pv__db_walker_give(in.t.db, w);
     pv__parts_done(&p);
     pv__txn_rollback(txn);
