@@ -316,10 +316,10 @@ static void t_insert_many(t_api *t, pv_txn *txn, const float *v, size_t from, si
  * transaction. */
 static void test_ann_inside__threads_change_no_byte(void **state) {
     (void)state;
-    static const uint32_t threads[] = {1, 2, 4, 2};
-    static const uint64_t caches[] = {0, 0, 0, 2048u << 10};
+    static const uint32_t threads[] = {1, 4, 2};
+    static const uint64_t caches[] = {0, 0, 2048u << 10};
     float *v = malloc(sizeof(float) * T_MANY * T_WIDTH);
-    uint64_t hash[4] = {0};
+    uint64_t hash[3] = {0};
     test_rng rng;
     assert_non_null(v);
     test_rng_init(&rng, test_seed());
@@ -355,7 +355,6 @@ static void test_ann_inside__threads_change_no_byte(void **state) {
     free(v);
     assert_int_equal(hash[0], hash[1]);
     assert_int_equal(hash[0], hash[2]);
-    assert_int_equal(hash[0], hash[3]);
 }
 
 /* ---- the order of a large call --------------------------------------------------------------- */
