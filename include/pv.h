@@ -323,6 +323,11 @@ PV_EXTERN void pv_db_unref(pv_db *db);
 /* No number: an id_u64 that is left out, and the answer where there is none. */
 #define PV_ID_NONE UINT64_MAX
 
+/* With PV_CODE_PQ: vectors are turned, as was learned from them, before they are cut into parts
+ * (OPQ): codes tell more, above all short ones; at most 2,048 dimensions. Coding a vector and
+ * preparing a query take dims^2 more steps, learning dims^3. */
+#define PV_COLLECTION_OPQ 0x1u
+
 /* What a collection is; fixed when it is created. */
 typedef struct pv_collection_opts {
     uint32_t struct_size; /* PV_COLLECTION_OPTS_INIT sets it */
@@ -330,7 +335,7 @@ typedef struct pv_collection_opts {
     uint32_t metric;      /* PV_METRIC_; 0: cosine */
     uint32_t type;        /* PV_TYPE_; 0: f32 */
     uint32_t key;         /* PV_KEY_; 0: string */
-    uint32_t flags;       /* 0 */
+    uint32_t flags;       /* PV_COLLECTION_OPQ, or 0 */
     uint32_t index;       /* PV_INDEX_; 0: auto */
     uint32_t code;        /* PV_CODE_; 0: auto */
     /* Candidates looked at for each record when the graph is built; more: better and slower.
