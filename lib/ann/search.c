@@ -112,8 +112,7 @@ static int gsearch_refine(pv__walker *w, const void *query, const pv__effort *ef
     return 0;
 }
 
-/* To the scale of pv.h. */
-static float gsearch_scale(const pv__graph *g, float distance) {
+float pv__graph_distance(const pv__graph *g, float distance) {
     return pv__metric_of_code(pv__metric_of(g->metric), distance);
 }
 
@@ -133,7 +132,7 @@ static int gsearch_lower(pv__graph *g, pv__walker *w, const void *query, size_t 
         }
         pv__code_sigmas(&w->fine, query, rows, n, distances, sigmas);
         for (size_t i = 0; i < n; i++) {
-            w->lower[at + i] = gsearch_scale(g, distances[i] - SEARCH_SIGMAS * sigmas[i]);
+            w->lower[at + i] = pv__graph_distance(g, distances[i] - SEARCH_SIGMAS * sigmas[i]);
         }
     }
     for (size_t i = count; i-- > 1;) {
