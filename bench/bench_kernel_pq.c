@@ -5,7 +5,7 @@
  * share of the true 10 nearest (by distance) among the first 10, and after the first 100 and 1000
  * were ranked again by their vectors, beside the times of learning, encoding and scanning (one
  * thread, processor time). metric: l2, cos or ip.
- * Usage: bench_kernel_pq BASE.fvecs QUERY.fvecs METRIC RATIO BITS [QUERIES [SAMPLE]] */
+ * Usage: bench_kernel_pq BASE.fvecs QUERY.fvecs METRIC RATIO BITS [QUERIES [SAMPLE [opq]]] */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,7 +81,7 @@ static void nearest(const float *distances, size_t n, hit *out, size_t most, hit
 
 int main(int argc, char **argv) {
     if (argc < 6) {
-        die("usage: bench_kernel_pq BASE QUERY METRIC RATIO BITS [QUERIES [SAMPLE]]");
+        die("usage: bench_kernel_pq BASE QUERY METRIC RATIO BITS [QUERIES [SAMPLE [opq]]]");
     }
     const vectors base = read_fvecs(argv[1], SIZE_MAX);
     const vectors query = read_fvecs(argv[2], argc > 6 ? strtoul(argv[6], NULL, 10) : 200);
@@ -92,6 +92,7 @@ int main(int argc, char **argv) {
                                                 : PV_METRIC_DOT;
     spec.bits = (uint32_t)strtoul(argv[5], NULL, 10);
     spec.parts = base.dims * 32 / (ratio * spec.bits);
+    spec.turned = argc > 8 && strcmp(argv[8], "opq") == 0;
     pv__code c;
     pv__mem mem;
     pv__mem_init(&mem, NULL, 0);
@@ -115,7 +116,7 @@ int main(int argc, char **argv) {
                base.dims * sizeof(float));
     }
     double t0 = now_s();
-    if (pv__code_train(&c, &mem, some, sample, book, NULL) != 0) {
+    if (pv__code_train(&c, &mem, some, sample, NULL, book, NULL) != 0) {
         die("out of memory");
     }
     c.book = book;
@@ -156,10 +157,10 @@ int main(int argc, char **argv) {
     }
     const double k_all = (double)query.n * K;
     printf(
-        "%s %ux %u bits: %u parts, %u B a row; learned in %.2f s from %zu, encode %.1f us, query "
+        "%s %ux %u bits%s: %u parts, %u B a row; learned in %.2f s from %zu, encode %.1f us, query "
         "%.1f us, scan %.2f ns a row; recall %.4f, of 100 %.4f, of 1000 %.4f\n",
-        argv[3], ratio, spec.bits, spec.parts, c.row_size, train_s, sample,
-        encode_s / (double)base.n * 1e6, query_s / (double)query.n * 1e6,
+        argv[3], ratio, spec.bits, spec.turned ? " turned" : "", spec.parts, c.row_size, train_s,
+        sample, encode_s / (double)base.n * 1e6, query_s / (double)query.n * 1e6,
         scan_s / (double)query.n / (double)base.n * 1e9, (double)found[0] / k_all,
         (double)found[1] / k_all, (double)found[2] / k_all);
     free(base.v);

@@ -311,17 +311,20 @@ PV_EXTERN void pv_db_unref(pv_db *db);
  * searches may stay below their target_recall. AUTO: I8 and BIT for such vectors, F16 with l1, else
  * by measuring the records (recall, work, bytes against the cache). */
 #define PV_CODE_AUTO 0
-#define PV_CODE_F32 1  /* the vectors themselves */
-#define PV_CODE_SQ8 2  /* 8 bits a dimension */
-#define PV_CODE_Q4 3   /* 4 bits a dimension, after a rotation, about the mean */
-#define PV_CODE_B1 4   /* 1 bit a dimension, and Q4 for what comes near */
-#define PV_CODE_F16 5  /* 16 bits a dimension */
-#define PV_CODE_PQ 6   /* product codes, `compression` times as small as f32; and Q4 as with B1 */
-#define PV_CODE_I8 7   /* vectors of i8 themselves, with all their metrics */
-#define PV_CODE_BIT 8  /* vectors of bits themselves */
+#define PV_CODE_F32 1 /* the vectors themselves */
+#define PV_CODE_SQ8 2 /* 8 bits a dimension */
+#define PV_CODE_Q4 3  /* 4 bits a dimension, after a rotation, about the mean */
+#define PV_CODE_B1 4  /* 1 bit a dimension, and Q4 for what comes near */
+#define PV_CODE_F16 5 /* 16 bits a dimension */
+#define PV_CODE_PQ 6  /* product codes, `compression` times as small as f32; and Q4 as with B1 */
+#define PV_CODE_I8 7  /* vectors of i8 themselves, with all their metrics */
+#define PV_CODE_BIT 8 /* vectors of bits themselves */
 
 /* No number: an id_u64 that is left out, and the answer where there is none. */
 #define PV_ID_NONE UINT64_MAX
+
+/* PQ of up to 2,048 dimensions, turned before they are cut: tells more, learning takes longer. */
+#define PV_COLLECTION_OPQ 0x1u
 
 /* What a collection is; fixed when it is created. */
 typedef struct pv_collection_opts {
@@ -330,7 +333,7 @@ typedef struct pv_collection_opts {
     uint32_t metric;      /* PV_METRIC_; 0: cosine */
     uint32_t type;        /* PV_TYPE_; 0: f32 */
     uint32_t key;         /* PV_KEY_; 0: string */
-    uint32_t flags;       /* 0 */
+    uint32_t flags;       /* PV_COLLECTION_OPQ, or 0 */
     uint32_t index;       /* PV_INDEX_; 0: auto */
     uint32_t code;        /* PV_CODE_; 0: auto */
     /* Candidates looked at for each record when the graph is built; more: better and slower.
@@ -367,11 +370,8 @@ typedef struct pv_collection_info {
     uint32_t reserved0;  /* 0 */
     uint64_t indexed;    /* records that the graph holds; the others are compared one by one */
     uint64_t index_dead; /* nodes of records that are gone, until a sweep takes them out */
-    uint32_t code_asked; /* PV_CODE_, as it was asked for */
-    uint32_t reserved1;  /* 0 */
-    /* Why it has this code, in words, always terminated: what PV_CODE_AUTO has measured. For
-     * reading, not for deciding by. */
-    char code_reason[256];
+    uint32_t code_asked, reserved1; /* PV_CODE_, as it was asked for; 0 */
+    char code_reason[256]; /* why it has this code, in words; for reading, not for deciding by */
 } pv_collection_info;
 #define PV_COLLECTION_INFO_INIT                                                                    \
     {                                                                                              \
@@ -655,6 +655,7 @@ PV_EXTERN int pv_count(pv_db *db, pv_txn *txn, const char *collection, const cha
 
 #define PV_QUERY_EXACT 0x1u  /* compare with every record, never through an index */
 #define PV_QUERY_WITHIN 0x2u /* only records at a distance of at most max_distance */
+#define PV_QUERY_CODES 0x4u  /* what the graph finds is not ranked again by the vectors */
 
 /* Names for target_recall. The graph has measured on itself what each of them costs. */
 #define PV_RECALL_FAST 0.90f
@@ -679,6 +680,9 @@ PV_EXTERN int pv_count(pv_db *db, pv_txn *txn, const char *collection, const cha
  * for the same answer; recall grows with it, and so does time. This walk keeps more, but stops
  * where distances grow beyond a ratio of the k-th that follows from ef / k. Left at 0, the effort
  * comes from target_recall and what the collection has measured on itself.
+ *
+ * CODES: distances and order are by the graph's codes (B1, PQ: Q4), approximate (pv_results_error),
+ * with less recall than target_recall; no vector is read. Not with EXACT, nor in a cursor.
  *
  * threads: so many share the vectors of one search that compares with every record, at most as many
  * as the handle may use (pv_open_opts). The answer is the same. Each needs k places a vector.
@@ -721,10 +725,12 @@ typedef struct pv_rows {
     size_t id_room;       /* bytes of id_text */
     float *distances;
     float *scores;
-    size_t count; /* out: rows found */
+    size_t count;       /* out: rows found */
+    float error;        /* out: as pv_results_error */
+    uint32_t reserved1; /* 0 */
 } pv_rows;
 #define PV_ROWS_INIT                                                                               \
-    { sizeof(pv_rows), 0, 0, NULL, NULL, NULL, 0, NULL, NULL, 0 }
+    { sizeof(pv_rows), 0, 0, NULL, NULL, NULL, 0, NULL, NULL, 0, 0.0f, 0 }
 
 /* pv_search_into - the same search with its rows in arrays of the caller: after some calls of a
  * kind it allocates nothing. query->include is 0. Keys cost time: leave out what is not wanted.
@@ -840,6 +846,10 @@ PV_EXTERN const void *pv_results_vectors(const pv_results *results);
  * NULL when the rows come from no search. For looking at, not for deciding by: texts may be added.
  * Owner: the library, for ever. Threads: any. Since: 0.1 */
 PV_EXTERN const char *pv_results_plan(const pv_results *results);
+
+/* pv_results_error - how far distances of these rows may be off, 19 in 20 of them; 0 without
+ * PV_QUERY_CODES, NaN as above. Threads: any. Since: 0.1 */
+PV_EXTERN float pv_results_error(const pv_results *results);
 
 /* pv_results_free - NULL is fine. Threads: any, once. Since: 0.1 */
 PV_EXTERN void pv_results_free(pv_results *results);

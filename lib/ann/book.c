@@ -57,7 +57,7 @@ int pv__book_learn(pv__graph *g, const uint32_t *slots, size_t count, pv_error *
     uint8_t *learned = pv__alloc_aligned(mem, bytes, BOOK_ALIGN);
     int rc = sample && learned ? 0 : pv__err_nomem(err, n * vector);
     rc = rc == 0 ? book_sample(g, slots, count, n, sample, err) : rc;
-    rc = rc == 0 ? pv__code_train(&g->fine, mem, sample, n, learned, err) : rc;
+    rc = rc == 0 ? pv__code_train(&g->fine, mem, sample, n, NULL, learned, err) : rc;
     if (rc == 0) {
         *book = (pv__graph_book){.row = 0, .bytes = bytes};
         rc = pv__book_write(g, book, learned, err);

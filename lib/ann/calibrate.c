@@ -38,13 +38,6 @@ static const float calibrate_stop[PV__CURVE_POINTS] = {1.01f, 1.03f, 1.06f, 1.09
 static const float calibrate_share[PV__CURVE_POINTS] = {1.0f, 1.4f, 2.0f, 2.8f,  4.0f,
                                                         5.6f, 8.0f, 11.f, 16.0f, 24.0f};
 
-/* How far beyond its stop a walk by one bit an element has to look, since the k-th nearest by such
- * a code is too near: a deviation of estimates, as a share of distances that are about as long as
- * the vectors (q4.c). */
-static float calibrate_doubt(const pv__graph *g) {
-    return g->split ? 2 * sqrtf(0.57f / (float)PV_ALIGN_UP(g->dims, 64u)) : 0.0f;
-}
-
 /* The effort of a place between points 0 and CURVE_POINTS - 1; beyond the last it goes on. */
 static pv__effort calibrate_effort(const pv__graph *g, uint32_t k, float pool, float at) {
     const bool dot = !pv__graph_has_ratio(g);
@@ -52,9 +45,8 @@ static pv__effort calibrate_effort(const pv__graph *g, uint32_t k, float pool, f
     const unsigned low = (unsigned)PV_MIN(at, (float)(PV__CURVE_POINTS - 2));
     const float value = points[low] + (at - (float)low) * (points[low + 1] - points[low]);
     const float coarse = g->split ? (float)CALIBRATE_COARSE : 1;
-    const float want = PV_MAX(dot ? coarse * value * (float)k : pool, (float)pv__graph_want(k));
-    return (pv__effort){(uint32_t)PV_MIN(want, (float)PV__GRAPH_EF_MAX), k,
-                        dot ? INFINITY : value + calibrate_doubt(g)};
+    const float want = PV_MAX(coarse * (dot ? value * (float)k : pool), (float)pv__graph_want(k));
+    return (pv__effort){(uint32_t)PV_MIN(want, (float)PV__GRAPH_EF_MAX), k, dot ? INFINITY : value};
 }
 
 bool pv__graph_calibrate_due(const pv__graph *g) {
@@ -277,8 +269,7 @@ pv__effort pv__graph_effort_ef(const pv__graph *g, uint32_t k, uint32_t ef) {
         return (pv__effort){PV_MIN(PV_MAX(ef, k) * coarse, PV__GRAPH_EF_MAX), k, INFINITY};
     }
     const float doublings = log2f(PV_MAX((float)ef / (float)k, 1.0f));
-    const float stop =
-        calibrate_doubt(g) + 1.05f + 0.05f * doublings + 0.05f * PV_MAX(doublings - 3.0f, 0.0f);
+    const float stop = 1.05f + 0.05f * doublings + 0.05f * PV_MAX(doublings - 3.0f, 0.0f);
     return (pv__effort){(uint32_t)PV_MIN(8 * (uint64_t)least, (uint64_t)PV__GRAPH_EF_MAX), k, stop};
 }
 

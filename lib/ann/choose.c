@@ -214,8 +214,8 @@ static int choose_prepare(choose_job *j, pv_error *err) {
         choose_code *c = &j->of[i];
         if (c->measured && c->code.book_bytes != 0) {
             c->code.book = j->book;
-            PV_TRY(pv__code_train(&c->code, pv__txn_mem(j->g->txn), j->sample, j->train, j->book,
-                                  err));
+            PV_TRY(pv__code_train(&c->code, pv__txn_mem(j->g->txn), j->sample, j->train, NULL,
+                                  j->book, err));
         }
     }
     for (size_t q = 0; q < j->queries; q++) {

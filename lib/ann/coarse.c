@@ -75,7 +75,7 @@ static int coarse_learned(pv__graph *g, const uint8_t *bytes, pv_error *err) {
     return 0;
 }
 
-static int coarse_learn(pv__graph *g, pv_error *err) {
+static int coarse_learn(pv__graph *g, const pv__code_stop *stop, pv_error *err) {
     pv__mem *mem = pv__txn_mem(g->txn);
     const size_t vector = g->dims * sizeof(float);
     size_t n = PV_MIN(PV_MIN(g->meta.node_high, COARSE_SAMPLE), COARSE_SAMPLE_BYTES / vector + 1);
@@ -85,7 +85,7 @@ static int coarse_learn(pv__graph *g, pv_error *err) {
     int rc = sample && bytes ? 0 : pv__err_nomem(err, size);
     rc = rc == 0 ? coarse_sample(g, sample, n, &n, err) : rc;
     if (rc == 0 && n > 0) {
-        rc = pv__code_train(&g->code, mem, sample, n, bytes, err);
+        rc = pv__code_train(&g->code, mem, sample, n, stop, bytes, err);
         rc = rc == 0 ? coarse_learned(g, bytes, err) : rc;
     }
     pv__alloc_free_aligned(mem, bytes, g->code.book_bytes, COARSE_ALIGN);
@@ -130,13 +130,14 @@ static int coarse_recode(pv__graph *g, pv__walker *w, size_t nodes, void *scratc
     return 0;
 }
 
-int pv__coarse_upkeep(pv__graph *g, pv__walker *w, size_t rows, pv_error *err) {
+int pv__coarse_upkeep(pv__graph *g, pv__walker *w, size_t rows, const pv__code_stop *stop,
+                      pv_error *err) {
     pv__mem *mem = pv__txn_mem(g->txn);
     if (g->code.kind != PV__CODE_PQ) {
         return 0;
     }
     if (!g->meta.recoding && coarse_due(g)) {
-        PV_TRY(coarse_learn(g, err));
+        PV_TRY(coarse_learn(g, stop, err));
     }
     if (!g->meta.recoding) {
         return 0;

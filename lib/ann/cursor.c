@@ -41,7 +41,7 @@ static bool gcursor_settled(const pv__walker *w, const pv__graph_cursor *c,
         return false;
     }
     const float next = c->found.hits[0].distance, front = w->front.hits[0].distance;
-    return effort->stop < INFINITY ? front > effort->stop * next
+    return effort->stop < INFINITY ? front > effort->stop * next + w->doubt
                                    : front > next && c->followed >= effort->pool;
 }
 

@@ -254,6 +254,8 @@ PV_PRIVATE int pv__graph_cursor_next(pv__graph *g, pv__walker *w, pv__graph_curs
                                      float *out_distance, pv_error *err);
 PV_PRIVATE void pv__graph_cursor_done(pv__graph_cursor *c, pv__mem *mem);
 
+/* The distance of a hit, in the scale of pv.h. */
+PV_PRIVATE float pv__graph_distance(const pv__graph *g, float code_distance);
 /* For each hit of the last search with w: a distance, in the scale of pv.h, that the exact one is
  * hardly below (two deviations of the code's error). Ascending. */
 PV_PRIVATE const float *pv__graph_lower(const pv__walker *w);

@@ -541,7 +541,7 @@ static int insert_upper(insert_batch *b, pv__walker *w, pv_error *err) {
 /* ---- all ------------------------------------------------------------------------------------- */
 
 static int insert_batch_run(insert_batch *b, pv__walker *w, const uint32_t *slots, size_t count,
-                            pv_error *err) {
+                            const pv__code_stop *stop, pv_error *err) {
     pv__graph *g = b->g;
     memset(b->rows, 0, count * sizeof *b->rows);
     b->count = count;
@@ -554,7 +554,7 @@ static int insert_batch_run(insert_batch *b, pv__walker *w, const uint32_t *slot
     PV_TRY(insert_links(b, w, err));
     PV_TRY(insert_back(b, w, err));
     PV_TRY(insert_upper(b, w, err));
-    PV_TRY(pv__coarse_upkeep(g, w, count, err));
+    PV_TRY(pv__coarse_upkeep(g, w, count, stop, err));
     return pv__txn_pause(g->txn, err);
 }
 
@@ -607,13 +607,14 @@ int pv__graph_learn(pv__graph *g, const uint32_t *slots, size_t count, uint64_t 
 /* As pv__graph_insert, in the order of `slots`. */
 static int insert_in_order(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t count,
                            pv__graph_interrupt_fn interrupt, void *ctx, pv_error *err) {
+    const pv__code_stop stop = {interrupt, ctx};
     insert_batch b = {.g = g};
     int rc = insert_alloc(&b, PV_MIN(count, (size_t)INSERT_BATCH_MAX), err);
     for (size_t i = 0; i < count && rc == 0;) {
         const size_t share = g->meta.node_count / INSERT_BATCH_SHARE;
         const size_t most = PV_MIN(PV_MAX(share, (size_t)1), (size_t)INSERT_BATCH_MAX);
         const size_t n = PV_MIN(most, count - i);
-        rc = insert_batch_run(&b, w, slots + i, n, err);
+        rc = insert_batch_run(&b, w, slots + i, n, &stop, err);
         i += n;
         if (rc == 0 && interrupt) {
             rc = interrupt(ctx, err);

@@ -140,6 +140,7 @@ struct pv__walker {
     const uint8_t **groups;
     size_t group_cap;
     bool coarse;         /* what is found is to be measured again by the fine code */
+    float doubt;         /* then: how far the code may be wrong, beyond every stop; else 0 */
     pv__code code, fine; /* of this walk, with their books; fine: in searches of a split graph */
     pv__colview links, codes, fines, slot_of, vectors;
     pv__colview upper; /* of the level that pv__walk_upper is in */
@@ -225,7 +226,8 @@ PV_PRIVATE int pv__walk_level0(pv__graph *g, pv__walker *w, const pv__effort *ef
 PV_PRIVATE int pv__walk_level0_live(pv__graph *g, pv__walker *w, const pv__effort *effort,
                                     size_t *io_count, pv_error *err);
 /* Beyond this a candidate is not worth following. */
-PV_PRIVATE float pv__walk_bound(const pv__effort *e, const pv__hit *pool, size_t count);
+PV_PRIVATE float pv__walk_bound(const pv__walker *w, const pv__effort *e, const pv__hit *pool,
+                                size_t count);
 /* Distances of the neighbours of `node` that were not visited yet, in w->ids and w->distances. */
 PV_PRIVATE int pv__walk_expand(pv__graph *g, pv__walker *w, uint32_t node, size_t *out_n,
                                pv_error *err);
@@ -314,7 +316,8 @@ PV_PRIVATE int pv__choose(pv__graph *g, const uint32_t *slots, size_t count, uin
                           pv__graph_interrupt_fn interrupt, void *ctx, pv_error *err);
 /* coarse.c: learn a book of product codes when it is time, and go on coding nodes; paid for by
  * a change of `rows` rows. Pauses. */
-PV_PRIVATE int pv__coarse_upkeep(pv__graph *g, pv__walker *w, size_t rows, pv_error *err);
+PV_PRIVATE int pv__coarse_upkeep(pv__graph *g, pv__walker *w, size_t rows,
+                                 const pv__code_stop *stop, pv_error *err);
 
 /* The books of g in w, and in the codes of w. */
 PV_PRIVATE int pv__book_load(pv__walker *w, const pv__graph *g, pv_error *err);

@@ -257,6 +257,7 @@ static bool gmeta_code(pv__graph *g) {
     pv__code_spec spec = {.kind = PV__CODE_KIND(code),
                           .bits = PV__CODE_BITS(code),
                           .parts = PV__CODE_PARTS(code),
+                          .turned = code & PV__CODE_TURNED,
                           .type = g->type,
                           .metric = g->metric,
                           .dims = g->dims,

@@ -25,7 +25,7 @@ typedef struct range_walk {
     pv__topk top; /* in w->pool */
     pv__hit near[RANGE_NEAR];
     size_t near_count;
-    float outer, stop;
+    float outer, stop, doubt;
 } range_walk;
 
 static void range_take(range_walk *r, const pv__hit *kept, size_t count) {
@@ -41,7 +41,7 @@ static float range_bound(const range_walk *r) {
     if (r->near_count < RANGE_NEAR) {
         return INFINITY;
     }
-    const float near = r->stop * r->near[RANGE_NEAR - 1].distance;
+    const float near = r->stop * r->near[RANGE_NEAR - 1].distance + r->doubt;
     return PV_MAX(near, PV_MIN(r->outer, pv__topk_bound(&r->top)));
 }
 
@@ -80,8 +80,9 @@ int pv__graph_within(pv__graph *g, pv__walker *w, const void *vector, float radi
         PV_TRY(pv__allowed_codes(g, w, a, want, &count, err));
     } else {
         pv__roam roam = {.allowed = a};
-        range_walk r = {.outer = radius * effort->stop, .stop = effort->stop};
         PV_TRY(pv__search_begin(g, w, vector, want, &count, err));
+        range_walk r = {
+            .outer = radius * effort->stop + w->doubt, .stop = effort->stop, .doubt = w->doubt};
         /* The heap takes the place of the seeds, which roam_begin has read before. */
         r.top = (pv__topk){w->pool, 0, want};
         PV_TRY(range_walk_on(g, w, &r, &roam, count,

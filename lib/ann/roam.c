@@ -186,7 +186,7 @@ int pv__roam_nearest(pv__graph *g, pv__walker *w, pv__roam *r, const pv__effort 
                                   w->kept[i].slot);
         }
         w->kept_count = 0;
-        const float bound = pv__walk_bound(effort, w->pool, count);
+        const float bound = pv__walk_bound(w, effort, w->pool, count);
         if (w->front.count == 0 || w->front.hits[0].distance > bound) {
             break;
         }

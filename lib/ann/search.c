@@ -7,6 +7,7 @@
 #define SEARCH_POOL_MIN 8u        /* room for where a walk begins */
 #define SEARCH_EXPANSIONS 8u      /* of the pool, beyond which a walk among the dead is given up */
 #define SEARCH_COARSE_SIGMAS 3.0f /* the same where the next code is to decide */
+#define SEARCH_DOUBT_SIGMAS 2.0f  /* what a walk by a coarse code looks at beyond its stop */
 #define SEARCH_SIGMAS 2.0f        /* deviations that an estimate is trusted to stay within */
 
 int pv__search_each_dup(pv__graph *g, uint32_t node, pv__graph_take_fn take, void *ctx,
@@ -59,22 +60,42 @@ int pv__search_dups(pv__graph *g, pv__hit node, const pv__allowed *allowed, uint
 
 /* ---- what the error of codes may have put in the wrong place -------------------------------- */
 
+/* Is what begins at place `at` of the pool too far to be among the nearest? A bit tells by how much
+ * it may be wrong. What product codes lose of a row, the query has a part of, the more the nearer
+ * it is: near rows look farther than they are, by no known amount. There the stop, which was
+ * calibrated, says what is worth a second look. */
+static int gsearch_is_far(pv__walker *w, size_t at, float kth, float stop, bool *out,
+                          pv_error *err) {
+    const uint8_t *row;
+    float sigma = 0;
+    if (w->code.kind == PV__CODE_PQ) {
+        *out = w->pool[at].distance > stop;
+        return 0;
+    }
+    PV_TRY(pv__colview_row(&w->codes, w->pool[at].slot, &row, err));
+    pv__code_sigmas(&w->code, w->query, &row, 1, &w->pool[at].distance, &sigma);
+    *out = w->pool[at].distance - SEARCH_COARSE_SIGMAS * sigma > kth;
+    return 0;
+}
+
 /* Candidates of a coarse walk are measured again by the finer code, nearest first, until the k-th
  * of those is nearer than the others can be. They come out in the pool, at most `cap`. */
-static int gsearch_refine(pv__walker *w, const void *query, uint32_t k, uint32_t cap,
+static int gsearch_refine(pv__walker *w, const void *query, const pv__effort *effort, uint32_t cap,
                           size_t *io_count, pv_error *err) {
+    const uint32_t k = PV_MIN(effort->k, cap);
+    const float stop = pv__walk_bound(w, effort, w->pool, *io_count);
     const uint8_t *rows[PV__WALK_ROWS];
-    float distances[PV__WALK_ROWS], sigma;
+    float distances[PV__WALK_ROWS];
     size_t n = 0;
+    bool far = false;
     PV_TRY(pv__alloc_grow(w->mem, (void **)&w->front.hits, &w->front.cap, (size_t)cap + 1,
                           sizeof *w->front.hits, err));
     pv__hit *const best = w->front.hits;
     for (size_t at = 0; at < *io_count; at += PV__WALK_ROWS) {
         const size_t count = PV_MIN(*io_count - at, (size_t)PV__WALK_ROWS);
         if (n >= cap) {
-            PV_TRY(pv__colview_row(&w->codes, w->pool[at].slot, rows, err));
-            pv__code_sigmas(&w->code, w->query, rows, 1, &w->pool[at].distance, &sigma);
-            if (w->pool[at].distance - SEARCH_COARSE_SIGMAS * sigma > best[k - 1].distance) {
+            PV_TRY(gsearch_is_far(w, at, best[k - 1].distance, stop, &far, err));
+            if (far) {
                 break;
             }
         }
@@ -91,8 +112,7 @@ static int gsearch_refine(pv__walker *w, const void *query, uint32_t k, uint32_t
     return 0;
 }
 
-/* To the scale of pv.h. */
-static float gsearch_scale(const pv__graph *g, float distance) {
+float pv__graph_distance(const pv__graph *g, float distance) {
     return pv__metric_of_code(pv__metric_of(g->metric), distance);
 }
 
@@ -112,7 +132,7 @@ static int gsearch_lower(pv__graph *g, pv__walker *w, const void *query, size_t 
         }
         pv__code_sigmas(&w->fine, query, rows, n, distances, sigmas);
         for (size_t i = 0; i < n; i++) {
-            w->lower[at + i] = gsearch_scale(g, distances[i] - SEARCH_SIGMAS * sigmas[i]);
+            w->lower[at + i] = pv__graph_distance(g, distances[i] - SEARCH_SIGMAS * sigmas[i]);
         }
     }
     for (size_t i = count; i-- > 1;) {
@@ -171,7 +191,7 @@ int pv__search_end(pv__graph *g, pv__walker *w, const void *vector, const pv__ef
         pv__code_query(&w->fine, vector, w->pair);
     }
     if (w->coarse) {
-        PV_TRY(gsearch_refine(w, query, PV_MIN(effort->k, want), want, &count, err));
+        PV_TRY(gsearch_refine(w, query, effort, want, &count, err));
     }
     PV_TRY(gsearch_lower(g, w, query, PV_MIN(count, (size_t)want), want, err));
     return gsearch_slots(g, w, count, allowed, want, hits, out_count, err);
@@ -195,11 +215,25 @@ int pv__walk_level0_live(pv__graph *g, pv__walker *w, const pv__effort *effort, 
     return gsearch_live(g, w, effort, io_count, &cut, err);
 }
 
+/* The k-th nearest by a coarse code is too near, and one of the k nearest may look too far. Both by
+ * about a deviation of the code, which depends on the lengths of vectors, not on distances; it is
+ * much the same for all rows that are near the query, as is the one where a walk begins. */
+static int gsearch_doubt(pv__graph *g, pv__walker *w, size_t count, pv_error *err) {
+    const uint8_t *row;
+    if (w->coarse && count > 0 && pv__graph_has_ratio(g)) {
+        PV_TRY(pv__colview_row(&w->codes, w->pool[0].slot, &row, err));
+        pv__code_sigmas(&w->code, w->query, &row, 1, &w->pool[0].distance, &w->doubt);
+        w->doubt *= SEARCH_DOUBT_SIGMAS;
+    }
+    return 0;
+}
+
 int pv__search_begin(pv__graph *g, pv__walker *w, const void *vector, size_t pool,
                      size_t *out_count, pv_error *err) {
     PV_TRY(pv__walker_begin(w, g, PV_MAX(pool, SEARCH_POOL_MIN), err));
     pv__code_query(&w->code, vector, w->query);
-    return pv__walk_enter(g, w, out_count, err);
+    PV_TRY(pv__walk_enter(g, w, out_count, err));
+    return gsearch_doubt(g, w, *out_count, err);
 }
 
 int pv__graph_search(pv__graph *g, pv__walker *w, const void *vector, const pv__effort *effort,
@@ -240,4 +274,5 @@ int pv__graph_vectors(pv__graph *g, pv__walker *w, const pv__hit *hits, size_t n
 #undef SEARCH_POOL_MIN
 #undef SEARCH_EXPANSIONS
 #undef SEARCH_COARSE_SIGMAS
+#undef SEARCH_DOUBT_SIGMAS
 #undef SEARCH_SIGMAS

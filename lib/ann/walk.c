@@ -80,10 +80,10 @@ static void walk_prefetch_next(pv__walker *w, const pv__hit *pool, size_t at, si
     }
 }
 
-float pv__walk_bound(const pv__effort *e, const pv__hit *pool, size_t count) {
+float pv__walk_bound(const pv__walker *w, const pv__effort *e, const pv__hit *pool, size_t count) {
     float bound = count < e->pool ? INFINITY : pool[count - 1].distance;
     if (count >= e->k && e->stop < INFINITY) { /* not with dot, whose distances are negative */
-        bound = PV_MIN(bound, e->stop * pool[e->k - 1].distance);
+        bound = PV_MIN(bound, e->stop * pool[e->k - 1].distance + w->doubt);
     }
     return bound;
 }
@@ -97,7 +97,7 @@ int pv__walk_level0(pv__graph *g, pv__walker *w, const pv__effort *effort, size_
             at++;
             continue;
         }
-        const float stop = pv__walk_bound(effort, pool, count);
+        const float stop = pv__walk_bound(w, effort, pool, count);
         if (pool[at].distance > stop) {
             break;
         }

@@ -138,6 +138,7 @@ static int walker_begin(pv__walker *w, const pv__graph *g, const pv__column *cod
                           pv__colview_groups(&g->slot_of, nodes) +
                           pv__colview_groups(g->vectors, slots);
     pv__walker_clear(w);
+    w->doubt = 0;
     PV_TRY(walker_visited(w, nodes, err));
     PV_TRY(walker_query(w, PV_MAX(g->code.query_bytes, g->fine.query_bytes), err));
     PV_TRY(pv__alloc_grow(w->mem, (void **)&w->pool, &w->pool_cap, ef + 1, sizeof *w->pool, err));

@@ -101,11 +101,15 @@ int pv_search_into(pv_db *db, pv_txn *txn, const char *collection, const pv_quer
     }
     PV_TRY(pv__args_import(&rows, sizeof(rows), io_rows, "pv_rows", err));
     PV_TRY(pv__args_reserved(rows.reserved0, "pv_rows", err));
+    PV_TRY(pv__args_reserved(rows.reserved1, "pv_rows", err));
     PV_TRY(read_query(&q, query, err));
     PV_TRY(pv__call_begin(&call, db, txn, PV__CALL_READ, 0, err));
     int rc = pv__search_into(&call, collection, &q, &rows, err);
     PV_TRY(pv__call_end(&call, rc, err));
     io_rows->count = rows.count;
+    if (io_rows->struct_size >= offsetof(pv_rows, error) + sizeof(rows.error)) {
+        io_rows->error = rows.error;
+    }
     return 0;
 }
 

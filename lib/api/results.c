@@ -65,4 +65,6 @@ const void *pv_results_vectors(const pv_results *r) { return r ? r->vectors : NU
 
 const char *pv_results_plan(const pv_results *r) { return r ? r->plan : NULL; }
 
+float pv_results_error(const pv_results *r) { return r && r->plan ? r->error : nanf(""); }
+
 void pv_results_free(pv_results *r) { pv__results_free(r); }

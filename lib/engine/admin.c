@@ -10,6 +10,7 @@
 #define ADMIN_EF_CONSTRUCTION_MIN 16u
 #define ADMIN_EF_CONSTRUCTION_MAX 4096u
 #define ADMIN_COMPRESSION 32u
+#define ADMIN_OPQ_DIMS_MAX 2048u /* learning grows with their third power */
 #define ADMIN_COMPRESSION_MIN 4u
 #define ADMIN_COMPRESSION_MAX 64u
 
@@ -30,9 +31,10 @@ static uint32_t admin_code(const pv_collection_opts *o) {
     const uint32_t bits = o->code_bits == 4 ? 4 : 8;
     const uint32_t parts =
         PV_MAX(PV_MIN(PV__DIMS_MAX, o->dims) * 32 / (PV_MAX(ratio, 1u) * bits), 1u);
-    return PV__CODE_PACK(
-        (uint32_t)PV_CODE_PQ, bits,
-        PV_MIN(o->code_parts ? o->code_parts : parts, PV_MIN(PV__DIMS_MAX, o->dims)));
+    const uint32_t turned = o->flags & PV_COLLECTION_OPQ ? PV__CODE_TURNED : 0;
+    return turned | PV__CODE_PACK((uint32_t)PV_CODE_PQ, bits,
+                                  PV_MIN(o->code_parts ? o->code_parts : parts,
+                                         PV_MIN(PV__DIMS_MAX, o->dims)));
 }
 
 static int admin_spec_index(const pv_collection_opts *o, const pv__collection_spec *out,
@@ -49,6 +51,12 @@ static int admin_spec_index(const pv_collection_opts *o, const pv__collection_sp
                        "code %s does not go with element type %s and metric %s",
                        pv__code_name(PV__CODE_KIND(out->code)), pv__type_name(out->type),
                        pv__metric_name(out->metric));
+    }
+    if ((o->flags & PV_COLLECTION_OPQ) && (o->code != PV_CODE_PQ || o->dims > ADMIN_OPQ_DIMS_MAX)) {
+        return o->code != PV_CODE_PQ
+                   ? pv__err(err, PV_ERR_MISUSE, "PV_COLLECTION_OPQ is of code pq")
+                   : pv__err(err, PV_ERR_LIMIT, "PV_COLLECTION_OPQ is for at most %u dimensions",
+                             ADMIN_OPQ_DIMS_MAX);
     }
     if (o->code != PV_CODE_PQ && (o->compression || o->code_bits || o->code_parts)) {
         return pv__err(err, PV_ERR_MISUSE, "compression, code_bits and code_parts are of code pq");
@@ -88,9 +96,9 @@ static int admin_spec(const pv_collection_opts *o, pv__collection_spec *out, pv_
         .code = admin_code(o),
         .ef_construction = o->ef_construction ? o->ef_construction : ADMIN_EF_CONSTRUCTION,
     };
-    if (o->flags) {
+    if (o->flags & ~PV_COLLECTION_OPQ) {
         return pv__err(err, PV_ERR_UNSUPPORTED, "unknown collection flags 0x%x",
-                       (unsigned)o->flags);
+                       (unsigned)(o->flags & ~PV_COLLECTION_OPQ));
     }
     if (out->dims == 0) {
         return pv__err(err, PV_ERR_MISUSE, "a collection needs dims, the length of its vectors");

@@ -48,6 +48,24 @@ static int approx_rank(pv__parts *p, pv__walker *w, const pv__scan *s, size_t q,
     return 0;
 }
 
+/* The codes have the last word. Candidates come in their order, so that the first k are the answer;
+ * bounds are two deviations of the error. */
+static int approx_believe(pv__parts *p, pv__walker *w, const pv__scan *s, size_t q,
+                          const pv__hit *hits, uint32_t n, pv_error *err) {
+    const float *lower = pv__graph_lower(w);
+    pv__nearest *nearest = &s->nearest[q];
+    for (uint32_t i = 0; i < n; i++) {
+        const float distance = pv__graph_distance(&p->graph, hits[i].distance);
+        if (distance <= s->max_distance) {
+            if (nearest->top.count < nearest->top.k) {
+                nearest->error = PV_MAX(nearest->error, distance - lower[i]);
+            }
+            PV_TRY(pv__nearest_offer(nearest, distance, hits[i].slot, err));
+        }
+    }
+    return 0;
+}
+
 typedef struct approx_job {
     pv_db *db;
     pv__parts *p;
@@ -98,7 +116,11 @@ static int approx_query(approx_job *j, size_t q, bool *out_complete, pv_error *e
         PV_TRY(pv__matching_all(j->matching, err));
         PV_TRY(approx_walk(j, q, &n, out_complete, err));
     }
-    return *out_complete ? approx_rank(j->p, j->w, j->s, q, j->hits, n, err) : 0;
+    if (!*out_complete) {
+        return 0;
+    }
+    return j->s->codes ? approx_believe(j->p, j->w, j->s, q, j->hits, n, err)
+                       : approx_rank(j->p, j->w, j->s, q, j->hits, n, err);
 }
 
 static int approx_queries(approx_job *j, bool *out_done, pv_error *err) {

@@ -149,6 +149,9 @@ static int scursor_prepare(pv__hold *h, void *ctx, pv_error *err) {
                        "a cursor reads one state: give it a read transaction, or none");
     }
     PV_TRY(pv__search_check(q, 1, err));
+    if (q->flags & PV_QUERY_CODES) {
+        return pv__err(err, PV_ERR_UNSUPPORTED, "a cursor ranks by the vectors, not by codes");
+    }
     PV_TRY(pv__parts_open(&c->parts, h->txn, request->collection, err));
     c->query = *q;
     c->query.vector = c->query.filter = NULL;

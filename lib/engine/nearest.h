@@ -34,6 +34,7 @@ typedef struct pv__nearest {
     size_t tie_count, tie_cap;
     pv__ties *orders; /* found for other queries */
     pv__how how;
+    float error; /* of its distances; 0: they are those of the vectors */
 } pv__nearest;
 
 /* hits: k places, which outlive it, as does `orders`. k is at least 1. */

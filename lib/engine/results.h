@@ -30,6 +30,7 @@ struct pv_results {
     uint32_t type, dims; /* of the vectors; 0 without them */
     uint32_t row_bytes;
     const char *plan; /* of the search; NULL: there was none */
+    float error;      /* of distances */
     uint64_t *ids_u64;
     uint64_t *ids;
     float *distances;

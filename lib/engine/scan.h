@@ -25,6 +25,7 @@ typedef struct pv__scan {
     float max_distance;       /* +inf: no threshold */
     uint32_t slots_from;      /* only slots from here on */
     uint32_t slots_end;       /* and below this; 0: to the end */
+    bool codes;               /* distances by the graph's codes are good enough (approx.c) */
     unsigned threads;         /* that may take part; 0: the caller's alone */
     pv__crew *crew;           /* scan.c: who takes part */
     bool hand;                /* scan.c: not the caller's thread */

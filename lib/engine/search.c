@@ -29,11 +29,14 @@ typedef struct search_job {
 } search_job;
 
 int pv__search_check(const pv_query *q, size_t count, pv_error *err) {
-    const uint32_t flags = PV_QUERY_EXACT | PV_QUERY_WITHIN;
+    const uint32_t flags = PV_QUERY_EXACT | PV_QUERY_WITHIN | PV_QUERY_CODES;
     const uint32_t include = PV_INCLUDE_METADATA | PV_INCLUDE_VECTOR;
     if (q->flags & ~flags) {
         return pv__err(err, PV_ERR_UNSUPPORTED, "unknown query flags 0x%x",
                        (unsigned)(q->flags & ~flags));
+    }
+    if ((q->flags & PV_QUERY_EXACT) && (q->flags & PV_QUERY_CODES)) {
+        return pv__err(err, PV_ERR_MISUSE, "a search is exact or by codes, not both");
     }
     if (q->include & ~include) {
         return pv__err(err, PV_ERR_UNSUPPORTED, "unknown include flags 0x%x",
@@ -175,6 +178,7 @@ static int search_run(search_job *j, pv_error *err) {
         .filter = j->filter,
         .max_distance = q->flags & PV_QUERY_WITHIN ? q->max_distance : INFINITY,
         .threads = q->threads,
+        .codes = q->flags & PV_QUERY_CODES,
     };
     for (size_t i = 0; i < j->count; i++) {
         PV_TRY(pv__parts_query(j->parts, j->db->cpu, j->vectors + i * j->parts->column.row_size,
@@ -245,6 +249,7 @@ static int search_rows(search_job *j, size_t i, pv_results **out, pv_error *err)
     PV_TRY(pv__results_new(j->db->env, &j->parts->c, rows, bytes,
                            j->query->include | PV__RESULTS_DISTANCES, &r, err));
     r->plan = pv__how_text(j->nearest[i].how);
+    r->error = j->nearest[i].error;
     const int rc = search_fill(j, r, top->hits, err);
     if (rc != 0) {
         pv__results_free(r);
@@ -348,6 +353,7 @@ static int search_into(search_job *j, pv_rows *io_rows, pv_error *err) {
     }
     PV_TRY(search_fill(j, &view, top->hits, err));
     io_rows->count = rows;
+    io_rows->error = j->k > 0 ? j->nearest[0].error : 0;
     return 0;
 }
 

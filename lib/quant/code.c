@@ -71,6 +71,7 @@ bool pv__code_init(pv__code *c, const pv__code_spec *spec, uint32_t cpu) {
                     .seed = spec->seed,
                     .parts = spec->parts,
                     .bits = spec->bits,
+                    .turned = spec->turned && spec->kind == PV__CODE_PQ,
                     .kernel = pv__code_kernel_table(cpu),
                     .floats = pv__code_floats_table(cpu),
                     .product = pv__code_parts_table(cpu),
@@ -84,9 +85,9 @@ bool pv__code_init(pv__code *c, const pv__code_spec *spec, uint32_t cpu) {
     return true;
 }
 
-int pv__code_train(const pv__code *c, pv__mem *mem, const float *sample, size_t n, void *book,
-                   pv_error *err) {
-    return c->book_bytes ? code_ops(c->kind)->train(c, mem, sample, n, book, err) : 0;
+int pv__code_train(const pv__code *c, pv__mem *mem, const float *sample, size_t n,
+                   const pv__code_stop *stop, void *book, pv_error *err) {
+    return c->book_bytes ? code_ops(c->kind)->train(c, mem, sample, n, stop, book, err) : 0;
 }
 
 const void *pv__code_wide(const pv__code *c, const void *vector, void *wide) {

@@ -41,11 +41,13 @@ enum {
 /* In the catalogue, and of a graph that has not begun: it is chosen by measuring (ann/choose.c). */
 #define PV__CODE_AUTO 255u
 
-/* A code as one number: its kind, and for pq the bits of a part and the number of parts. */
+/* A code as one number: its kind, and for pq the bits of a part, the number of parts, and whether
+ * vectors are turned before they are cut. */
+#define PV__CODE_TURNED 0x80000000u
 #define PV__CODE_PACK(kind, bits, parts) ((kind) | (bits) << 8 | (parts) << 16)
 #define PV__CODE_KIND(code) ((code)&0xFFu)
 #define PV__CODE_BITS(code) ((code) >> 8 & 0xFFu)
-#define PV__CODE_PARTS(code) ((code) >> 16)
+#define PV__CODE_PARTS(code) ((code) >> 16 & 0x7FFFu)
 
 struct pv__code_kernel;
 struct pv__code_floats;
@@ -63,6 +65,7 @@ typedef struct pv__code_spec {
     uint64_t seed;   /* of the rotation, of learning */
     uint32_t parts;  /* pq: 1 to dims */
     uint32_t bits;   /* pq: 4 or 8 for each part */
+    bool turned;     /* pq: by a rotation that is learned (OPQ) */
 } pv__code_spec;
 
 typedef struct pv__code {
@@ -74,6 +77,7 @@ typedef struct pv__code {
     float norm2_max;
     uint64_t seed;
     uint32_t parts, bits;
+    bool turned;
     uint32_t row_size;      /* bytes of one stored row, a multiple of 4 */
     uint32_t query_bytes;   /* bytes of one prepared query; 64-byte aligned memory, please */
     uint32_t scratch_bytes; /* encode wants so many, 64-byte aligned; may be 0 */
@@ -105,8 +109,12 @@ PV_PRIVATE bool pv__code_init(pv__code *c, const pv__code_spec *spec, uint32_t c
 
 /* Learn the book (c->book_bytes, all of which are written) from n >= 1 vectors in a row, as f32.
  * The same sample gives the same bytes everywhere. Nothing to do where book_bytes is 0. */
+typedef struct pv__code_stop { /* asked now and then; not 0 ends it with that code */
+    int (*fn)(void *ctx, pv_error *err);
+    void *ctx;
+} pv__code_stop;
 PV_PRIVATE int pv__code_train(const pv__code *c, pv__mem *mem, const float *sample, size_t n,
-                              void *book, pv_error *err);
+                              const pv__code_stop *stop, void *book, pv_error *err);
 
 /* vector: elements of c->type. row: c->row_size bytes, any alignment; every byte of it is written.
  * The elements are finite. */

@@ -29,8 +29,8 @@ typedef struct pv__code_ops {
     void (*distances)(const pv__code *c, const void *query, const pv__code_rows *rows, float *out);
     float (*sigma)(const pv__code *c, const void *query, const uint8_t *row, float distance);
     /* NULL: nothing is learned from data. */
-    int (*train)(const pv__code *c, pv__mem *mem, const float *sample, size_t n, void *book,
-                 pv_error *err);
+    int (*train)(const pv__code *c, pv__mem *mem, const float *sample, size_t n,
+                 const pv__code_stop *stop, void *book, pv_error *err);
 } pv__code_ops;
 
 #define PV__CODE_OF_NUMBERS (1u << PV_TYPE_F32 | 1u << PV_TYPE_F16 | 1u << PV_TYPE_I8)
@@ -60,6 +60,16 @@ PV_PRIVATE float pv__code_round(double v);
 
 /* The appended coordinate of the augmented form for a squared norm. */
 PV_PRIVATE float pv__code_extra(const pv__code *c, double norm2);
+
+/* pq: parts are as equal as can be; the first element of one. */
+static inline uint32_t pv__code_part_from(const pv__code *c, uint32_t part) {
+    return (uint32_t)((uint64_t)part * c->dims / c->parts);
+}
+
+/* axes.c: a rotation that gives every part its share of what `rows` vectors differ by. out: blocks
+ * of 16 rows of the matrix, column by column: up to 16 x dims f32, zeros beyond dims. */
+PV_PRIVATE int pv__code_axes(const pv__code *c, pv__mem *mem, const float *sample, size_t rows,
+                             const pv__code_stop *stop, float *out, pv_error *err);
 
 /* v, n elements (a multiple of 64), turned by the rotation of this seed. */
 PV_PRIVATE void pv__code_rotate(const pv__code_kernel *kernel, float *v, size_t n, uint64_t seed);

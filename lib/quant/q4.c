@@ -405,8 +405,9 @@ static float q4_sigma(const pv__code *c, const void *query, const uint8_t *row, 
 
 /* The mean of the sample, drawn towards the origin by as much as chance may have moved it (James
  * and Stein): one vector is no mean, and about it codes would be worse than about the origin. */
-static int q4_train(const pv__code *c, pv__mem *mem, const float *sample, size_t n, void *book,
-                    pv_error *err) {
+static int q4_train(const pv__code *c, pv__mem *mem, const float *sample, size_t n,
+                    const pv__code_stop *stop, void *book, pv_error *err) {
+    (void)stop; /* it is over in a moment */
     const size_t bytes = 2 * c->dims * sizeof(double) + c->dims * sizeof(float);
     double *const sum = pv__alloc_zero(mem, bytes), *const sum2 = sum + c->dims;
     float *const v = (float *)(sum2 + c->dims), *mean = book;

@@ -3,6 +3,9 @@
  * the data have changed; sound at every step, and through rollback and reopening. */
 #include "test_api_kit.h"
 
+/* Where clusters lie far apart, 16 centres for an element hardly differ inside one. */
+#define T_DRIFTED 0.8
+
 enum { T_DIMS = 32, T_K = 10, T_CLUSTERS = 24 };
 
 typedef struct t_points {
@@ -32,7 +35,7 @@ static void t_point(t_points *p, unsigned cluster, float out[T_DIMS]) {
     }
 }
 
-static void t_make(t_api *t, uint32_t metric) {
+static void t_make(t_api *t, uint32_t metric, uint32_t flags) {
     pv_collection_opts c = PV_COLLECTION_OPTS_INIT;
     c.dims = T_DIMS;
     c.metric = metric;
@@ -41,6 +44,7 @@ static void t_make(t_api *t, uint32_t metric) {
     c.code = PV_CODE_PQ;
     c.compression = 8; /* of 32 elements: as many parts of 4 bits */
     c.code_bits = 4;
+    c.flags = flags;
     test_assert_ok(pv_collection_create(t->db, NULL, "c", &c, &t->err), &t->err);
 }
 
@@ -89,9 +93,9 @@ static pv_collection_info t_info(t_api *t) {
     return info;
 }
 
-static void t_expect_recall(t_api *t, t_points *p) {
+static void t_expect_recall(t_api *t, t_points *p, double want) {
     const double recall = t_recall(t, p, 50);
-    if (recall < 0.8) { /* 24 clusters, 16 centres for an element: they hardly differ inside one */
+    if (recall < want) {
         const pv_collection_info info = t_info(t);
         fail_msg("recall %.4f, metric %u, %llu records", recall, (unsigned)info.metric,
                  (unsigned long long)info.count);
@@ -100,25 +104,26 @@ static void t_expect_recall(t_api *t, t_points *p) {
 
 static void test_ann_product__finds_before_and_after_it_has_learned(void **state) {
     (void)state;
-    for (uint32_t metric = PV_METRIC_L2; metric <= PV_METRIC_DOT; metric++) {
+    for (uint32_t i = 0; i < 6; i++) {
+        const uint32_t metric = PV_METRIC_L2 + i / 2;
         t_api t;
         t_points p;
         t_api_open(&t, NULL);
         t_points_init(&p, metric, 2);
-        t_make(&t, metric);
+        t_make(&t, metric, i % 2 ? PV_COLLECTION_OPQ : 0);
         t_insert(&t, NULL, &p, 0, 900); /* no book yet */
-        t_expect_recall(&t, &p);
+        t_expect_recall(&t, &p, 0.93);
         t_expect_sound(&t);
         t_insert(&t, NULL, &p, 900, 200); /* learned; a part has codes */
         t_expect_sound(&t);
-        t_expect_recall(&t, &p);
+        t_expect_recall(&t, &p, 0.93);
         t_insert(&t, NULL, &p, 1100, 1900); /* all have */
         t_expect_sound(&t);
-        t_expect_recall(&t, &p);
+        t_expect_recall(&t, &p, 0.93);
         assert_int_equal(t_info(&t).code, PV_CODE_PQ);
         t_api_shut(&t);
         t_api_reopen(&t, NULL);
-        t_expect_recall(&t, &p);
+        t_expect_recall(&t, &p, 0.93);
         t_api_done(&t);
     }
 }
@@ -131,17 +136,17 @@ static void test_ann_product__learns_again_when_data_drift(void **state) {
     t_api_open(&t, NULL);
     t_points_init(&p, 5, 1);
     t_points_init(&other, 6, 6);
-    t_make(&t, PV_METRIC_L2);
+    t_make(&t, PV_METRIC_L2, 0);
     t_insert(&t, NULL, &p, 0, 2000);
     for (uint64_t i = 0; i < 12; i++) { /* in the middle of it, too */
         t_insert(&t, NULL, &other, 2000 + 100 * i, 100);
         t_expect_sound(&t);
     }
-    t_expect_recall(&t, &other);
-    t_expect_recall(&t, &p);
+    t_expect_recall(&t, &other, T_DRIFTED);
+    t_expect_recall(&t, &p, T_DRIFTED);
     t_insert(&t, NULL, &other, 4000, 6000); /* four times as many: and again */
     t_expect_sound(&t);
-    t_expect_recall(&t, &other);
+    t_expect_recall(&t, &other, T_DRIFTED);
     t_api_done(&t);
 }
 
@@ -153,13 +158,13 @@ static void test_ann_product__rollback_deletes_and_single_rows(void **state) {
     uint64_t deleted = 0;
     t_api_open(&t, NULL);
     t_points_init(&p, 9, 2);
-    t_make(&t, PV_METRIC_COSINE);
+    t_make(&t, PV_METRIC_COSINE, PV_COLLECTION_OPQ);
     t_insert(&t, NULL, &p, 0, 800);
     test_assert_ok(pv_txn_begin(t.db, PV_TXN_WRITE, &txn, &t.err), &t.err);
     t_insert(&t, txn, &p, 800, 1200); /* learned and undone */
     pv_txn_rollback(txn);
     t_expect_sound(&t);
-    t_expect_recall(&t, &p);
+    t_expect_recall(&t, &p, 0.93);
     t_insert(&t, NULL, &p, 800, 1000);
     uint64_t gone[300];
     for (uint64_t i = 0; i < 300; i++) {
@@ -175,7 +180,7 @@ static void test_ann_product__rollback_deletes_and_single_rows(void **state) {
         t_insert(&t, NULL, &p, 3000 + i, 1);
     }
     t_expect_sound(&t);
-    t_expect_recall(&t, &p);
+    t_expect_recall(&t, &p, 0.93);
     t_api_done(&t);
 }
 
@@ -201,7 +206,16 @@ static void test_ann_product__options_are_checked(void **state) {
         c.code_parts = cases[i].parts;
         assert_int_equal(pv_collection_create(t.db, NULL, "c", &c, &t.err), cases[i].want);
     }
-    t_make(&t, PV_METRIC_L2);
+    pv_collection_opts opq = PV_COLLECTION_OPTS_INIT;
+    opq.dims = T_DIMS;
+    opq.flags = PV_COLLECTION_OPQ;
+    assert_int_equal(pv_collection_create(t.db, NULL, "c", &opq, &t.err), PV_ERR_MISUSE);
+    opq.code = PV_CODE_PQ;
+    opq.dims = 2049;
+    assert_int_equal(pv_collection_create(t.db, NULL, "c", &opq, &t.err), PV_ERR_LIMIT);
+    opq.flags = 2 * PV_COLLECTION_OPQ;
+    assert_int_equal(pv_collection_create(t.db, NULL, "c", &opq, &t.err), PV_ERR_UNSUPPORTED);
+    t_make(&t, PV_METRIC_L2, 0);
     pv_collection_opts c = PV_COLLECTION_OPTS_INIT;
     c.dims = T_DIMS;
     c.metric = PV_METRIC_L2;

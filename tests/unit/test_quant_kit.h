@@ -55,7 +55,7 @@ static void t_learn(t_set *s) {
     pv__mem_init(&mem, NULL, 0);
     s->book = t_aligned(s->code.book_bytes);
     memset(s->book, 0x5A, s->code.book_bytes);
-    assert_int_equal(pv__code_train(&s->code, &mem, sample, n, s->book, NULL), 0);
+    assert_int_equal(pv__code_train(&s->code, &mem, sample, n, NULL, s->book, NULL), 0);
     s->code.book = s->book;
     free(sample);
 }

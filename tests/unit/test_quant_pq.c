@@ -3,6 +3,7 @@
  * estimates are those of decoded rows, two books can be alive, more bytes lose less. */
 #include <float.h>
 
+#include "quant/kinds.h"
 #include "test_quant_data.h"
 
 #include <sys/mman.h>
@@ -105,9 +106,12 @@ static void t_pq_learn(t_pq *t, unsigned which) {
     pv__mem mem;
     pv__mem_init(&mem, NULL, 0);
     memset(t->book[which], 0xEE, t->code.book_bytes);
-    assert_int_equal(pv__code_train(&t->code, &mem, t->vectors, t->n, t->book[which], NULL), 0);
+    assert_int_equal(pv__code_train(&t->code, &mem, t->vectors, t->n, NULL, t->book[which], NULL),
+                     0);
     assert_int_equal(mem.bytes_used, 0);
 }
+
+static bool t_turned; /* of those that are opened */
 
 static void t_pq_open(t_pq *t, unsigned metric, uint32_t dims, uint32_t parts, uint32_t bits,
                       size_t n, uint32_t cpu) {
@@ -115,6 +119,7 @@ static void t_pq_open(t_pq *t, unsigned metric, uint32_t dims, uint32_t parts, u
                                 .metric = metric,
                                 .dims = dims,
                                 .seed = 7,
+                                .turned = t_turned,
                                 .parts = parts,
                                 .bits = bits};
     memset(t, 0, sizeof *t);
@@ -153,14 +158,15 @@ static void t_pq_close(t_pq *t) {
 static void test_quant_pq__learning_and_rows_are_the_same_bits(void **state) {
     (void)state;
     static const uint32_t shapes[][3] = {{16, 4, 8}, {33, 7, 4}, {64, 64, 4}, {30, 30, 8}};
-    for (size_t s = 0; s < PV_COUNTOF(shapes); s++) {
+    for (size_t s = 0; s < 2 * PV_COUNTOF(shapes); s++) {
+        const uint32_t *const shape = shapes[s / 2];
+        t_turned = s % 2;
         for (size_t m = 0; m < 3; m++) {
             t_pq a, b;
             t_state = 77;
-            t_pq_open(&a, t_metrics[m], shapes[s][0], shapes[s][1], shapes[s][2], 700, 0);
+            t_pq_open(&a, t_metrics[m], shape[0], shape[1], shape[2], 700, 0);
             t_state = 77;
-            t_pq_open(&b, t_metrics[m], shapes[s][0], shapes[s][1], shapes[s][2], 700,
-                      pv__sys_cpu());
+            t_pq_open(&b, t_metrics[m], shape[0], shape[1], shape[2], 700, pv__sys_cpu());
             t_pq_learn(&a, 0);
             t_pq_learn(&b, 0);
             assert_memory_equal(a.book[0], b.book[0], a.code.book_bytes);
@@ -179,6 +185,7 @@ static void test_quant_pq__learning_and_rows_are_the_same_bits(void **state) {
             t_pq_close(&b);
         }
     }
+    t_turned = false;
 }
 
 /* Share of estimates within two deviations, and the mean loss. */
@@ -230,6 +237,101 @@ static void test_quant_pq__more_bytes_lose_less_and_sigma_covers(void **state) {
             t_pq_close(&t);
         }
     }
+}
+
+/* Turning changes no distance: the matrix is orthonormal. */
+static void test_quant_pq__axes_are_a_rotation(void **state) {
+    (void)state;
+    static const uint32_t dims[] = {1, 2, 3, 16, 33, 96};
+    for (size_t s = 0; s < PV_COUNTOF(dims); s++) {
+        const uint32_t n = dims[s], room = PV_ALIGN_UP(n, 16u);
+        t_pq t;
+        pv__mem mem;
+        pv__mem_init(&mem, NULL, 0);
+        t_pq_open(&t, PV_METRIC_L2, n, PV_MIN(n, 4u), 8, s % 2 ? 300 : 2, pv__sys_cpu());
+        float *axes = t_aligned((size_t)room * n * sizeof *axes);
+        assert_int_equal(pv__code_axes(&t.code, &mem, t.vectors, t.n, NULL, axes, NULL), 0);
+        for (uint32_t i = 0; i < n; i++) {
+            for (uint32_t k = 0; k <= i; k++) {
+                double dot = 0;
+                for (uint32_t j = 0; j < n; j++) {
+                    dot += (double)axes[(i / 16 * n + j) * 16 + i % 16] *
+                           (double)axes[(k / 16 * n + j) * 16 + k % 16];
+                }
+                assert_true(fabs(dot - (i == k)) < 1e-5);
+            }
+        }
+        assert_int_equal(mem.bytes_used, 0);
+        free(axes);
+        t_pq_close(&t);
+    }
+}
+
+/* Half of the elements have nearly all that vectors differ by: cut as they stand, half of the parts
+ * have nothing to tell. */
+static void test_quant_pq__turned_codes_lose_less(void **state) {
+    (void)state;
+    double lost[2];
+    for (unsigned turned = 0; turned < 2; turned++) {
+        t_pq t;
+        t_state = 5;
+        t_turned = turned;
+        t_pq_open(&t, PV_METRIC_L2, 32, 4, 8, 2000, pv__sys_cpu());
+        for (size_t i = 0; i < t.n * 32; i++) {
+            t.vectors[i] = t_normal() * (i % 32 < 16 ? 1.0f : 0.05f);
+        }
+        t_pq_learn(&t, 0);
+        t.code.book = t.book[0];
+        t_pq_encode(&t, 0, t.n);
+        const double covered = t_pq_quality(&t, &lost[turned]);
+        assert_true(covered > 0.9);
+        assert_true(fabs(lost[turned] - (double)pv__code_book_lost(t.book[0])) <
+                    0.01 * lost[turned]);
+        t_pq_close(&t);
+    }
+    t_turned = false;
+    assert_true(lost[1] < 0.7 * lost[0]);
+}
+
+static int t_ask(void *ctx, pv_error *err) {
+    (void)err;
+    return (*(int *)ctx)-- <= 0 ? PV_ERR_CANCELLED : 0;
+}
+
+/* It is asked often, wherever it is, and ends at once; and memory that runs out leaves none. */
+static void test_quant_pq__learning_can_be_stopped(void **state) {
+    (void)state;
+    t_pq t;
+    pv__mem mem;
+    t_turned = true;
+    t_pq_open(&t, PV_METRIC_L2, 64, 8, 8, 1200, pv__sys_cpu());
+    t_turned = false;
+    pv__mem_init(&mem, NULL, 0);
+    unsigned stopped = 0;
+    for (int after = 0;; after += 7) {
+        int left = after;
+        const pv__code_stop stop = {t_ask, &left};
+        const int rc = pv__code_train(&t.code, &mem, t.vectors, t.n, &stop, t.book[0], NULL);
+        assert_int_equal(mem.bytes_used, 0);
+        if (rc == 0) {
+            break;
+        }
+        assert_int_equal(rc, PV_ERR_CANCELLED);
+        stopped++;
+    }
+    assert_true(stopped > 20);
+    const size_t least = t.n * 64 * sizeof(float);
+    for (size_t limit = 1024; limit < 2 * least; limit += 4096) {
+        pv__mem_init(&mem, NULL, limit);
+        const int rc = pv__code_train(&t.code, &mem, t.vectors, t.n, NULL, t.book[0], NULL);
+        assert_true(rc == 0 || rc == PV_ERR_NOMEM);
+        assert_int_equal(mem.bytes_used, 0);
+        if (rc == 0) {
+            assert_true(limit > least);
+            break;
+        }
+    }
+    t_pq_close(&t);
 }
 
 /* Rows of two books beside each other: each is measured in its own. */
@@ -304,6 +406,9 @@ int main(void) {
         cmocka_unit_test(test_quant_pq__measures_equal_scalar),
         cmocka_unit_test(test_quant_pq__learning_and_rows_are_the_same_bits),
         cmocka_unit_test(test_quant_pq__more_bytes_lose_less_and_sigma_covers),
+        cmocka_unit_test(test_quant_pq__axes_are_a_rotation),
+        cmocka_unit_test(test_quant_pq__turned_codes_lose_less),
+        cmocka_unit_test(test_quant_pq__learning_can_be_stopped),
         cmocka_unit_test(test_quant_pq__two_books_are_alive),
         cmocka_unit_test(test_quant_pq__zero_vectors_and_few_rows),
         cmocka_unit_test(test_quant_pq__what_is_no_code_is_refused),

@@ -228,3 +228,35 @@ def test_a_cursor_gives_each_record_once_and_sees_one_state(loaded, rng):
         docs.cursor(query).next_page(0)
     with docs._db.transaction() as tx, pytest.raises(piramiddb.MisuseError):
         tx.collection(docs).cursor(query)
+
+
+def test_product_codes_and_search_without_ranking(db: piramiddb.Database) -> None:
+    rng = np.random.default_rng(5)
+    vectors = rng.standard_normal((1300, 32), dtype=np.float32)
+    docs = db.collection("codes", dims=32, metric="l2", key="int", index="hnsw", code="pq",
+                         compression=8, code_bits=4, code_parts=32, opq=True)
+    assert (docs.info().code, docs.info().code_asked) == ("pq", "pq")
+    docs.insert(np.arange(1300), vectors)
+    found = docs.search(vectors[7], k=5, rerank=False)
+    assert found.error > 0
+    assert found.ids[0] == 7
+    assert docs.search(vectors[7], k=5).error == 0
+    exact = docs.search(vectors[7], k=5, exact=True, threads=2)
+    assert exact.ids[0] == 7
+    assert docs.search_many(vectors[:3], k=1, rerank=False).ids[:, 0].tolist() == [0, 1, 2]
+    with pytest.raises(piramiddb.MisuseError):
+        docs.search(vectors[7], exact=True, rerank=False)
+    with pytest.raises(piramiddb.ExistsError):
+        db.collection("codes", dims=32, metric="l2", key="int", code="pq", compression=8,
+                      code_bits=4)
+    with pytest.raises(piramiddb.MisuseError):
+        db.collection("other", dims=32, opq=True)
+
+
+def test_the_code_of_a_collection_is_measured(db: piramiddb.Database) -> None:
+    docs = db.collection("auto", dims=16, metric="l2", key="int", index="hnsw")
+    assert (docs.info().code, docs.info().code_asked) == ("auto", "auto")
+    docs.insert(np.arange(1100), np.random.default_rng(6).standard_normal((1100, 16)))
+    assert docs.info().code == "sq8"
+    assert "measured at 1100 records" in docs.info().code_reason
+    assert db.collection("flat", dims=2, index="flat").info().code is None

@@ -105,6 +105,7 @@ def use_everything(path):
             assert found[0].metadata is not None
             assert found.scores[0] == 1
             assert found.plan == "scan"
+            assert found.error == 0
             with collection_.cursor(vectors[1]) as cursor:
                 assert cursor.next_page(1).ids[0] == one
                 assert next(cursor).id != one

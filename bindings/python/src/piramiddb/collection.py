@@ -66,7 +66,8 @@ class CollectionInfo:
     """What a collection is and holds.
 
     `indexed` is how many records the graph holds, `index_dead` how many of its nodes are gone
-    records; `code` is None where there is no graph.
+    records. `code` is None where there is no graph, and "auto" until one is chosen;
+    `code_asked` is what was asked for, and `code_reason` says why it has this one.
     """
 
     name: str
@@ -83,6 +84,8 @@ class CollectionInfo:
     index_dead: int
     generation: int
     object_id: int
+    code_asked: str | None
+    code_reason: str
 
 
 class _Kind(NamedTuple):
@@ -100,14 +103,17 @@ _MERGE = _Kind(lib.pv_update_batch, lib.PV_WRITE_MERGE, False)
 
 
 def _query(filter: Any, exact: bool, max_distance: float | None, ef: int,
-           target_recall: float) -> tuple[Any, object]:
+           target_recall: float, rerank: bool = True, threads: int = 0) -> tuple[Any, object]:
     """A pv_query without its vector, and what must live as long."""
     query = _new(_QUERY)
     query.struct_size = _QUERY_SIZE
     query.ef = ef
     query.target_recall = target_recall
+    query.threads = threads
     if exact:
         query.flags = lib.PV_QUERY_EXACT
+    if not rerank:
+        query.flags |= lib.PV_QUERY_CODES
     if max_distance is not None:
         if isnan(max_distance):
             raise ValueError("max_distance is NaN")
@@ -310,12 +316,15 @@ class Collection(Generic[K]):
         out = ffi.new("pv_collection_info *")
         out.struct_size = ffi.sizeof("pv_collection_info")
         check(self._call(lib.pv_collection_info_get, out))
+        graph = out.index != lib.PV_INDEX_FLAT
         return CollectionInfo(self._name, out.dims, name_of(METRICS, out.metric),
                               name_of(DTYPES, out.type), name_of(KEYS, out.key),
                               name_of(INDEXES, out.index),
-                              name_of(CODES, out.code) if out.code else None,
+                              name_of(CODES, out.code) if graph else None,
                               out.ef_construction, out.count, out.slots, out.indexed,
-                              out.index_dead, out.generation, out.object_id)
+                              out.index_dead, out.generation, out.object_id,
+                              name_of(CODES, out.code_asked) if graph else None,
+                              ffi.string(out.code_reason).decode())
 
     def drop(self) -> None:
         """Remove the collection with all its records."""
@@ -651,7 +660,8 @@ class Collection(Generic[K]):
                filter: Mapping[str, Any] | str | None = None, metadata: bool = True,
                vectors: bool = False, exact: bool = False,
                max_distance: float | None = None, ef: int = 0,
-               target_recall: float = 0.0) -> Results[K]:
+               target_recall: float = 0.0, rerank: bool = True,
+               threads: int = 0) -> Results[K]:
         """The k records nearest to a vector, nearest first; equal distances by id.
 
         Args:
@@ -666,6 +676,9 @@ class Collection(Generic[K]):
             max_distance: only records at most so far away, in the metric's distance.
             ef: candidates kept while a graph is walked; 0: as many as `target_recall` needs.
             target_recall: share of the true k nearest that is wanted, at most 1; 0: 0.95.
+            rerank: False takes distances and order from the graph's codes and reads no vector;
+                they are approximate, `Results.error` says by how much.
+            threads: that may share an exact search; 0: none but the caller's.
 
         Raises:
             DimsError: the vector has not the collection's number of dimensions.
@@ -691,8 +704,8 @@ class Collection(Generic[K]):
             pointer = _from_buffer(vector)
         more, keep = _NULL, None
         if not (filter is None and max_distance is None and not exact and not ef
-                and not target_recall):
-            more, keep = _query(filter, exact, max_distance, ef, target_recall)
+                and not target_recall and rerank and not threads):
+            more, keep = _query(filter, exact, max_distance, ef, target_recall, rerank, threads)
         include = (_METADATA if metadata else 0) | (_VECTOR if vectors else 0)
         view = self._view
         if view is None:
@@ -738,7 +751,8 @@ class Collection(Generic[K]):
                     filter: Mapping[str, Any] | str | None = None, metadata: bool = True,
                     with_vectors: bool = False, exact: bool = False,
                     max_distance: float | None = None, ef: int = 0,
-                    target_recall: float = 0.0) -> BatchResults[K]:
+                    target_recall: float = 0.0, rerank: bool = True,
+                    threads: int = 0) -> BatchResults[K]:
         """The same search for many vectors at once: far cheaper than one by one, equal answers.
 
         Args:
@@ -752,6 +766,8 @@ class Collection(Generic[K]):
             max_distance: only records at most so far away, in the metric's distance.
             ef: as in `search`.
             target_recall: as in `search`.
+            rerank: as in `search`.
+            threads: as in `search`.
 
         >>> docs = piramiddb.open(":memory:").collection("docs", dims=2, metric="l2")
         >>> docs.insert(["a", "b"], [[1, 0], [0, 2]])
@@ -763,7 +779,7 @@ class Collection(Generic[K]):
         if k < 1:
             raise ValueError(f"k is {k}, wanted at least 1")
         rows = convert.rows(vectors, self._element, self.dims)
-        query, keep = _query(filter, exact, max_distance, ef, target_recall)
+        query, keep = _query(filter, exact, max_distance, ef, target_recall, rerank, threads)
         query.vector = rows.pointer
         query.dims = rows.dims
         query.type = self._element.number

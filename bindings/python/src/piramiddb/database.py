@@ -157,22 +157,26 @@ class _HasCollections:
     @overload
     def collection(self, name: str, dims: int | None = None, *, metric: str = ...,
                    dtype: str = ..., index: str = ..., code: str = ...,
-                   ef_construction: int = ...) -> Collection[str]: ...
+                   ef_construction: int = ..., compression: int = ..., code_bits: int = ...,
+                   code_parts: int = ..., opq: bool = ...) -> Collection[str]: ...
     @overload
     def collection(self, name: str, dims: int | None = None, *, key: Literal["str"],
                    metric: str = ..., dtype: str = ..., index: str = ..., code: str = ...,
-                   ef_construction: int = ...) -> Collection[str]: ...
+                   ef_construction: int = ..., compression: int = ..., code_bits: int = ...,
+                   code_parts: int = ..., opq: bool = ...) -> Collection[str]: ...
     @overload
     def collection(self, name: str, dims: int | None = None, *, key: Literal["int"],
                    metric: str = ..., dtype: str = ..., index: str = ..., code: str = ...,
-                   ef_construction: int = ...) -> Collection[int]: ...
+                   ef_construction: int = ..., compression: int = ..., code_bits: int = ...,
+                   code_parts: int = ..., opq: bool = ...) -> Collection[int]: ...
     @overload
     def collection(self, name: Collection[str]) -> Collection[str]: ...
     @overload
     def collection(self, name: Collection[int]) -> Collection[int]: ...
     def collection(self, name: Any, dims: int | None = None, *, metric: str = "cosine",
                    key: str = "str", dtype: str = "f32", index: str = "auto",
-                   code: str = "auto", ef_construction: int = 0) -> Any:
+                   code: str = "auto", ef_construction: int = 0, compression: int = 0,
+                   code_bits: int = 0, code_parts: int = 0, opq: bool = False) -> Any:
         """A collection by name, made when `dims` is given and there is none.
 
         Args:
@@ -191,6 +195,11 @@ class _HasCollections:
                 such vectors "i8" and "bit" too. With "l1" only "f32", "f16" and "i8".
                 Answers are always ranked by the full vectors.
             ef_construction: candidates for each record while the graph is built; 0: 200.
+            compression: with "pq": times as small as f32, 4 to 64; 0: 32.
+            code_bits: with "pq": 4 or 8 for a part of the vector; 0: 8.
+            code_parts: with "pq": parts, at most dims; 0: what `compression` gives.
+            opq: with "pq": vectors are turned before they are cut; codes tell more, learning and
+                coding take longer.
 
         Raises:
             ExistsError: it exists with other options.
@@ -204,19 +213,25 @@ class _HasCollections:
             name = name.name
         elif dims is not None:
             self._make(lib.pv_collection_ensure, name, dims, metric=metric, key=key, dtype=dtype,
-                       index=index, code=code, ef_construction=ef_construction)
+                       index=index, code=code, ef_construction=ef_construction,
+                       compression=compression, code_bits=code_bits, code_parts=code_parts,
+                       opq=opq)
         return Collection(self._database(), self._view(), name)
 
     def create_collection(self, name: str, dims: int, *, metric: str = "cosine",
                           key: str = "str", dtype: str = "f32", index: str = "auto",
-                          code: str = "auto", ef_construction: int = 0) -> Collection[Any]:
+                          code: str = "auto", ef_construction: int = 0, compression: int = 0,
+                          code_bits: int = 0, code_parts: int = 0,
+                          opq: bool = False) -> Collection[Any]:
         """A new collection, as `collection`; ExistsError when there is one of this name."""
         self._make(lib.pv_collection_create, name, dims, metric=metric, key=key, dtype=dtype,
-                   index=index, code=code, ef_construction=ef_construction)
+                   index=index, code=code, ef_construction=ef_construction,
+                   compression=compression, code_bits=code_bits, code_parts=code_parts, opq=opq)
         return Collection(self._database(), self._view(), name)
 
     def _make(self, function: Any, name: str, dims: int, *, metric: str, key: str, dtype: str,
-              index: str, code: str, ef_construction: int) -> None:
+              index: str, code: str, ef_construction: int, compression: int, code_bits: int,
+              code_parts: int, opq: bool) -> None:
         opts = ffi.new("pv_collection_opts *")
         opts.struct_size = ffi.sizeof("pv_collection_opts")
         opts.dims = dims
@@ -226,6 +241,10 @@ class _HasCollections:
         opts.index = number_of(INDEXES, index, "index")
         opts.code = number_of(CODES, code, "code")
         opts.ef_construction = ef_construction
+        opts.compression = compression
+        opts.code_bits = code_bits
+        opts.code_parts = code_parts
+        opts.flags = lib.PV_COLLECTION_OPQ if opq else 0
         lib.pvpy_sweep()
         check(self._collections_call(function, convert.name_text(name), opts))
 

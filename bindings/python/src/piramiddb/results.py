@@ -184,6 +184,11 @@ class Results(Sequence[Hit[K]]):
         return [_metadata(self._rows, row) for row in range(len(self))]
 
     @property
+    def error(self) -> float:
+        """How far distances may be off: 0, unless they come from codes (``rerank=False``)."""
+        return float(lib.pv_results_error(self._rows.results))
+
+    @property
     def plan(self) -> str:
         """How the search went: "scan", "graph", "graph, one hop", "graph, two hops", "codes"."""
         text: bytes = ffi.string(lib.pv_results_plan(self._rows.results))
