@@ -19,7 +19,7 @@ import sys
 from common import ROOT
 
 RESERVE = 14 << 20
-SPARE = 3 << 20
+SPARE = 20 << 20
 V1 = pathlib.Path("/sys/fs/cgroup/memory")
 V2 = pathlib.Path("/sys/fs/cgroup")
 
