@@ -4,11 +4,11 @@
 
     run_memory.py --set FOLDER --metric cos --limits 340,110,66,33 code=sq8:FILE hnswlib:FILE ...
 
-FOLDER has base.fvecs, query.fvecs and gt.ivecs; a FILE is what the program of that name saved (`ann`
-for piramid). Each program runs in a memory group of its own (cgroup v1 or v2) whose limit counts
-anonymous memory and the pages of files alike; RESERVE is added for what the bench itself holds
-(queries, answers, the program). Ours gets the limit less SPARE as its cache. Where no group can be
-made the limit is that of the cache alone, and the table says so.
+FOLDER has base.fvecs, query.fvecs and gt.ivecs; a FILE is what bench/ann or the peer saved. Each
+program runs in a memory group of its own (cgroup v1 or v2) whose limit counts anonymous memory and
+the pages of files alike; RESERVE is added for what the bench itself holds (queries, answers, the
+program). Ours gets the limit less SPARE as its cache. Where no group can be made the limit is that
+of the cache alone, and the table says so.
 """
 import argparse
 import os

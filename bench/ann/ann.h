@@ -24,8 +24,8 @@
  *                processor
  * p50, p99       of single calls, wall time, over all passes
  *
- * until=R ends the list of ef with the first that reaches that recall; io=1 adds a comment line with
- * the bytes that a query read from the disk.
+ * until=R ends the list of ef with the first that reaches that recall; io=1 adds a comment line
+ * with the bytes that a query read from the disk.
  *
  * Every parameter that the driver does not know is the adapter's. A program that cannot go on says
  * why on stderr and exits with 1; one that cannot do what is asked (a metric) exits with 3. */

@@ -107,8 +107,8 @@ static inline void colview_expect(const uint8_t *row, size_t size) {
     PV_PREFETCH(row + size - 1);
 }
 
-/* One page is not in memory: those of the rows behind it are asked of the disk before it is read, so
- * that they come together. */
+/* One page is not in memory: those of the rows behind it are asked of the disk before it is read,
+ * so that they come together. */
 static void colview_ask(pv__colview *v, const uint32_t *slots, size_t n) {
     uint64_t ids[COLVIEW_ASK];
     size_t count = 0;
