@@ -104,9 +104,7 @@ static pv__effort effort_of(const walk_bench *b, const way *y, unsigned e) {
     if (y->pool) {
         return (pv__effort){pools[e], K, INFINITY};
     }
-    pv__effort effort = pv__graph_effort(&b->p.graph, K, 0.95f);
-    effort.stop = stops[e] + b->doubt;
-    return effort;
+    return (pv__effort){pools[EFFORTS - 1], K, stops[e] + b->doubt};
 }
 
 /* The best K of the hits by their vectors, in b->best. */
@@ -362,6 +360,8 @@ static double curve_at(const curve *c, const double *values, double recall) {
 static void print_cell(double seconds, double as_is, uint64_t queries) {
     if (seconds < 0) {
         printf(" - | |");
+    } else if (as_is < 0) {
+        printf(" %.1f | |", seconds / (double)queries * 1e6);
     } else {
         printf(" %.1f | %.2f |", seconds / (double)queries * 1e6, seconds / as_is);
     }

@@ -24,7 +24,8 @@
  *                processor
  * p50, p99       of single calls, wall time, over all passes
  *
- * until=R ends the list of ef with the first that reaches that recall.
+ * until=R ends the list of ef with the first that reaches that recall; io=1 adds a comment line
+ * with the bytes that a query read from the disk.
  *
  * Every parameter that the driver does not know is the adapter's. A program that cannot go on says
  * why on stderr and exits with 1; one that cannot do what is asked (a metric) exits with 3. */
@@ -106,6 +107,7 @@ void ann_normalise(float *v, size_t dims);
 
 uint64_t ann_anonymous(void);                 /* bytes of anonymous memory of this process */
 uint64_t ann_peak(void);                      /* highest resident bytes so far */
+uint64_t ann_disk_read(void);                 /* bytes that came from disks for this process */
 uint64_t ann_file_bytes(const char *path);    /* of a file and of `path-wal`, if there is one */
 uint64_t ann_file_resident(const char *path); /* bytes of them in the page cache */
 void ann_file_forget(const char *path);       /* drop them from it, where nothing maps them */

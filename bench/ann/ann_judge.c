@@ -139,10 +139,10 @@ ann_recall ann_judge(const ann_job *job, const uint32_t *answers) {
 
 /* ---- the machine ----------------------------------------------------------------------------- */
 
-static uint64_t machine_status(const char *key) {
+static uint64_t machine_number(const char *path, const char *key) {
     char line[256];
     unsigned long long n = 0;
-    FILE *f = fopen("/proc/self/status", "r");
+    FILE *f = fopen(path, "r");
     while (f && fgets(line, sizeof line, f)) {
         if (strncmp(line, key, strlen(key)) == 0) {
             n = strtoull(line + strlen(key), NULL, 10);
@@ -151,9 +151,14 @@ static uint64_t machine_status(const char *key) {
     if (f) {
         fclose(f);
     }
-    return n * 1024;
+    return n;
 }
 
+static uint64_t machine_status(const char *key) {
+    return machine_number("/proc/self/status", key) * 1024;
+}
+
+uint64_t ann_disk_read(void) { return machine_number("/proc/self/io", "read_bytes:"); }
 uint64_t ann_anonymous(void) { return machine_status("RssAnon:") + machine_status("RssShmem:"); }
 uint64_t ann_peak(void) { return machine_status("VmHWM:"); }
 

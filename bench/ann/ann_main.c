@@ -78,7 +78,7 @@ unsigned long ann_number(const ann_job *job, const char *key, unsigned long othe
 
 /* The parameters without those of the driver, commas turned into blanks: one field of the row. */
 static void main_print_params(const char *params) {
-    static const char *const own[] = {"ef=", "st=", "rep=", "clock=", "until="};
+    static const char *const own[] = {"ef=", "st=", "rep=", "clock=", "until=", "io="};
     const char *p = params, *gap = "";
     while (*p) {
         const size_t item = strcspn(p, ",");
@@ -197,13 +197,14 @@ static double main_percentile(double *values, size_t n, double p) {
 typedef struct main_row {
     unsigned ef;
     double qps, p50, p99;
+    double read; /* bytes of the disk, a query */
     ann_recall recall;
 } main_row;
 
 static main_row main_measure(const ann_job *job, pass_share *share, unsigned ef) {
     const size_t reps = ann_number(job, "rep", 3), threads = ann_number(job, "st", 1);
     const size_t n = share->end;
-    main_row row = {ef, 0, 0, 0, {0, 0}};
+    main_row row = {.ef = ef};
     double rates[MAIN_REPS], *wall = malloc(reps * n * sizeof(double));
     uint32_t *answers = malloc(n * ANN_K * sizeof *answers);
     if (!wall || !answers || reps < 1 || reps > MAIN_REPS || threads < 1 ||
@@ -216,10 +217,12 @@ static main_row main_measure(const ann_job *job, pass_share *share, unsigned ef)
     share->wall = NULL;
     pass_all(share, 1); /* warms, and gives what is judged */
     share->out = NULL;
+    const uint64_t read = ann_disk_read();
     for (size_t r = 0; r < reps; r++) {
         share->wall = wall + r * n;
         rates[r] = (double)n / pass_all(share, threads);
     }
+    row.read = (double)(ann_disk_read() - read) / (double)(reps * n);
     row.qps = main_percentile(rates, reps, 0.5);
     row.p50 = main_percentile(wall, reps * n, 0.5) * 1e6;
     row.p99 = main_percentile(wall, reps * n, 0.99) * 1e6;
@@ -286,6 +289,9 @@ static void main_search(const ann_job *job, const ann_adapter *adapter) {
         printf(",%.2f,%u,%.1f,%.1f,%u,%.5f,%.1f,%.1f,%.1f,%.5f\n", build_s, build_threads,
                memory * 1e-6, file * 1e-6, r.ef, r.recall.by_distance, r.qps, r.p50, r.p99,
                r.recall.by_id);
+        if (ann_number(job, "io", 0)) {
+            printf("# %.0f bytes read from disk a query\n", r.read);
+        }
         fflush(stdout);
         if (r.recall.by_distance >= until) {
             break;

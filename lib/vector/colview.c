@@ -63,6 +63,7 @@ static int colview_group(pv__colview *v, uint32_t group, pv_error *err) {
 
 /* Groups that are looked up with the first one: their pages come together. */
 #define COLVIEW_AHEAD 64u
+#define COLVIEW_ASK 32u /* pages that the disk is asked for at once */
 
 /* The groups below a root of level 2 are its entries: memory is asked for all of them at once. */
 static int colview_group_first(pv__colview *v, uint32_t group, pv_error *err) {
@@ -106,6 +107,21 @@ static inline void colview_expect(const uint8_t *row, size_t size) {
     PV_PREFETCH(row + size - 1);
 }
 
+/* One page is not in memory: those of the rows behind it are asked of the disk before it is read,
+ * so that they come together. */
+static void colview_ask(pv__colview *v, const uint32_t *slots, size_t n) {
+    uint64_t ids[COLVIEW_ASK];
+    size_t count = 0;
+    for (size_t i = 0; i < n && count < COLVIEW_ASK; i++) {
+        const uint32_t ordinal = (uint32_t)(slots[i] * v->magic >> v->shift);
+        const uint8_t *group = v->groups[ordinal / PV__COLDIR_FANOUT];
+        if (group) {
+            ids[count++] = pv__get64(group + 8 * (ordinal % PV__COLDIR_FANOUT));
+        }
+    }
+    pv__pages_expect(v->c.txn, ids, count);
+}
+
 int pv__colview_rows(pv__colview *v, const uint32_t *slots, size_t n, const uint8_t **out_rows,
                      pv_error *err) {
     /* Copies: the compiler cannot know that out_rows is not in the view. */
@@ -114,6 +130,7 @@ int pv__colview_rows(pv__colview *v, const uint32_t *slots, size_t n, const uint
     const uint64_t magic = v->magic;
     const uint32_t shift = v->shift, rows_per_page = v->c.rows_per_page;
     const size_t size = v->c.row_size;
+    bool asked = false;
     for (size_t i = 0; i < n; i++) {
         const uint32_t slot = slots[i], ordinal = (uint32_t)(slot * magic >> shift);
         const uint32_t group = ordinal / PV__COLDIR_FANOUT;
@@ -125,6 +142,10 @@ int pv__colview_rows(pv__colview *v, const uint32_t *slots, size_t n, const uint
         if (PV_LIKELY(page != NULL)) {
             row = page + PV__PAGE_HEAD + (slot - (size_t)ordinal * rows_per_page) * size;
         } else {
+            if (ids != NULL && !asked && n - i > 1) {
+                colview_ask(v, slots + i, n - i);
+                asked = true;
+            }
             PV_TRY(pv__colview_find(v, slot, &row, err));
         }
         colview_expect(row, size);
@@ -134,3 +155,4 @@ int pv__colview_rows(pv__colview *v, const uint32_t *slots, size_t n, const uint
 }
 
 #undef COLVIEW_AHEAD
+#undef COLVIEW_ASK
