@@ -82,6 +82,7 @@ static uint64_t read_bytes(uint32_t cpu, const uint8_t *p, size_t bytes) {
 typedef struct bench_set {
     uint32_t cpu;
     const float *rows, *queries;
+    const uint8_t **list; /* of the rows */
     size_t n, dims;
     float *out; /* QUERIES * n */
     uint64_t sink;
@@ -145,7 +146,7 @@ static void bench_many(bench_set *s) {
         double t = now_s() - t0;
         one = t < one ? t : one;
         t0 = now_s();
-        pv__kernel_many(k, q, QUERIES, s->rows, s->dims * sizeof(float), s->n, s->out, s->n);
+        pv__kernel_many(k, q, QUERIES, s->list, s->n, s->out, s->n);
         t = now_s() - t0;
         many = t < many ? t : many;
     }
@@ -174,11 +175,19 @@ int main(int argc, char **argv) {
          i++) { /* no query equals a row: that takes the slow way */
         queries[i] = rows[i % (large / sizeof(float))] * 0.7f + 0.1f;
     }
-    bench_set s = {pv__sys_cpu(), rows, queries, 0, 0, out, 0};
+    const uint8_t **list = malloc(large / (128 * sizeof(float)) * sizeof *list);
+    bench_set s = {pv__sys_cpu(), rows, queries, list, 0, 0, out, 0};
+    if (!list) {
+        fprintf(stderr, "bench_kernel: out of memory\n");
+        return 1;
+    }
     for (size_t d = 0; d < sizeof dims / sizeof dims[0]; d++) {
         for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
             s.dims = dims[d];
             s.n = sizes[i] / (dims[d] * sizeof(float));
+            for (size_t r = 0; r < s.n; r++) {
+                list[r] = (const uint8_t *)(rows + r * s.dims);
+            }
             bench_scan(&s);
             if (i >= 2) {
                 bench_many(&s);
@@ -187,6 +196,7 @@ int main(int argc, char **argv) {
     }
     printf("(%llx)\n", (unsigned long long)s.sink);
     pv__sys_unmap(rows, large + 8192);
+    free(list);
     free(out);
     free(queries);
     return 0;

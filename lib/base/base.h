@@ -28,6 +28,7 @@
 #define PV_MUST_CHECK __attribute__((warn_unused_result))
 #define PV_COLD __attribute__((cold, noinline))
 #define PV_PREFETCH(p) __builtin_prefetch((p), 0, 3)
+#define PV_PREFETCH_ONCE(p) __builtin_prefetch((p), 0, 0) /* not into the larger caches */
 #else
 #define PV_LIKELY(x) (x)
 #define PV_UNLIKELY(x) (x)
@@ -36,6 +37,7 @@
 #define PV_MUST_CHECK
 #define PV_COLD
 #define PV_PREFETCH(p) ((void)(p))
+#define PV_PREFETCH_ONCE(p) ((void)(p))
 #endif
 
 /* Place of the lowest bit that is set; v is not 0. */

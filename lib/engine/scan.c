@@ -1,30 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* scan.c - exact search: the live rows of each page of the column through the kernels, into one
- * bounded heap per query.
+/* scan.c - exact search: the live rows of the column's pages through the kernels, into one bounded
+ * heap per query.
  *
  *      page of vectors    | 0 | 1 | 2 | 3 | 4 | ...      slots first .. first + n
  *      live bitmap          1   1   0   1   1
  *      filter  (docs cursor, walked beside in slot order)
  *                           1   0       0   1            only when there is one
- *      words                1   0   0   0   1            their rows are compared
+ *      rows, slots          0               4 | ...      collected over pages, compared in blocks
  *
- * With a filter a page without a matching row is not even read. Where most rows of a block count,
- * the block is computed whole and dead rows are thrown away: their bytes are only ever old vectors
- * or zeros, and a sequential read is faster than picking. The kernels promise the same bits either
- * way.
+ * With a filter a page without a matching row is not even read. Long rows that do not count are
+ * stepped over. Where most of short ones count, one query is compared with all, and what is found
+ * at the others is thrown away: their bytes are only ever old vectors or zeros, and a sequential
+ * read is faster than picking. The kernels promise the same bits either way.
  *
- * Pointers into pages live for one page; between pages the transaction may reclaim memory. */
+ * What is collected are pointers into pages: between two pauses of the transaction, which let it
+ * reclaim memory, all of them have to be gone. */
 #include "engine/sieve.h"
 
 #include <math.h>
 
-#define SCAN_BLOCK_ROWS 256u           /* rows per call of a kernel */
+#define SCAN_ONE_ROWS 256u             /* rows that are compared at once with one query */
+#define SCAN_BLOCK_ROWS 256u           /* and with many */
 #define SCAN_BLOCK_BYTES (128u * 1024) /* and their bytes, so that many queries find them cached */
 #define SCAN_BLOCK_QUERIES 24u         /* what the tiles of all kernels divide */
+#define SCAN_ROWS_MAX PV__SCREEN_ROWS_MAX
+#define SCAN_STEP_BYTES 1024u                /* stepping over less saves no time: memory streams */
+#define SCAN_ONCE_BYTES ((uint64_t)64 << 20) /* what is larger is not in a cache the next time */
 #define SCAN_WINDOW 32u          /* pages whose ids are known ahead; half is looked up at once */
-#define SCAN_HOLD_PAGES 32u      /* pages that the sieve may hold, when all are in memory */
-#define SCAN_HOLD_READ 16u       /* and when they have to be read */
-#define SCAN_PAUSE_PAGES 8u      /* pages between two pauses, when all are in memory */
+#define SCAN_HOLD_PAGES 32u      /* pages between two pauses, when all are in memory */
+#define SCAN_HOLD_READ 16u       /* and when they have to be read and many queries wait for them */
+#define SCAN_HOLD_DOCS 256u      /* documents that count as a page */
 #define SCAN_INTERRUPT_ROWS 256u /* documents between two looks at the interrupt callback */
 #define SCAN_TAKE_PAGES (SCAN_WINDOW / 2) /* pages that a thread takes at once */
 #define SCAN_TAKES_MIN 2u                 /* so often at least, or it is not worth its start */
@@ -74,11 +79,16 @@ typedef struct scan_state {
     bool docs_valid;
     pv__buf buf;
     uint32_t seen;
-    uint32_t held;             /* pages since the sieve was emptied */
+    uint32_t held;             /* pages since the last pause */
     uint32_t pages, known;     /* of the column: those that are scanned; ids known up to */
     uint64_t ids[SCAN_WINDOW]; /* page of ordinal i at i % SCAN_WINDOW */
     pv__sieve sieve;           /* for many queries */
     uint64_t words[PV__ROW_WORDS_MAX];
+    bool once;                             /* see pv__kernel_near */
+    uint32_t count, full;                  /* rows collected; so many are compared */
+    uint64_t live[SCAN_ROWS_MAX / 64 + 2]; /* of one query: a bit for those that count */
+    uint32_t slots[SCAN_ROWS_MAX];
+    const uint8_t *rows[SCAN_ROWS_MAX + PV__KERNEL_AHEAD];
     float out[SCAN_BLOCK_QUERIES * SCAN_BLOCK_ROWS];
 } scan_state;
 
@@ -88,6 +98,7 @@ static bool scan_bit(const uint64_t *words, uint32_t i) { return (words[i / 64] 
 static int scan_filter_page(scan_state *st, uint32_t first, uint32_t n, uint32_t *out_count,
                             pv_error *err) {
     uint64_t matching[PV__ROW_WORDS_MAX];
+    const uint32_t seen = st->seen;
     uint32_t count = 0;
     memset(matching, 0, ((size_t)n + 63) / 64 * 8);
     while (st->docs_valid) {
@@ -97,7 +108,7 @@ static int scan_filter_page(scan_state *st, uint32_t first, uint32_t n, uint32_t
         if (slot >= first + n) {
             break;
         }
-        if (st->sieve.count == 0) { /* it holds pointers into pages */
+        if (st->count == 0) {
             PV_TRY(pv__txn_pause(st->p->txn, err));
         }
         if (++st->seen % SCAN_INTERRUPT_ROWS == 0) {
@@ -111,6 +122,7 @@ static int scan_filter_page(scan_state *st, uint32_t first, uint32_t n, uint32_t
         PV_TRY(pv__cursor_next(st->docs, &st->docs_valid, err));
     }
     memcpy(st->words, matching, ((size_t)n + 63) / 64 * 8);
+    st->held += (st->seen - seen) / SCAN_HOLD_DOCS;
     *out_count = count;
     return 0;
 }
@@ -129,41 +141,27 @@ static int scan_offer(pv__nearest *nearest, float max_distance, float distance, 
     return distance <= max_distance ? pv__nearest_offer(nearest, distance, slot, err) : 0;
 }
 
-/* As scan_dense, for one query: only what is near enough is looked at one by one. */
-static int scan_dense_one(scan_state *st, const uint8_t *block, uint32_t first, uint32_t at,
-                          uint32_t n, const uint8_t *next, pv_error *err) {
+/* One query and the first n rows: only what is near enough is looked at one by one. */
+static int scan_one(scan_state *st, uint32_t n, pv_error *err) {
     const pv__scan *s = st->s;
-    uint64_t near[SCAN_BLOCK_ROWS / 64];
+    uint64_t near[SCAN_ROWS_MAX / 64 + 1];
     const float bound = PV_MIN(pv__nearest_bound(s->nearest), s->max_distance);
-    pv__kernel_scan_near(s->kernel, s->queries, block, st->p->column.row_size, n, next, bound,
-                         st->out, near);
+    pv__kernel_near(s->kernel, s->queries, st->rows, n, st->once, bound, st->out, near);
     for (uint32_t w = 0; w * 64 < n; w++) {
-        for (uint64_t left = near[w]; left != 0; left &= left - 1) {
+        for (uint64_t left = near[w] & st->live[w]; left != 0; left &= left - 1) {
             const uint32_t r = w * 64 + (uint32_t)__builtin_ctzll(left);
-            if (scan_bit(st->words, at + r)) {
-                PV_TRY(scan_offer(s->nearest, s->max_distance, st->out[r], first + at + r, err));
-            }
+            PV_TRY(scan_offer(s->nearest, s->max_distance, st->out[r], st->slots[r], err));
         }
     }
     return 0;
 }
 
-/* Most of rows [at, at + n) of the page count: compute all, keep those with a bit. */
-static int scan_dense(scan_state *st, const uint8_t *rows, uint32_t first, uint32_t at, uint32_t n,
-                      const uint8_t *next, pv_error *err) {
+static int scan_many(scan_state *st, pv_error *err) {
     const pv__scan *s = st->s;
-    const uint32_t stride = st->p->column.row_size;
-    const uint8_t *block = rows + (size_t)at * stride;
-    if (s->query_count == 1) {
-        return scan_dense_one(st, block, first, at, n, next, err);
-    }
+    const uint32_t n = st->count;
     for (size_t q = 0; q < s->query_count; q += SCAN_BLOCK_QUERIES) {
         const size_t queries = PV_MIN(s->query_count - q, (size_t)SCAN_BLOCK_QUERIES);
-        if (queries == 1) {
-            pv__kernel_scan_on(s->kernel, &s->queries[q], block, stride, n, next, st->out);
-        } else {
-            pv__kernel_many(s->kernel, &s->queries[q], queries, block, stride, n, st->out, n);
-        }
+        pv__kernel_many(s->kernel, &s->queries[q], queries, st->rows, n, st->out, n);
         for (size_t i = 0; i < queries; i++) {
             pv__nearest *nearest = &s->nearest[q + i];
             const float *out = st->out + i * n;
@@ -172,8 +170,8 @@ static int scan_dense(scan_state *st, const uint8_t *rows, uint32_t first, uint3
                 while (r % 16 == 0 && r + 16 <= n && !scan_any16(out + r, bound)) {
                     r += 16;
                 }
-                if (r < n && out[r] <= bound && scan_bit(st->words, at + r)) {
-                    PV_TRY(scan_offer(nearest, s->max_distance, out[r], first + at + r, err));
+                if (r < n && out[r] <= bound) {
+                    PV_TRY(scan_offer(nearest, s->max_distance, out[r], st->slots[r], err));
                     bound = pv__nearest_bound(nearest);
                 }
             }
@@ -182,41 +180,65 @@ static int scan_dense(scan_state *st, const uint8_t *rows, uint32_t first, uint3
     return 0;
 }
 
-/* Few of them count: pick. */
-static int scan_sparse(scan_state *st, const uint8_t *rows, uint32_t first, uint32_t at, uint32_t n,
-                       pv_error *err) {
-    const pv__scan *s = st->s;
-    const uint8_t *picked[SCAN_BLOCK_ROWS];
-    uint32_t slots[SCAN_BLOCK_ROWS];
-    uint32_t count = 0;
-    for (uint32_t r = at; r < at + n; r++) {
-        if (scan_bit(st->words, r)) {
-            picked[count] = rows + (size_t)r * st->p->column.row_size;
-            slots[count++] = first + r;
-        }
+static uint64_t scan_low(uint32_t n) { return n < 64 ? (UINT64_C(1) << n) - 1 : UINT64_MAX; }
+
+/* How many rows are collected before they are compared: one query leaves the last of them for the
+ * next time, so that they are fetched meanwhile. */
+static uint32_t scan_full(const scan_state *st) {
+    if (st->s->query_count == 1) {
+        return SCAN_ONE_ROWS + PV__KERNEL_AHEAD;
     }
-    for (size_t q = 0; q < s->query_count; q++) {
-        pv__kernel_gather(s->kernel, &s->queries[q], picked, count, st->out);
-        for (uint32_t i = 0; i < count; i++) {
-            if (st->out[i] <= pv__nearest_bound(&s->nearest[q])) {
-                PV_TRY(scan_offer(&s->nearest[q], s->max_distance, st->out[i], slots[i], err));
-            }
-        }
+    if (st->sieve.open) {
+        return (uint32_t)st->sieve.cap;
     }
+    const uint32_t fits = SCAN_BLOCK_BYTES / st->p->column.row_size;
+    return PV_MAX(PV_MIN(fits, SCAN_BLOCK_ROWS), (uint32_t)1);
+}
+
+/* Compare what was collected with many queries. */
+static int scan_compare_many(scan_state *st, pv_error *err) {
+    if (st->sieve.open) {
+        PV_TRY(pv__sieve_run(&st->sieve, st->rows, st->slots, st->count, err));
+    } else {
+        if (st->s->query_count > SCAN_BLOCK_QUERIES) { /* then it takes its time */
+            PV_TRY(pv__scan_interrupted(st->db, st->s, err));
+        }
+        PV_TRY(scan_many(st, err));
+    }
+    st->count = 0;
+    st->full = scan_full(st); /* the sieve may have closed */
     return 0;
 }
 
-static uint32_t scan_count_bits(const uint64_t *words, uint32_t at, uint32_t n) {
-    uint32_t count = 0;
-    for (uint32_t i = at; i < at + n; i++) {
-        if (i % 64 == 0 && i + 64 <= at + n) {
-            count += (uint32_t)__builtin_popcountll(words[i / 64]);
-            i += 63;
-        } else {
-            count += scan_bit(words, i) ? 1u : 0u;
-        }
+/* It is full. */
+static int scan_compare(scan_state *st, pv_error *err) {
+    if (st->s->query_count > 1) {
+        return scan_compare_many(st, err);
     }
-    return count;
+    PV_TRY(scan_one(st, SCAN_ONE_ROWS, err));
+    memcpy(st->rows, st->rows + SCAN_ONE_ROWS, PV__KERNEL_AHEAD * sizeof *st->rows);
+    memcpy(st->slots, st->slots + SCAN_ONE_ROWS, PV__KERNEL_AHEAD * sizeof *st->slots);
+    st->live[0] = st->live[SCAN_ONE_ROWS / 64];
+    st->count = PV__KERNEL_AHEAD;
+    return 0;
+}
+
+/* Compare all of it; `next`: where rows lie that come next, NULL: unknown. */
+static int scan_compare_all(scan_state *st, const uint8_t *next, pv_error *err) {
+    const size_t row_size = st->p->column.row_size;
+    if (st->count == 0) {
+        return 0;
+    }
+    if (st->s->query_count > 1) {
+        return scan_compare_many(st, err);
+    }
+    for (uint32_t i = 0; i < PV__KERNEL_AHEAD; i++) { /* addresses, fetched and never read */
+        st->rows[st->count + i] =
+            next ? (const uint8_t *)((uintptr_t)next + i * row_size) : st->rows[st->count - 1];
+    }
+    PV_TRY(scan_one(st, st->count, err));
+    st->count = 0;
+    return 0;
 }
 
 /* Where the rows of page `ordinal` probably begin, to be fetched ahead; NULL: unknown. */
@@ -226,70 +248,107 @@ static const uint8_t *scan_whereabouts(const scan_state *st, uint32_t ordinal) {
     return page ? page + PV__PAGE_HEAD : NULL;
 }
 
-/* Rows with a bit into the sieve. It is full in the middle of a page as a rule, and what is left of
- * the page waits for more: panels that are not full cost as much as full ones. */
-static int scan_sieve(scan_state *st, const uint8_t *rows, uint32_t first, uint32_t n,
-                      pv_error *err) {
-    const uint32_t row_size = st->p->column.row_size;
-    for (uint32_t w = 0; w * 64 < n; w++) {
-        for (uint64_t left = st->words[w]; left != 0; left &= left - 1) {
-            const uint32_t r = w * 64 + (uint32_t)__builtin_ctzll(left);
-            if (pv__sieve_full(&st->sieve)) {
-                PV_TRY(pv__sieve_run(&st->sieve, err));
-            }
-            pv__sieve_add(&st->sieve, rows + (size_t)r * row_size, first + r);
-        }
-    }
-    return st->sieve.open ? 0 : pv__sieve_run(&st->sieve, err);
+/* n bits behind those of the rows collected. */
+static void scan_add_bits(scan_state *st, uint64_t bits, uint32_t n) {
+    const uint32_t at = st->count % 64;
+    uint64_t *live = st->live + st->count / 64;
+    live[0] = (at ? live[0] : 0) | bits << at;
+    live[1] = at + n > 64 ? bits >> (64 - at) : 0;
+    st->count += n;
 }
 
+/* Rows that have a bit, until it is full. Returns the bits that are left. */
+static uint64_t scan_collect_some(scan_state *st, uint64_t bits, const uint8_t *rows,
+                                  uint32_t first) {
+    const size_t row_size = st->p->column.row_size;
+    const uint32_t room = st->full - st->count;
+    const uint8_t **row = st->rows + st->count;
+    uint32_t *slot = st->slots + st->count, n = 0;
+    for (; bits != 0 && n < room; bits &= bits - 1, n++) {
+        const uint32_t r = (uint32_t)__builtin_ctzll(bits);
+        row[n] = rows + r * row_size;
+        slot[n] = first + r;
+    }
+    scan_add_bits(st, scan_low(n), n);
+    return bits;
+}
+
+/* n rows with the dead between them. */
+static void scan_collect_all(scan_state *st, uint64_t bits, const uint8_t *rows, uint32_t first,
+                             uint32_t n) {
+    const size_t row_size = st->p->column.row_size;
+    const uint8_t **row = st->rows + st->count;
+    uint32_t *slot = st->slots + st->count;
+    uint32_t i = 0;
+    for (; i + 8 <= n; i += 8, rows += 8 * row_size) { /* nearly always 64 */
+        PV__KERNEL_UNROLL
+        for (uint32_t k = 0; k < 8; k++) {
+            row[i + k] = rows + k * row_size;
+            slot[i + k] = first + i + k;
+        }
+    }
+    for (; i < n; i++, rows += row_size) {
+        row[i] = rows;
+        slot[i] = first + i;
+    }
+    scan_add_bits(st, bits & scan_low(n), n);
+}
+
+/* n rows, at most 64. */
+static int scan_collect(scan_state *st, uint64_t bits, const uint8_t *rows, uint32_t first,
+                        uint32_t n, pv_error *err) {
+    const size_t row_size = st->p->column.row_size;
+    const bool all = st->s->query_count == 1 && row_size < SCAN_STEP_BYTES &&
+                     (uint32_t)__builtin_popcountll(bits) * 4 > n * 3;
+    while (bits != 0) {
+        if (all) {
+            const uint32_t now = PV_MIN(st->full - st->count, n);
+            scan_collect_all(st, bits, rows, first, now);
+            rows += now * row_size;
+            first += now;
+            n -= now;
+            bits = now < 64 ? bits >> now : 0;
+        } else {
+            bits = scan_collect_some(st, bits, rows, first);
+        }
+        if (st->count == st->full) {
+            PV_TRY(scan_compare(st, err));
+        }
+    }
+    return 0;
+}
+
+/* The rows of a page that have a bit. */
 static int scan_page(scan_state *st, uint32_t ordinal, uint32_t first, uint32_t n, pv_error *err) {
     const uint32_t row_size = st->p->column.row_size;
-    const uint32_t block =
-        PV_MAX(PV_MIN(SCAN_BLOCK_BYTES / row_size, SCAN_BLOCK_ROWS), (uint32_t)1);
     const uint8_t *rows = NULL, *next = scan_whereabouts(st, ordinal + 1);
     PV_TRY(pv__column_page_at(&st->p->column, st->ids[ordinal % SCAN_WINDOW], ordinal, &rows, err));
     if (next) { /* its head, which is looked at first */
-        __builtin_prefetch(next - PV__PAGE_HEAD);
+        PV_PREFETCH(next - PV__PAGE_HEAD);
     }
     if (!rows) {
         return pv__err(err, PV_ERR_CORRUPT, "collection '%s': the vectors from slot %u on are gone",
                        st->p->c.name, (unsigned)first);
     }
-    if (st->sieve.open) {
-        return scan_sieve(st, rows, first, n, err);
-    }
-    for (uint32_t at = 0; at < n; at += block) {
-        const uint32_t len = PV_MIN(block, n - at);
-        const uint32_t count = scan_count_bits(st->words, at, len);
-        if (count == 0) {
-            continue;
-        }
-        if (st->s->query_count > SCAN_BLOCK_QUERIES) { /* then one page takes its time */
-            PV_TRY(pv__scan_interrupted(st->db, st->s, err));
-        }
-        const uint8_t *after = at + len < n ? rows + (size_t)(at + len) * row_size : next;
-        PV_TRY(count > len / 2 ? scan_dense(st, rows, first, at, len, after, err)
-                               : scan_sparse(st, rows, first, at, len, err));
+    for (uint32_t w = 0; w * 64 < n; w++) {
+        PV_TRY(scan_collect(st, st->words[w], rows + (size_t)w * 64 * row_size, first + w * 64,
+                            PV_MIN(n - w * 64, 64u), err));
     }
     return 0;
 }
 
-/* Between pages, no pointers are held but the sieve's. A pause costs as much as a small page, so
- * that it waits while pages come from memory. */
+/* A pause costs as much as a small page, so that it waits while pages come from memory. */
 static int scan_between(scan_state *st, uint32_t ordinal, pv_error *err) {
-    const bool at_hand = scan_whereabouts(st, ordinal + 1) != NULL;
-    if (st->sieve.open && ++st->held < (at_hand ? SCAN_HOLD_PAGES : SCAN_HOLD_READ)) {
-        return pv__scan_interrupted(st->db, st->s, err);
-    }
-    PV_TRY(pv__sieve_run(&st->sieve, err));
-    if (ordinal % SCAN_PAUSE_PAGES == 0 || !at_hand || st->held > 0) {
+    const uint8_t *next = scan_whereabouts(st, ordinal + 1);
+    const uint32_t hold = next ? SCAN_HOLD_PAGES : st->sieve.open ? SCAN_HOLD_READ : 1;
+    if (++st->held >= hold) {
+        PV_TRY(scan_compare_all(st, next, err));
         PV_TRY(pv__txn_pause(st->p->txn, err));
-    }
-    st->held = 0;
-    for (size_t q = 0; q < st->s->query_count; q++) {
-        if (pv__nearest_is_long(&st->s->nearest[q])) {
-            PV_TRY(pv__nearest_settle(&st->s->nearest[q], st->p, err));
+        st->held = 0;
+        for (size_t q = 0; q < st->s->query_count; q++) {
+            if (pv__nearest_is_long(&st->s->nearest[q])) {
+                PV_TRY(pv__nearest_settle(&st->s->nearest[q], st->p, err));
+            }
         }
     }
     return pv__scan_interrupted(st->db, st->s, err);
@@ -367,9 +426,12 @@ static int scan_begin(scan_state *st, pv_db *db, pv__parts *p, const pv__scan *s
     st->docs_valid = false;
     st->seen = 0;
     st->held = 0;
+    st->count = 0;
     st->pages = end / rpp + (end % rpp != 0);
     pv__buf_init(&st->buf, &db->env->mem);
     pv__sieve_init(&st->sieve, db, s, lender);
+    st->full = scan_full(st);
+    st->once = (uint64_t)st->pages * p->column.page_slots * PV__SLOT_SIZE > SCAN_ONCE_BYTES;
     return s->filter ? pv__cursor_new(&p->docs, &st->docs, err) : 0;
 }
 
@@ -452,7 +514,7 @@ static scan_member *scan_member_new(const scan_state *first, pv__crew *crew) {
 static int scan_take(void *ctx, uint32_t from, uint32_t end, pv_error *err) {
     scan_state *st = ctx;
     if (from == end) {
-        return pv__sieve_run(&st->sieve, err);
+        return scan_compare_all(st, NULL, err);
     }
     return scan_pages(st, PV_MAX(from, scan_first_page(st)), end, err);
 }
@@ -515,7 +577,7 @@ int pv__scan_vectors(pv_db *db, pv__parts *p, const pv__scan *s, pv_error *err) 
             rc = scan_together(st, &crew, threads, err);
         } else {
             rc = scan_pages(st, from, st->pages, err);
-            rc = rc != 0 ? rc : pv__sieve_run(&st->sieve, err);
+            rc = rc != 0 ? rc : scan_compare_all(st, NULL, err);
         }
     }
     scan_end(st);
@@ -535,7 +597,11 @@ void pv__scan_free(pv_db *db, void *memory) {
 #undef SCAN_WINDOW
 #undef SCAN_TAKE_PAGES
 #undef SCAN_TAKES_MIN
-#undef SCAN_PAUSE_PAGES
+#undef SCAN_ONE_ROWS
+#undef SCAN_ROWS_MAX
+#undef SCAN_STEP_BYTES
+#undef SCAN_ONCE_BYTES
+#undef SCAN_HOLD_DOCS
 #undef SCAN_HOLD_PAGES
 #undef SCAN_HOLD_READ
 #undef SCAN_INTERRUPT_ROWS

@@ -43,7 +43,6 @@ void pv__sieve_init(pv__sieve *v, pv_db *db, const pv__scan *scan, const pv__sie
     v->db = db;
     v->scan = scan;
     v->open = false;
-    v->count = 0;
     v->pairs = v->passed = 0;
     v->groups = NULL;
     v->norm2 = NULL;
@@ -83,14 +82,15 @@ static float sieve_bound(const pv__sieve *v, size_t query) {
 }
 
 /* Compare one query with the rows whose bits are set. */
-static int sieve_compare(pv__sieve *v, size_t query, const uint64_t *bits, pv_error *err) {
+static int sieve_compare(pv__sieve *v, const uint8_t *const *rows, const uint32_t *slots,
+                         size_t count, size_t query, const uint64_t *bits, pv_error *err) {
     const uint8_t *picked[64];
     float out[64];
-    for (size_t w = 0; w * 64 < v->count; w++) {
+    for (size_t w = 0; w * 64 < count; w++) {
         uint32_t at[64], n = 0;
         for (uint64_t left = bits[w]; left != 0; left &= left - 1) {
             at[n] = (uint32_t)(w * 64 + (size_t)__builtin_ctzll(left));
-            picked[n] = v->rows[at[n]];
+            picked[n] = rows[at[n]];
             n++;
         }
         if (n == 0) {
@@ -99,21 +99,22 @@ static int sieve_compare(pv__sieve *v, size_t query, const uint64_t *bits, pv_er
         pv__kernel_gather(v->scan->kernel, &v->scan->queries[query], picked, n, out);
         for (uint32_t i = 0; i < n; i++) {
             if (out[i] <= sieve_bound(v, query)) {
-                PV_TRY(pv__nearest_offer(&v->scan->nearest[query], out[i], v->slots[at[i]], err));
+                PV_TRY(pv__nearest_offer(&v->scan->nearest[query], out[i], slots[at[i]], err));
             }
         }
     }
     return 0;
 }
 
-int pv__sieve_run(pv__sieve *v, pv_error *err) {
+int pv__sieve_run(pv__sieve *v, const uint8_t *const *rows, const uint32_t *slots, size_t count,
+                  pv_error *err) {
     const size_t wide = v->scan->kernel->screen_queries;
     uint64_t bits[SIEVE_GROUP_MAX * SIEVE_WORDS];
     float bounds[SIEVE_GROUP_MAX];
-    if (v->count == 0) {
+    if (count == 0) {
         return 0;
     }
-    pv__screen_fill(&v->screen, v->scan->queries, v->rows, v->count);
+    pv__screen_fill(&v->screen, v->scan->queries, rows, count);
     for (size_t q = 0; q < v->scan->query_count; q += wide) {
         const size_t n = PV_MIN(v->scan->query_count - q, wide);
         size_t full = 0;
@@ -127,14 +128,13 @@ int pv__sieve_run(pv__sieve *v, pv_error *err) {
         }
         const size_t passed = pv__screen_run(&v->screen, v->groups, v->norm2, q, n, bounds, bits);
         if (full == n) { /* while heaps fill, everything passes */
-            v->pairs += n * v->count;
+            v->pairs += n * count;
             v->passed += passed;
         }
         for (size_t i = 0; i < n && passed > 0; i++) {
-            PV_TRY(sieve_compare(v, q + i, bits + i * SIEVE_WORDS, err));
+            PV_TRY(sieve_compare(v, rows, slots, count, q + i, bits + i * SIEVE_WORDS, err));
         }
     }
-    v->count = 0;
     const uint64_t warm = SIEVE_WARM * v->scan->query_count * v->scan->nearest[0].top.k;
     v->open = v->pairs < SIEVE_PAIRS_MIN || v->passed < warm + v->pairs / SIEVE_PASS_SHARE;
     return 0;

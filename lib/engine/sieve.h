@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sieve.h - exact search for many queries at once: live rows are collected over several pages, all
+/* sieve.h - exact search for many queries at once: of rows that the scan has collected, all
  * pairs are screened by one product of matrices (kernel/screen.h), and only those that may be near
  * enough are compared. The answers are those of comparing all, bit for bit.
  *
  * When too many pairs pass - vectors far from the origin and close together, or more wanted than
- * there are - comparing all is cheaper: then the sieve closes and the scan goes on without it.
- *
- * Rows are pointers into pages: until pv__sieve_run the transaction may not pause. */
+ * there are - comparing all is cheaper: then the sieve closes and the scan goes on without it. */
 #ifndef PV_ENGINE_SIEVE_H
 #define PV_ENGINE_SIEVE_H
 
@@ -19,15 +17,13 @@ typedef struct pv__sieve {
     pv_db *db;
     const pv__scan *scan;
     bool open;
-    size_t cap, count; /* rows */
+    size_t cap; /* rows at once */
     uint64_t pairs, passed;
     float *groups;
     size_t group_bytes;
     double *norm2;
     bool lent; /* groups and norm2 are another's */
     pv__screen screen;
-    const uint8_t *rows[PV__SCREEN_ROWS_MAX];
-    uint32_t slots[PV__SCREEN_ROWS_MAX];
 } pv__sieve;
 
 /* Stays closed where it would not help, also for want of memory. The scan outlives it. lender:
@@ -35,12 +31,8 @@ typedef struct pv__sieve {
 PV_PRIVATE void pv__sieve_init(pv__sieve *v, pv_db *db, const pv__scan *scan,
                                const pv__sieve *lender);
 PV_PRIVATE void pv__sieve_done(pv__sieve *v);
-static inline bool pv__sieve_full(const pv__sieve *v) { return v->count == v->cap; }
-static inline void pv__sieve_add(pv__sieve *v, const uint8_t *row, uint32_t slot) {
-    v->rows[v->count] = row;
-    v->slots[v->count++] = slot;
-}
-/* Offer to every query what was collected, and forget it. */
-PV_PRIVATE int pv__sieve_run(pv__sieve *v, pv_error *err);
+/* Offer `count` rows to every query, at most `cap`; to be full is best. */
+PV_PRIVATE int pv__sieve_run(pv__sieve *v, const uint8_t *const *rows, const uint32_t *slots,
+                             size_t count, pv_error *err);
 
 #endif

@@ -33,9 +33,9 @@ AVX2_TARGET PV__KERNEL_INLINE __m256 avx2_load_part(__m256i mask, const void *p,
     return _mm256_maskload_ps((const void *)((const uint8_t *)p + i * sizeof(float)), mask);
 }
 
-AVX2_TARGET PV__KERNEL_INLINE void avx2_prefetch(const void *p, size_t i) {
-    _mm_prefetch((const char *)p + i * sizeof(float), _MM_HINT_T0);
-    _mm_prefetch((const char *)p + (i + 16) * sizeof(float), _MM_HINT_T0);
+AVX2_TARGET PV__KERNEL_INLINE void avx2_prefetch(bool once, const void *p, size_t i) {
+    pv__kernel_fetch(once, (const uint8_t *)p + i * sizeof(float));
+    pv__kernel_fetch(once, (const uint8_t *)p + (i + 16) * sizeof(float));
 }
 
 /* All ones in the first `left` lanes, in all for 8 and more. */
@@ -77,13 +77,13 @@ AVX2_TARGET PV__KERNEL_INLINE void avx2_clear(__m256 acc[AVX2_PARTS]) {
     }
 }
 
-AVX2_TARGET PV__KERNEL_INLINE __m256 avx2_row(bool l2, const float *query, size_t dims,
+AVX2_TARGET PV__KERNEL_INLINE __m256 avx2_row(bool l2, bool once, const float *query, size_t dims,
                                               const uint8_t *row, const uint8_t *next) {
     __m256 acc[AVX2_PARTS];
     avx2_clear(acc);
     size_t i = 0;
     for (; i + AVX2_STEP <= dims; i += AVX2_STEP) {
-        avx2_prefetch(next, i);
+        avx2_prefetch(once, next, i);
         PV__KERNEL_UNROLL
         for (unsigned k = 0; k < AVX2_PARTS; k++) {
             const size_t at = i + k * AVX2_LANES;
@@ -101,7 +101,7 @@ AVX2_TARGET PV__KERNEL_INLINE __m256 avx2_row(bool l2, const float *query, size_
     return avx2_fold(acc);
 }
 
-AVX2_TARGET PV__KERNEL_INLINE void avx2_rows(bool l2, const float *query, size_t dims,
+AVX2_TARGET PV__KERNEL_INLINE void avx2_rows(bool l2, bool once, const float *query, size_t dims,
                                              const uint8_t *const *rows, size_t n, size_t ahead,
                                              float *out) {
     __m256 h[4];
@@ -109,34 +109,42 @@ AVX2_TARGET PV__KERNEL_INLINE void avx2_rows(bool l2, const float *query, size_t
     for (; r + 4 <= n; r += 4) {
         PV__KERNEL_UNROLL
         for (unsigned k = 0; k < 4; k++) {
-            h[k] = avx2_row(l2, query, dims, rows[r + k], rows[r + k + ahead]);
+            h[k] = avx2_row(l2, once, query, dims, rows[r + k], rows[r + k + ahead]);
         }
         avx2_sum4(h, out + r);
     }
     for (; r < n; r++) {
-        out[r] = avx2_sum(avx2_row(l2, query, dims, rows[r], rows[r + ahead]));
+        out[r] = avx2_sum(avx2_row(l2, once, query, dims, rows[r], rows[r + ahead]));
     }
 }
 
 AVX2_TARGET static void avx2_l2sq(const float *query, size_t dims, const uint8_t *const *rows,
-                                  size_t n, size_t ahead, float *out) {
-    avx2_rows(true, query, dims, rows, n, ahead, out);
+                                  size_t n, pv__kernel_ahead ahead, float *out) {
+    if (ahead.once) {
+        avx2_rows(true, true, query, dims, rows, n, ahead.rows, out);
+    } else {
+        avx2_rows(true, false, query, dims, rows, n, ahead.rows, out);
+    }
 }
 
 AVX2_TARGET static void avx2_dot(const float *query, size_t dims, const uint8_t *const *rows,
-                                 size_t n, size_t ahead, float *out) {
-    avx2_rows(false, query, dims, rows, n, ahead, out);
+                                 size_t n, pv__kernel_ahead ahead, float *out) {
+    if (ahead.once) {
+        avx2_rows(false, true, query, dims, rows, n, ahead.rows, out);
+    } else {
+        avx2_rows(false, false, query, dims, rows, n, ahead.rows, out);
+    }
 }
 
-AVX2_TARGET PV__KERNEL_INLINE void avx2_cos_row(const float *query, size_t dims, const uint8_t *row,
-                                                const uint8_t *next, __m256 *out_dot,
-                                                __m256 *out_norm2) {
+AVX2_TARGET PV__KERNEL_INLINE void avx2_cos_row(bool once, const float *query, size_t dims,
+                                                const uint8_t *row, const uint8_t *next,
+                                                __m256 *out_dot, __m256 *out_norm2) {
     __m256 dot[AVX2_PARTS], norm2[AVX2_PARTS];
     avx2_clear(dot);
     avx2_clear(norm2);
     size_t i = 0;
     for (; i + AVX2_STEP <= dims; i += AVX2_STEP) {
-        avx2_prefetch(next, i);
+        avx2_prefetch(once, next, i);
         PV__KERNEL_UNROLL
         for (unsigned k = 0; k < AVX2_PARTS; k++) {
             const __m256 v = avx2_load(row, i + k * AVX2_LANES);
@@ -158,22 +166,33 @@ AVX2_TARGET PV__KERNEL_INLINE void avx2_cos_row(const float *query, size_t dims,
     *out_norm2 = avx2_fold(norm2);
 }
 
-AVX2_TARGET static void avx2_cos(const float *query, size_t dims, const uint8_t *const *rows,
-                                 size_t n, size_t ahead, float *out_dot, float *out_norm2) {
+AVX2_TARGET PV__KERNEL_INLINE void avx2_cos_rows(bool once, const float *query, size_t dims,
+                                                 const uint8_t *const *rows, size_t n, size_t ahead,
+                                                 float *out_dot, float *out_norm2) {
     __m256 d[4], v[4];
     size_t r = 0;
     for (; r + 4 <= n; r += 4) {
         PV__KERNEL_UNROLL
         for (unsigned k = 0; k < 4; k++) {
-            avx2_cos_row(query, dims, rows[r + k], rows[r + k + ahead], &d[k], &v[k]);
+            avx2_cos_row(once, query, dims, rows[r + k], rows[r + k + ahead], &d[k], &v[k]);
         }
         avx2_sum4(d, out_dot + r);
         avx2_sum4(v, out_norm2 + r);
     }
     for (; r < n; r++) {
-        avx2_cos_row(query, dims, rows[r], rows[r + ahead], d, v);
+        avx2_cos_row(once, query, dims, rows[r], rows[r + ahead], d, v);
         out_dot[r] = avx2_sum(d[0]);
         out_norm2[r] = avx2_sum(v[0]);
+    }
+}
+
+AVX2_TARGET static void avx2_cos(const float *query, size_t dims, const uint8_t *const *rows,
+                                 size_t n, pv__kernel_ahead ahead, float *out_dot,
+                                 float *out_norm2) {
+    if (ahead.once) {
+        avx2_cos_rows(true, query, dims, rows, n, ahead.rows, out_dot, out_norm2);
+    } else {
+        avx2_cos_rows(false, query, dims, rows, n, ahead.rows, out_dot, out_norm2);
     }
 }
 

@@ -39,8 +39,8 @@ AVX512_TARGET PV__KERNEL_INLINE __m512 avx512_load_part(__mmask16 mask, const vo
     return _mm512_maskz_loadu_ps(mask, (const void *)((const uint8_t *)p + i * sizeof(float)));
 }
 
-AVX512_TARGET PV__KERNEL_INLINE void avx512_prefetch(const void *p, size_t i) {
-    _mm_prefetch((const char *)p + i * sizeof(float), _MM_HINT_T0);
+AVX512_TARGET PV__KERNEL_INLINE void avx512_prefetch(bool once, const void *p, size_t i) {
+    pv__kernel_fetch(once, (const uint8_t *)p + i * sizeof(float));
 }
 
 /* The first `left` lanes, all for 16 and more. */
@@ -76,13 +76,14 @@ AVX512_TARGET PV__KERNEL_INLINE void avx512_sum4(const __m256 *h, float *out) {
     _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1)));
 }
 
-AVX512_TARGET PV__KERNEL_INLINE __m256 avx512_row(bool l2, const float *query, size_t dims,
-                                                  const uint8_t *row, const uint8_t *next) {
+AVX512_TARGET PV__KERNEL_INLINE __m256 avx512_row(bool l2, bool once, const float *query,
+                                                  size_t dims, const uint8_t *row,
+                                                  const uint8_t *next) {
     __m512 s0 = _mm512_setzero_ps(), s1 = s0;
     size_t i = 0;
     for (; i + AVX512_STEP <= dims; i += AVX512_STEP) {
-        avx512_prefetch(next, i);
-        avx512_prefetch(next, i + AVX512_LANES);
+        avx512_prefetch(once, next, i);
+        avx512_prefetch(once, next, i + AVX512_LANES);
         const size_t k = i + AVX512_LANES;
         s0 = avx512_add(l2, s0, avx512_load(query, i), avx512_load(row, i));
         s1 = avx512_add(l2, s1, avx512_load(query, k), avx512_load(row, k));
@@ -99,31 +100,39 @@ AVX512_TARGET PV__KERNEL_INLINE __m256 avx512_row(bool l2, const float *query, s
     return avx512_fold((avx512_sums){{s0, s1}});
 }
 
-AVX512_TARGET PV__KERNEL_INLINE void avx512_rows(bool l2, const float *query, size_t dims,
-                                                 const uint8_t *const *rows, size_t n, size_t ahead,
-                                                 float *out) {
+AVX512_TARGET PV__KERNEL_INLINE void avx512_rows(bool l2, bool once, const float *query,
+                                                 size_t dims, const uint8_t *const *rows, size_t n,
+                                                 size_t ahead, float *out) {
     __m256 h[4];
     size_t r = 0;
     for (; r + 4 <= n; r += 4) {
         PV__KERNEL_UNROLL
         for (unsigned k = 0; k < 4; k++) {
-            h[k] = avx512_row(l2, query, dims, rows[r + k], rows[r + k + ahead]);
+            h[k] = avx512_row(l2, once, query, dims, rows[r + k], rows[r + k + ahead]);
         }
         avx512_sum4(h, out + r);
     }
     for (; r < n; r++) {
-        out[r] = avx512_sum(avx512_row(l2, query, dims, rows[r], rows[r + ahead]));
+        out[r] = avx512_sum(avx512_row(l2, once, query, dims, rows[r], rows[r + ahead]));
     }
 }
 
 AVX512_TARGET static void avx512_l2sq(const float *query, size_t dims, const uint8_t *const *rows,
-                                      size_t n, size_t ahead, float *out) {
-    avx512_rows(true, query, dims, rows, n, ahead, out);
+                                      size_t n, pv__kernel_ahead ahead, float *out) {
+    if (ahead.once) {
+        avx512_rows(true, true, query, dims, rows, n, ahead.rows, out);
+    } else {
+        avx512_rows(true, false, query, dims, rows, n, ahead.rows, out);
+    }
 }
 
 AVX512_TARGET static void avx512_dot(const float *query, size_t dims, const uint8_t *const *rows,
-                                     size_t n, size_t ahead, float *out) {
-    avx512_rows(false, query, dims, rows, n, ahead, out);
+                                     size_t n, pv__kernel_ahead ahead, float *out) {
+    if (ahead.once) {
+        avx512_rows(false, true, query, dims, rows, n, ahead.rows, out);
+    } else {
+        avx512_rows(false, false, query, dims, rows, n, ahead.rows, out);
+    }
 }
 
 AVX512_TARGET PV__KERNEL_INLINE void avx512_cos_add(__m512 q, __m512 v, __m512 *dot,
@@ -132,14 +141,14 @@ AVX512_TARGET PV__KERNEL_INLINE void avx512_cos_add(__m512 q, __m512 v, __m512 *
     *norm2 = _mm512_fmadd_ps(v, v, *norm2);
 }
 
-AVX512_TARGET PV__KERNEL_INLINE void avx512_cos_row(const float *query, size_t dims,
+AVX512_TARGET PV__KERNEL_INLINE void avx512_cos_row(bool once, const float *query, size_t dims,
                                                     const uint8_t *row, const uint8_t *next,
                                                     __m256 *out_dot, __m256 *out_norm2) {
     __m512 d0 = _mm512_setzero_ps(), d1 = d0, n0 = d0, n1 = d0;
     size_t i = 0;
     for (; i + AVX512_STEP <= dims; i += AVX512_STEP) {
-        avx512_prefetch(next, i);
-        avx512_prefetch(next, i + AVX512_LANES);
+        avx512_prefetch(once, next, i);
+        avx512_prefetch(once, next, i + AVX512_LANES);
         const size_t k = i + AVX512_LANES;
         avx512_cos_add(avx512_load(query, i), avx512_load(row, i), &d0, &n0);
         avx512_cos_add(avx512_load(query, k), avx512_load(row, k), &d1, &n1);
@@ -157,22 +166,34 @@ AVX512_TARGET PV__KERNEL_INLINE void avx512_cos_row(const float *query, size_t d
     *out_norm2 = avx512_fold((avx512_sums){{n0, n1}});
 }
 
-AVX512_TARGET static void avx512_cos(const float *query, size_t dims, const uint8_t *const *rows,
-                                     size_t n, size_t ahead, float *out_dot, float *out_norm2) {
+AVX512_TARGET PV__KERNEL_INLINE void avx512_cos_rows(bool once, const float *query, size_t dims,
+                                                     const uint8_t *const *rows, size_t n,
+                                                     size_t ahead, float *out_dot,
+                                                     float *out_norm2) {
     __m256 d[4], v[4];
     size_t r = 0;
     for (; r + 4 <= n; r += 4) {
         PV__KERNEL_UNROLL
         for (unsigned k = 0; k < 4; k++) {
-            avx512_cos_row(query, dims, rows[r + k], rows[r + k + ahead], &d[k], &v[k]);
+            avx512_cos_row(once, query, dims, rows[r + k], rows[r + k + ahead], &d[k], &v[k]);
         }
         avx512_sum4(d, out_dot + r);
         avx512_sum4(v, out_norm2 + r);
     }
     for (; r < n; r++) {
-        avx512_cos_row(query, dims, rows[r], rows[r + ahead], d, v);
+        avx512_cos_row(once, query, dims, rows[r], rows[r + ahead], d, v);
         out_dot[r] = avx512_sum(d[0]);
         out_norm2[r] = avx512_sum(v[0]);
+    }
+}
+
+AVX512_TARGET static void avx512_cos(const float *query, size_t dims, const uint8_t *const *rows,
+                                     size_t n, pv__kernel_ahead ahead, float *out_dot,
+                                     float *out_norm2) {
+    if (ahead.once) {
+        avx512_cos_rows(true, query, dims, rows, n, ahead.rows, out_dot, out_norm2);
+    } else {
+        avx512_cos_rows(false, query, dims, rows, n, ahead.rows, out_dot, out_norm2);
     }
 }
 

@@ -22,7 +22,6 @@
 #define KERNEL_BLOCK 64u                 /* rows whose sums are in flight */
 #define KERNEL_GROUP 16u                 /* rows that are looked at together */
 #define KERNEL_AHEAD_BYTES 4096u         /* how far ahead of the sums rows are prefetched */
-#define KERNEL_AHEAD_MAX 16u             /* in rows */
 #define KERNEL_MANY_BYTES (256u * 1024u) /* rows kept in the second-level cache for all queries */
 #define KERNEL_QUERY_BYTES (24u * 1024u) /* of queries kept in the first-level cache */
 #define KERNEL_QUERIES 24u               /* and their number: all tile widths divide it */
@@ -232,9 +231,9 @@ static void kernel_finish(const pv__kernel_query *q, const uint8_t *const *rows,
     }
 }
 
-/* Raw sums of at most KERNEL_BLOCK rows; `rows` holds n + ahead pointers. */
+/* Raw sums of at most KERNEL_BLOCK rows; `rows` holds n + ahead.rows pointers. */
 static void kernel_raw(const pv__kernel *k, const pv__kernel_query *q, const uint8_t *const *rows,
-                       size_t n, size_t ahead, float *norm2, float *out) {
+                       size_t n, pv__kernel_ahead ahead, float *norm2, float *out) {
     if (q->metric == PV_METRIC_L2) {
         k->l2sq(q->wide, q->dims, rows, n, ahead, out);
     } else if (q->metric == PV_METRIC_DOT) {
@@ -245,10 +244,10 @@ static void kernel_raw(const pv__kernel *k, const pv__kernel_query *q, const uin
 }
 
 static void kernel_block(const pv__kernel *k, const pv__kernel_query *q, const uint8_t *const *rows,
-                         size_t n, size_t ahead, float *out) {
+                         size_t n, pv__kernel_ahead ahead, float *out) {
     float norm2[KERNEL_BLOCK];
     if (q->distances) {
-        pv__measure_block(q, rows, n, ahead, out);
+        pv__measure_block(q, rows, n, ahead.rows, out);
         return;
     }
     kernel_raw(k, q, rows, n, ahead, norm2, out);
@@ -302,75 +301,57 @@ static uint64_t kernel_within(const float *distances, size_t n, float bound) {
     return bits;
 }
 
-static size_t kernel_ahead(const pv__kernel_query *q) {
-    const size_t rows = KERNEL_AHEAD_BYTES / (q->dims * sizeof(float) + 1);
-    return PV_MIN(rows + 1, (size_t)KERNEL_AHEAD_MAX);
+static pv__kernel_ahead kernel_ahead(const pv__kernel_query *q, bool once) {
+    const size_t rows = KERNEL_AHEAD_BYTES / (q->dims * sizeof(float));
+    return (pv__kernel_ahead){PV_MIN(PV_MAX(rows, (size_t)1), (size_t)PV__KERNEL_AHEAD), once};
 }
 
 void pv__kernel_gather(const pv__kernel *k, const pv__kernel_query *q, const uint8_t *const *rows,
                        size_t n, float *out) {
-    const uint8_t *row[KERNEL_BLOCK + KERNEL_AHEAD_MAX];
-    const size_t ahead = kernel_ahead(q);
+    const uint8_t *row[KERNEL_BLOCK + PV__KERNEL_AHEAD];
+    const pv__kernel_ahead ahead = kernel_ahead(q, false);
     for (size_t r = 0; r < n; r += KERNEL_BLOCK) {
         const size_t now = PV_MIN(n - r, (size_t)KERNEL_BLOCK);
-        for (size_t i = 0; i < now + ahead; i++) { /* at the end the last row again: in cache */
+        for (size_t i = 0; i < now + ahead.rows; i++) { /* at the end the last again: in cache */
             row[i] = rows[PV_MIN(r + i, n - 1)];
         }
         kernel_block(k, q, row, now, ahead, out + r);
     }
 }
 
-/* Pointers to the rows of one block from r on, and to those that are fetched meanwhile. */
-static size_t kernel_rows(const void *rows, size_t stride, size_t n, const void *next, size_t r,
-                          size_t ahead, const uint8_t **row) {
-    const size_t now = PV_MIN(n - r, (size_t)KERNEL_BLOCK);
-    const size_t own = PV_MIN(n - r, now + ahead);
-    for (size_t i = 0; i < own; i++) {
-        row[i] = (const uint8_t *)rows + (r + i) * stride;
-    }
-    for (size_t i = own; i < now + ahead; i++) { /* without next the last row again: cached */
-        row[i] = next ? (const uint8_t *)((uintptr_t)next + (r + i - n) * stride) : row[own - 1];
-    }
-    return now;
-}
-
-void pv__kernel_scan_on(const pv__kernel *k, const pv__kernel_query *q, const void *rows,
-                        size_t stride, size_t n, const void *next, float *out) {
-    const uint8_t *row[KERNEL_BLOCK + KERNEL_AHEAD_MAX];
-    const size_t ahead = kernel_ahead(q);
+void pv__kernel_scan(const pv__kernel *k, const pv__kernel_query *q, const void *rows,
+                     size_t stride, size_t n, float *out) {
+    const uint8_t *row[KERNEL_BLOCK + PV__KERNEL_AHEAD];
+    const pv__kernel_ahead ahead = kernel_ahead(q, false);
     for (size_t r = 0; r < n; r += KERNEL_BLOCK) {
-        const size_t now = kernel_rows(rows, stride, n, next, r, ahead, row);
+        const size_t now = PV_MIN(n - r, (size_t)KERNEL_BLOCK);
+        for (size_t i = 0; i < now + ahead.rows; i++) {
+            row[i] = (const uint8_t *)rows + PV_MIN(r + i, n - 1) * stride;
+        }
         kernel_block(k, q, row, now, ahead, out + r);
     }
 }
 
-void pv__kernel_scan_near(const pv__kernel *k, const pv__kernel_query *q, const void *rows,
-                          size_t stride, size_t n, const void *next, float bound, float *out,
-                          uint64_t *bits) {
-    const uint8_t *row[KERNEL_BLOCK + KERNEL_AHEAD_MAX];
+void pv__kernel_near(const pv__kernel *k, const pv__kernel_query *q, const uint8_t *const *rows,
+                     size_t n, bool once, float bound, float *out, uint64_t *bits) {
     float norm2[KERNEL_BLOCK];
-    const size_t ahead = kernel_ahead(q);
+    const pv__kernel_ahead ahead = kernel_ahead(q, once);
     for (size_t r = 0; r < n; r += KERNEL_BLOCK) {
-        const size_t now = kernel_rows(rows, stride, n, next, r, ahead, row);
+        const size_t now = PV_MIN(n - r, (size_t)KERNEL_BLOCK);
         if (q->distances) {
-            pv__measure_block(q, row, now, ahead, out + r);
+            pv__measure_block(q, rows + r, now, ahead.rows, out + r);
             bits[r / 64] = kernel_within(out + r, now, bound);
             continue;
         }
-        kernel_raw(k, q, row, now, ahead, norm2, out + r);
-        bits[r / 64] = kernel_finish_near(q, row, now, norm2, bound, out + r);
+        kernel_raw(k, q, rows + r, now, ahead, norm2, out + r);
+        bits[r / 64] = kernel_finish_near(q, rows + r, now, norm2, bound, out + r);
     }
-}
-
-void pv__kernel_scan(const pv__kernel *k, const pv__kernel_query *q, const void *rows,
-                     size_t stride, size_t n, float *out) {
-    pv__kernel_scan_on(k, q, rows, stride, n, NULL, out);
 }
 
 float pv__kernel_pair(const pv__kernel *k, const pv__kernel_query *q, const void *row) {
     const uint8_t *rows[1] = {row};
     float out = 0;
-    kernel_block(k, q, rows, 1, 0, &out);
+    kernel_block(k, q, rows, 1, (pv__kernel_ahead){0, false}, &out);
     return out;
 }
 
@@ -437,7 +418,8 @@ static void kernel_many_block(const pv__kernel *k, const pv__kernel_query *queri
         return;
     }
     if (queries[0].metric == PV_METRIC_COSINE) {
-        k->cos(queries[0].wide, queries[0].dims, rows, n, 0, dot, norm2);
+        const pv__kernel_ahead none = {0, false};
+        k->cos(queries[0].wide, queries[0].dims, rows, n, none, dot, norm2);
     }
     const size_t vector_bytes = queries[0].dims * sizeof(float);
     const size_t most = PV_MIN(KERNEL_QUERY_BYTES / vector_bytes, (size_t)KERNEL_QUERIES);
@@ -452,27 +434,25 @@ static void kernel_many_block(const pv__kernel *k, const pv__kernel_query *queri
 }
 
 void pv__kernel_many(const pv__kernel *k, const pv__kernel_query *queries, size_t query_count,
-                     const void *rows, size_t stride, size_t n, float *out, size_t out_stride) {
-    if (query_count == 1) { /* no tile to fill */
-        pv__kernel_scan(k, queries, rows, stride, n, out);
+                     const uint8_t *const *rows, size_t n, float *out, size_t out_stride) {
+    if (query_count == 0) {
         return;
     }
-    const uint8_t *row[KERNEL_BLOCK];
-    const size_t fits = KERNEL_MANY_BYTES / PV_MAX(stride, (size_t)1);
+    if (query_count == 1) { /* no tile to fill */
+        pv__kernel_gather(k, queries, rows, n, out);
+        return;
+    }
+    const size_t fits = KERNEL_MANY_BYTES / (queries[0].dims * sizeof(float));
     const size_t block = PV_MIN(PV_MAX(fits, (size_t)PV__KERNEL_TILE_MAX), (size_t)KERNEL_BLOCK);
-    for (size_t r = 0; query_count > 0 && r < n; r += block) {
+    for (size_t r = 0; r < n; r += block) {
         const size_t now = PV_MIN(n - r, block);
-        for (size_t i = 0; i < now; i++) {
-            row[i] = (const uint8_t *)rows + (r + i) * stride;
-        }
-        kernel_many_block(k, queries, query_count, row, now, out + r, out_stride);
+        kernel_many_block(k, queries, query_count, rows + r, now, out + r, out_stride);
     }
 }
 
 #undef KERNEL_BLOCK
 #undef KERNEL_GROUP
 #undef KERNEL_AHEAD_BYTES
-#undef KERNEL_AHEAD_MAX
 #undef KERNEL_MANY_BYTES
 #undef KERNEL_QUERY_BYTES
 #undef KERNEL_QUERIES

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kernel.h - distances between vectors: one query against many rows, or many against many.
  *
- *   pv__kernel_scan / _gather / _many     blocks of rows, metric, special values   (kernel.c)
+ *   pv__kernel_gather / _near / _many     blocks of rows, metric, special values   (kernel.c)
  *        |-- struct pv__kernel            f32 by l2, cosine, dot: raw sums for one instruction
  *        |                                set             (scalar.c, avx2.c, avx512.c, neon.c)
  *        '-- pv__measure_fn               all others      (measure.c, code_float.c, code_int.c)
@@ -26,13 +26,21 @@
 
 #include "base/base.h"
 
-/* Raw sums of n rows: sum (q - r)^2 or sum q * r. While row i is summed, rows[i + ahead] is fetched
- * into the cache; rows holds n + ahead pointers, nothing else is done with the last ones. */
+/* While row i is summed, rows[i + ahead.rows] is fetched into the cache. `once`: only into the
+ * nearest one, since these rows will not be asked for again soon. */
+typedef struct pv__kernel_ahead {
+    size_t rows;
+    bool once;
+} pv__kernel_ahead;
+
+/* Raw sums of n rows: sum (q - r)^2 or sum q * r. rows holds n + ahead.rows pointers; nothing but
+ * fetching is done with the last ones. */
 typedef void (*pv__kernel_rows_fn)(const float *query, size_t dims, const uint8_t *const *rows,
-                                   size_t n, size_t ahead, float *out);
+                                   size_t n, pv__kernel_ahead ahead, float *out);
 /* Sum q * r and sum r * r. */
 typedef void (*pv__kernel_cos_fn)(const float *query, size_t dims, const uint8_t *const *rows,
-                                  size_t n, size_t ahead, float *out_dot, float *out_norm2);
+                                  size_t n, pv__kernel_ahead ahead, float *out_dot,
+                                  float *out_norm2);
 /* A full tile: out[q * tile_rows + r]. Pointers may repeat. */
 typedef void (*pv__kernel_tile_fn)(const float *const *queries, size_t dims,
                                    const uint8_t *const *rows, float *out);
@@ -94,23 +102,23 @@ PV_PRIVATE bool pv__kernel_query_of(pv__kernel_query *q, uint32_t cpu, uint32_t 
 /* One query against n rows, `stride` bytes apart. */
 PV_PRIVATE void pv__kernel_scan(const pv__kernel *k, const pv__kernel_query *q, const void *rows,
                                 size_t stride, size_t n, float *out);
-/* The same, and meanwhile the beginning of `next` is fetched into the cache: rows of this stride
- * that will be asked for after these, or any address, which is never read. NULL: nothing. */
-PV_PRIVATE void pv__kernel_scan_on(const pv__kernel *k, const pv__kernel_query *q, const void *rows,
-                                   size_t stride, size_t n, const void *next, float *out);
-/* The same for who wants near rows only: bit r % 64 of bits[r / 64] says that row r is within
- * `bound`; out[r] is set for these, and need not be for others. */
-PV_PRIVATE void pv__kernel_scan_near(const pv__kernel *k, const pv__kernel_query *q,
-                                     const void *rows, size_t stride, size_t n, const void *next,
-                                     float bound, float *out, uint64_t *bits);
 /* The same for rows anywhere. */
 PV_PRIVATE void pv__kernel_gather(const pv__kernel *k, const pv__kernel_query *q,
                                   const uint8_t *const *rows, size_t n, float *out);
+/* The same for who wants near rows only: bit r % 64 of bits[r / 64] says that row r is within
+ * `bound`; out[r] is set for these, and need not be for others. rows holds n + PV__KERNEL_AHEAD
+ * pointers: the last are of rows that are probably asked for next, or any addresses, which are
+ * fetched but never read. once: so much is gone over that no row will be in a cache when it is
+ * wanted again. */
+#define PV__KERNEL_AHEAD 16u
+PV_PRIVATE void pv__kernel_near(const pv__kernel *k, const pv__kernel_query *q,
+                                const uint8_t *const *rows, size_t n, bool once, float bound,
+                                float *out, uint64_t *bits);
 PV_PRIVATE float pv__kernel_pair(const pv__kernel *k, const pv__kernel_query *q, const void *row);
 /* Queries of the same metric and dims against n rows; each row comes from memory once.
  * out[i * out_stride + r] is the distance of query i and row r. */
 PV_PRIVATE void pv__kernel_many(const pv__kernel *k, const pv__kernel_query *queries,
-                                size_t query_count, const void *rows, size_t stride, size_t n,
+                                size_t query_count, const uint8_t *const *rows, size_t n,
                                 float *out, size_t out_stride);
 
 /* Distance in double precision, rounded once: the slow way, and what tests compare with. */
@@ -145,6 +153,13 @@ PV_PRIVATE const pv__kernel *pv__kernel_neon(void);
 #else
 #define PV__KERNEL_INLINE static inline
 #endif
+PV__KERNEL_INLINE void pv__kernel_fetch(bool once, const uint8_t *p) {
+    if (once) {
+        PV_PREFETCH_ONCE(p);
+    } else {
+        PV_PREFETCH(p);
+    }
+}
 /* Loops over a handful of registers must disappear also at -O2, where gcc keeps them. */
 #if defined(__clang__)
 #define PV__KERNEL_UNROLL _Pragma("unroll")

@@ -36,9 +36,9 @@ PV__KERNEL_INLINE float32x4_t neon_load_part(const void *p, size_t i, size_t dim
     return vld1q_f32(part);
 }
 
-PV__KERNEL_INLINE void neon_prefetch(const uint8_t *p, size_t i) {
-    PV_PREFETCH(p + i * sizeof(float));
-    PV_PREFETCH(p + (i + 16) * sizeof(float));
+PV__KERNEL_INLINE void neon_prefetch(bool once, const uint8_t *p, size_t i) {
+    pv__kernel_fetch(once, p + i * sizeof(float));
+    pv__kernel_fetch(once, p + (i + 16) * sizeof(float));
 }
 
 PV__KERNEL_INLINE float32x4_t neon_add(bool l2, float32x4_t acc, float32x4_t q, float32x4_t r) {
@@ -72,13 +72,13 @@ PV__KERNEL_INLINE void neon_clear(float32x4_t acc[NEON_PARTS]) {
     }
 }
 
-PV__KERNEL_INLINE float neon_row(bool l2, const float *query, size_t dims, const uint8_t *row,
-                                 const uint8_t *next) {
+PV__KERNEL_INLINE float neon_row(bool l2, bool once, const float *query, size_t dims,
+                                 const uint8_t *row, const uint8_t *next) {
     float32x4_t acc[NEON_PARTS];
     neon_clear(acc);
     size_t i = 0;
     for (; i + NEON_STEP <= dims; i += NEON_STEP) {
-        neon_prefetch(next, i);
+        neon_prefetch(once, next, i);
         PV__KERNEL_UNROLL
         for (unsigned k = 0; k < NEON_PARTS; k++) {
             const size_t at = i + k * NEON_LANES;
@@ -96,28 +96,39 @@ PV__KERNEL_INLINE float neon_row(bool l2, const float *query, size_t dims, const
     return neon_sum(neon_fold(acc));
 }
 
-static void neon_l2sq(const float *query, size_t dims, const uint8_t *const *rows, size_t n,
-                      size_t ahead, float *out) {
+PV__KERNEL_INLINE void neon_rows(bool l2, bool once, const float *query, size_t dims,
+                                 const uint8_t *const *rows, size_t n, size_t ahead, float *out) {
     for (size_t r = 0; r < n; r++) {
-        out[r] = neon_row(true, query, dims, rows[r], rows[r + ahead]);
+        out[r] = neon_row(l2, once, query, dims, rows[r], rows[r + ahead]);
+    }
+}
+
+static void neon_l2sq(const float *query, size_t dims, const uint8_t *const *rows, size_t n,
+                      pv__kernel_ahead ahead, float *out) {
+    if (ahead.once) {
+        neon_rows(true, true, query, dims, rows, n, ahead.rows, out);
+    } else {
+        neon_rows(true, false, query, dims, rows, n, ahead.rows, out);
     }
 }
 
 static void neon_dot(const float *query, size_t dims, const uint8_t *const *rows, size_t n,
-                     size_t ahead, float *out) {
-    for (size_t r = 0; r < n; r++) {
-        out[r] = neon_row(false, query, dims, rows[r], rows[r + ahead]);
+                     pv__kernel_ahead ahead, float *out) {
+    if (ahead.once) {
+        neon_rows(false, true, query, dims, rows, n, ahead.rows, out);
+    } else {
+        neon_rows(false, false, query, dims, rows, n, ahead.rows, out);
     }
 }
 
-PV__KERNEL_INLINE void neon_cos_row(const float *query, size_t dims, const uint8_t *row,
+PV__KERNEL_INLINE void neon_cos_row(bool once, const float *query, size_t dims, const uint8_t *row,
                                     const uint8_t *next, float *out_dot, float *out_norm2) {
     float32x4_t dot[NEON_PARTS], norm2[NEON_PARTS];
     neon_clear(dot);
     neon_clear(norm2);
     size_t i = 0;
     for (; i + NEON_STEP <= dims; i += NEON_STEP) {
-        neon_prefetch(next, i);
+        neon_prefetch(once, next, i);
         PV__KERNEL_UNROLL
         for (unsigned k = 0; k < NEON_PARTS; k++) {
             const float32x4_t v = neon_load(row, i + k * NEON_LANES);
@@ -139,9 +150,14 @@ PV__KERNEL_INLINE void neon_cos_row(const float *query, size_t dims, const uint8
 }
 
 static void neon_cos(const float *query, size_t dims, const uint8_t *const *rows, size_t n,
-                     size_t ahead, float *out_dot, float *out_norm2) {
+                     pv__kernel_ahead ahead, float *out_dot, float *out_norm2) {
+    const uint8_t *const *next = rows + ahead.rows;
     for (size_t r = 0; r < n; r++) {
-        neon_cos_row(query, dims, rows[r], rows[r + ahead], out_dot + r, out_norm2 + r);
+        if (ahead.once) {
+            neon_cos_row(true, query, dims, rows[r], next[r], out_dot + r, out_norm2 + r);
+        } else {
+            neon_cos_row(false, query, dims, rows[r], next[r], out_dot + r, out_norm2 + r);
+        }
     }
 }
 

@@ -73,7 +73,7 @@ static float scalar_norm2_one(size_t dims, const uint8_t *row) {
 }
 
 static void scalar_l2sq(const float *query, size_t dims, const uint8_t *const *rows, size_t n,
-                        size_t ahead, float *out) {
+                        pv__kernel_ahead ahead, float *out) {
     (void)ahead;
     for (size_t r = 0; r < n; r++) {
         out[r] = scalar_l2sq_one(query, dims, rows[r]);
@@ -81,7 +81,7 @@ static void scalar_l2sq(const float *query, size_t dims, const uint8_t *const *r
 }
 
 static void scalar_dot(const float *query, size_t dims, const uint8_t *const *rows, size_t n,
-                       size_t ahead, float *out) {
+                       pv__kernel_ahead ahead, float *out) {
     (void)ahead;
     for (size_t r = 0; r < n; r++) {
         out[r] = scalar_dot_one(query, dims, rows[r]);
@@ -89,7 +89,7 @@ static void scalar_dot(const float *query, size_t dims, const uint8_t *const *ro
 }
 
 static void scalar_cos(const float *query, size_t dims, const uint8_t *const *rows, size_t n,
-                       size_t ahead, float *out_dot, float *out_norm2) {
+                       pv__kernel_ahead ahead, float *out_dot, float *out_norm2) {
     (void)ahead;
     for (size_t r = 0; r < n; r++) {
         out_dot[r] = scalar_dot_one(query, dims, rows[r]);
@@ -99,15 +99,17 @@ static void scalar_cos(const float *query, size_t dims, const uint8_t *const *ro
 
 static void scalar_l2sq_tile(const float *const *queries, size_t dims, const uint8_t *const *rows,
                              float *out) {
+    const pv__kernel_ahead none = {0, false};
     for (size_t q = 0; q < SCALAR_TILE; q++) {
-        scalar_l2sq(queries[q], dims, rows, SCALAR_TILE, 0, out + q * SCALAR_TILE);
+        scalar_l2sq(queries[q], dims, rows, SCALAR_TILE, none, out + q * SCALAR_TILE);
     }
 }
 
 static void scalar_dot_tile(const float *const *queries, size_t dims, const uint8_t *const *rows,
                             float *out) {
+    const pv__kernel_ahead none = {0, false};
     for (size_t q = 0; q < SCALAR_TILE; q++) {
-        scalar_dot(queries[q], dims, rows, SCALAR_TILE, 0, out + q * SCALAR_TILE);
+        scalar_dot(queries[q], dims, rows, SCALAR_TILE, none, out + q * SCALAR_TILE);
     }
 }
 

@@ -109,7 +109,8 @@ void pv__screen_fill(pv__screen *s, const pv__kernel_query *some, const uint8_t 
     s->count = count;
     for (size_t r = 0; r < count; r += SCREEN_BLOCK) {
         const size_t n = PV_MIN(count - r, (size_t)SCREEN_BLOCK);
-        s->kernel->cos(some->wide, s->dims, rows + r, n, r + n < count ? 1 : 0, dot, norm2);
+        const pv__kernel_ahead ahead = {r + n < count ? 1 : 0, false};
+        s->kernel->cos(some->wide, s->dims, rows + r, n, ahead, dot, norm2);
         for (size_t i = 0; i < n; i++) {
             screen_row(s, r + i, norm2[i]);
         }

@@ -190,12 +190,11 @@ PV_PRIVATE void pv__pages_expect(pv__txn *t, const uint64_t *page_ids, size_t co
     uint64_t slot = 0, slots = 0; /* a run of neighbours */
     for (size_t i = 0; i <= count; i++) {
         pv__pte pte = {.slots = 0};
-        pv_error ignored = PV_ERROR_INIT;
         const uint64_t id = i < count ? page_ids[i] : 0;
         const pv__xent *x = id ? pv__xlat_find(s, id) : NULL;
         if (id == 0 || s->memory ||
             (x && atomic_load_explicit(&x->frame, memory_order_relaxed) != 0) ||
-            pv__table_lookup(s, id, &pte, &ignored)) {
+            pv__table_lookup(s, id, &pte, NULL)) {
             pte.slots = 0;
         }
         if (pte.slots != 0 && slots != 0 && pte.slot == slot + slots) {

@@ -257,10 +257,14 @@ static void test_sieve__closes_only_when_it_lets_too_much_pass(void **state) {
         pv__sieve_init(&v, &db, &scan, NULL);
         if (pv__screen_can(scan.kernel)) {
             assert_true(v.open);
+            const uint8_t *row[PV__SCREEN_ROWS_MAX];
+            uint32_t slots[PV__SCREEN_ROWS_MAX], count = 0;
             for (uint32_t r = 0; r < ROWS && v.open; r++) { /* closed, it is not asked again */
-                pv__sieve_add(&v, (const uint8_t *)rows[r], r);
-                if (pv__sieve_full(&v)) {
-                    test_assert_ok(pv__sieve_run(&v, &err), &err);
+                row[count] = (const uint8_t *)rows[r];
+                slots[count++] = r;
+                if (count == v.cap) {
+                    test_assert_ok(pv__sieve_run(&v, row, slots, count, &err), &err);
+                    count = 0;
                 }
             }
             assert_int_equal(v.open, kind == T_NORMAL);

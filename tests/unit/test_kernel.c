@@ -161,7 +161,7 @@ static void t_same_bits(t_data *d, const pv__kernel *k, unsigned metric, uint32_
         many[i * (T_ROWS + 1) + T_ROWS] = 77.0f;
     }
     for (size_t count = 1; count <= T_QUERIES; count++) {
-        pv__kernel_many(k, q, count, rows, stride, T_ROWS, many, T_ROWS + 1);
+        pv__kernel_many(k, q, count, row, T_ROWS, many, T_ROWS + 1);
         for (size_t i = 0; i < count; i++) {
             pv__kernel_scan(k, &q[i], rows, stride, T_ROWS, scan);
             pv__kernel_gather(k, &q[i], row, T_ROWS, gather);
@@ -170,11 +170,16 @@ static void t_same_bits(t_data *d, const pv__kernel *k, unsigned metric, uint32_
             assert_true(many[i * (T_ROWS + 1) + T_ROWS] == 77.0f); /* between rows of out */
         }
     }
-    for (size_t n = 1; n <= T_ROWS; n++) { /* an address that nobody may read */
-        float on[T_ROWS];
+    for (size_t n = 1; n <= T_ROWS; n++) { /* addresses behind the rows, which nobody may read */
+        const uint8_t *ahead[T_ROWS + PV__KERNEL_AHEAD];
+        float near[T_ROWS];
+        uint64_t bits[(T_ROWS + 63) / 64];
+        for (size_t i = 0; i < n + PV__KERNEL_AHEAD; i++) {
+            ahead[i] = i < n ? row[i] : (const uint8_t *)(uintptr_t)64;
+        }
         pv__kernel_scan(k, &q[0], rows, stride, n, scan);
-        pv__kernel_scan_on(k, &q[0], rows, stride, n, (const void *)(uintptr_t)64, on);
-        assert_memory_equal(scan, on, n * sizeof *on);
+        pv__kernel_near(k, &q[0], ahead, n, n % 2 == 0, INFINITY, near, bits);
+        assert_memory_equal(scan, near, n * sizeof *near);
     }
     for (size_t r = 0; r < T_ROWS; r++) {
         pv__kernel_scan(k, &q[0], rows, stride, T_ROWS, scan);
@@ -220,6 +225,10 @@ static void test_kernel__many_rows_cross_blocks(void **state) {
     (void)state;
     enum { n = 333, dims = 9 };
     float rows[n * dims], queries[4 * dims], out[4 * n], one[n];
+    const uint8_t *row[n];
+    for (size_t r = 0; r < n; r++) {
+        row[r] = (const uint8_t *)(rows + r * dims);
+    }
     for (size_t i = 0; i < PV_COUNTOF(rows); i++) {
         rows[i] = t_random();
     }
@@ -232,7 +241,7 @@ static void test_kernel__many_rows_cross_blocks(void **state) {
             for (size_t i = 0; i < 4; i++) {
                 pv__kernel_query_init(&q[i], t_metrics[m], queries + i * dims, dims);
             }
-            pv__kernel_many(t_kernel(at), q, 4, rows, dims * sizeof(float), n, out, n);
+            pv__kernel_many(t_kernel(at), q, 4, row, n, out, n);
             for (size_t i = 0; i < 4; i++) {
                 pv__kernel_scan(t_kernel(at), &q[i], rows, dims * sizeof(float), n, one);
                 assert_memory_equal(one, out + i * n, sizeof one);
@@ -241,7 +250,7 @@ static void test_kernel__many_rows_cross_blocks(void **state) {
                 t_compare(t_kernel(at), t_metrics[m], dims, out[r],
                           t_truth_of(t_metrics[m], queries, (uint8_t *)(rows + r * dims), dims));
             }
-            pv__kernel_many(t_kernel(at), q, 0, rows, dims * sizeof(float), n, NULL, n);
+            pv__kernel_many(t_kernel(at), q, 0, row, n, NULL, n);
             pv__kernel_scan(t_kernel(at), q, rows, dims * sizeof(float), 0, NULL);
         }
     }
@@ -262,6 +271,10 @@ static void test_kernel__nothing_behind_a_row_or_query_is_touched(void **state) 
         const float *query = (const void *)(q_end + page - stride);
         const uint8_t *rows = r_end + page - 9 * stride;
         float out[4 * 9];
+        const uint8_t *row[9];
+        for (size_t r = 0; r < 9; r++) {
+            row[r] = rows + r * stride;
+        }
         for (size_t at = 0; t_kernel(at); at++) {
             for (size_t m = 0; m < PV_COUNTOF(t_metrics); m++) {
                 pv__kernel_query q[4];
@@ -269,7 +282,7 @@ static void test_kernel__nothing_behind_a_row_or_query_is_touched(void **state) 
                     pv__kernel_query_init(&q[i], t_metrics[m], query, dims);
                 }
                 pv__kernel_scan(t_kernel(at), q, rows, stride, 9, out);
-                pv__kernel_many(t_kernel(at), q, 4, rows, stride, 9, out, 9);
+                pv__kernel_many(t_kernel(at), q, 4, row, 9, out, 9);
             }
         }
     }
@@ -368,7 +381,11 @@ static void test_kernel__near_rows_are_those_within_the_bound(void **state) {
     enum { NEAR_DIMS = 19, NEAR_ROWS = 150 };
     static float rows[NEAR_ROWS][NEAR_DIMS];
     float query[NEAR_DIMS], all[NEAR_ROWS], out[NEAR_ROWS];
+    const uint8_t *row[NEAR_ROWS + PV__KERNEL_AHEAD];
     (void)state;
+    for (size_t r = 0; r < PV_COUNTOF(row); r++) {
+        row[r] = (const uint8_t *)rows[PV_MIN(r, (size_t)NEAR_ROWS - 1)];
+    }
     for (size_t i = 0; i < NEAR_DIMS; i++) {
         query[i] = t_random();
     }
@@ -399,7 +416,7 @@ static void test_kernel__near_rows_are_those_within_the_bound(void **state) {
                                     : b % 3 == 0       ? d
                                                  : nextafterf(d, b % 3 == 1 ? -INFINITY : INFINITY);
                 uint64_t bits[(NEAR_ROWS + 63) / 64] = {0};
-                pv__kernel_scan_near(k, &q, rows, sizeof rows[0], n, NULL, bound, out, bits);
+                pv__kernel_near(k, &q, row, n, b % 2, bound, out, bits);
                 for (size_t r = 0; r < n; r++) {
                     const bool near = bits[r / 64] >> (r % 64) & 1;
                     assert_int_equal(near, all[r] <= bound);
