@@ -12,8 +12,10 @@
 
 static bool delta_is_zero(const uint8_t *p, size_t n) {
     uint64_t any = 0;
-    for (size_t i = 0; i < n; i += 8) {
-        any |= pv__get64(p + i);
+    for (size_t i = 0; i < n && any == 0; i += 64) {
+        for (size_t j = i; j < i + 64; j += 8) {
+            any |= pv__get64(p + j);
+        }
     }
     return any == 0;
 }

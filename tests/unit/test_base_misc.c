@@ -7,6 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define XXH_INLINE_ALL
+#define XXH_VECTOR 0 /* XXH_SCALAR */
+#include <xxhash.h>
+
 #include "base/checksum.h"
 #include "base/compress.h"
 #include "base/heap.h"
@@ -110,6 +114,22 @@ static void test_checksum__golden_values(void **state) {
     assert_true(pv__hash64(data, 4096, 0x123456789ABCDEF0u) == 0x96B23CCCD1537633u);
     assert_true(pv__mix64(0) == 0);
     assert_true(pv__mix64(1) == 0x5692161D100B05E5u);
+}
+
+/* The scalar code of xxHash itself, without what this machine can do. */
+static void test_checksum__is_xxh3_at_every_length(void **state) {
+    (void)state;
+    static uint8_t data[5000];
+    test_rng rng;
+    test_rng_init(&rng, test_seed());
+    for (size_t i = 0; i < sizeof data; i++) {
+        data[i] = (uint8_t)test_rng_below(&rng, 256);
+    }
+    for (size_t n = 0; n < sizeof data - 8; n++) {
+        const uint64_t seed = n % 3 == 0 ? 0 : pv__mix64(n);
+        const uint8_t *p = data + n % 8;
+        assert_true(pv__hash64(p, n, seed) == (uint64_t)XXH3_64bits_withSeed(p, n, seed));
+    }
 }
 
 static void test_checksum__every_bit_counts(void **state) {
@@ -347,6 +367,7 @@ int main(void) {
         cmocka_unit_test(test_err__system_errors_carry_number_and_text),
         cmocka_unit_test(test_log__only_up_to_the_level_and_only_with_a_callback),
         cmocka_unit_test(test_checksum__golden_values),
+        cmocka_unit_test(test_checksum__is_xxh3_at_every_length),
         cmocka_unit_test(test_checksum__every_bit_counts),
         cmocka_unit_test(test_map__agrees_with_a_plain_array),
         cmocka_unit_test(test_map__survives_every_failure),
