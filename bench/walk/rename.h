@@ -28,4 +28,5 @@
 #define pv__graph_search WALK_OWN(graph_search)
 #define pv__graph_distance WALK_OWN(graph_distance)
 #define pv__graph_lower WALK_OWN(graph_lower)
+#define pv__graph_distance WALK_OWN(graph_distance)
 #define pv__graph_vectors WALK_OWN(graph_vectors)

@@ -131,6 +131,15 @@ int pv__colview_rows(pv__colview *v, const uint32_t *slots, size_t n, const uint
     const uint32_t shift = v->shift, rows_per_page = v->c.rows_per_page;
     const size_t size = v->c.row_size;
     bool asked = false;
+    for (size_t i = 0; i < n; i++) { /* what leads to a row comes together too */
+        const uint32_t ordinal = (uint32_t)(slots[i] * magic >> shift);
+        const uint8_t *const ids = groups[ordinal / PV__COLDIR_FANOUT];
+        if (PV_LIKELY(ids != NULL)) {
+            const pv__xent *x = pv__xlat_entry(
+                peek.xlat, pv__get64(ids + 8 * (size_t)(ordinal % PV__COLDIR_FANOUT)));
+            PV_PREFETCH(x);
+        }
+    }
     for (size_t i = 0; i < n; i++) {
         const uint32_t slot = slots[i], ordinal = (uint32_t)(slot * magic >> shift);
         const uint32_t group = ordinal / PV__COLDIR_FANOUT;
