@@ -3,7 +3,8 @@
  *
  * Prints, for 128, 384 and 768 dimensions and for sets inside and beyond the cache, GB/s of
  * scanning with each instruction set beside a plain read of the same bytes, and the ratio. Then
- * exact search of many queries in one call against the same queries one by one. Best of several
+ * exact search of many queries in one call against the same queries one by one; at the end other
+ * elements and metrics, nanoseconds a row. Best of several
  * rounds, one thread. Usage: bench_kernel [MiB of the large set] */
 #include <stdio.h>
 #include <stdlib.h>
@@ -155,6 +156,55 @@ static void bench_many(bench_set *s) {
            k->name, QUERIES, terms / one * 1e-9, terms / many * 1e-9, one / many);
 }
 
+/* Elements and metrics beyond f32 by l2, cosine and dot: the same bytes, on each CPU level. */
+static void bench_types(bench_set *s, size_t bytes) {
+    static const struct {
+        uint32_t type, metric, bits;
+        const char *name;
+    } pairs[] = {
+        {PV_TYPE_F32, PV_METRIC_L1, 32, "f32 l1"},
+        {PV_TYPE_F16, PV_METRIC_L2, 16, "f16 l2"},
+        {PV_TYPE_F16, PV_METRIC_COSINE, 16, "f16 cosine"},
+        {PV_TYPE_F16, PV_METRIC_L1, 16, "f16 l1"},
+        {PV_TYPE_I8, PV_METRIC_L2, 8, "i8 l2"},
+        {PV_TYPE_I8, PV_METRIC_DOT, 8, "i8 dot"},
+        {PV_TYPE_I8, PV_METRIC_COSINE, 8, "i8 cosine"},
+        {PV_TYPE_I8, PV_METRIC_L1, 8, "i8 l1"},
+        {PV_TYPE_BIT, PV_METRIC_HAMMING, 1, "bit hamming"},
+        {PV_TYPE_BIT, PV_METRIC_JACCARD, 1, "bit jaccard"},
+    };
+    static const uint32_t levels[] = {0, PV__CPU_AVX2, PV__CPU_AVX2 | PV__CPU_AVX512,
+                                      PV__CPU_AVX2 | PV__CPU_AVX512 | PV__CPU_VPOPCNT,
+                                      PV__CPU_NEON};
+    static const char *const names[] = {"scalar", "avx2", "avx512", "vpopcnt", "neon"};
+    const uint32_t dims = (uint32_t)s->dims;
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        const size_t row = (dims * pairs[i].bits + 7) / 8, n = bytes / row;
+        const size_t block = n < (1u << 20) ? n : 1u << 20; /* out has room for so many */
+        printf("%5u d %9.2f MiB  %-12s", (unsigned)dims, (double)(block * row) / 1048576.0,
+               pairs[i].name);
+        for (size_t l = 0; l < sizeof levels / sizeof levels[0]; l++) {
+            float room[1024];
+            pv__kernel_query q;
+            double best = 1e9;
+            if ((s->cpu & levels[l]) != levels[l]) {
+                continue;
+            }
+            pv__kernel_query_of(&q, levels[l], pairs[i].type, pairs[i].metric, s->rows + 64, dims,
+                                room);
+            for (int round = 0; round < 5; round++) {
+                const double t0 = now_s();
+                pv__kernel_scan(pv__kernel_table(levels[l]), &q, s->rows, row, block, s->out);
+                const double t = now_s() - t0;
+                best = t < best ? t : best;
+            }
+            printf("  %s %.1f ns %.1f GB/s", names[l], best * 1e9 / (double)block,
+                   (double)(block * row) * 1e-9 / best);
+        }
+        printf("\n");
+    }
+}
+
 int main(int argc, char **argv) {
     static const size_t dims[] = {128, 384, 768};
     const size_t large = (size_t)(argc > 1 ? strtoul(argv[1], NULL, 10) : 512) << 20;
@@ -193,6 +243,17 @@ int main(int argc, char **argv) {
                 bench_many(&s);
             }
         }
+    }
+    for (size_t i = 0; i < large / sizeof(uint32_t); i++) { /* numbers, also as f16 */
+        uint32_t bits;
+        memcpy(&bits, rows + i, sizeof bits);
+        bits &= 0x3B7F3B7Fu;
+        memcpy(rows + i, &bits, sizeof bits);
+    }
+    for (size_t d = 0; d < sizeof dims / sizeof dims[0]; d++) {
+        s.dims = dims[d];
+        bench_types(&s, large < (512u << 10) ? large : 512u << 10);
+        bench_types(&s, large);
     }
     printf("(%llx)\n", (unsigned long long)s.sink);
     pv__sys_unmap(rows, large + 8192);

@@ -25,6 +25,7 @@ typedef struct api_cell {
 
 typedef struct api_set {
     bool there;
+    uint8_t space; /* of api_spaces */
     api_cell cells[API_KEYS];
 } api_set;
 
@@ -143,10 +144,31 @@ static void api_changed(api_run *a, int rc, int want, const api_content *after) 
 static const char *const api_names[API_SETS] = {"numbers", "texts"};
 static const uint32_t api_dims[API_SETS] = {2, 5};
 
-static void api_vector(uint32_t set, uint8_t v, float *out) {
+/* What collections are made of; set 1 of the first by cosine. */
+static const struct {
+    uint32_t type, metric, bits;
+} api_spaces[4] = {{PV_TYPE_F32, PV_METRIC_L2, 32},
+                   {PV_TYPE_F16, PV_METRIC_L1, 16},
+                   {PV_TYPE_I8, PV_METRIC_DOT, 8},
+                   {PV_TYPE_BIT, PV_METRIC_HAMMING, 1}};
+
+/* Returns the bytes. */
+static size_t api_vector(uint32_t set, uint32_t space, uint8_t v, uint8_t out[32]) {
+    memset(out, 0, 32);
     for (uint32_t i = 0; i < api_dims[set]; i++) {
-        out[i] = (float)(v >> i % 4) + 1.0f;
+        const float f = (float)(v >> i % 4) + 1.0f;
+        if (api_spaces[space].bits == 32) {
+            memcpy(out + 4 * (size_t)i, &f, 4);
+        } else if (api_spaces[space].bits == 16) { /* all but infinity and NaN */
+            out[2 * i] = v;
+            out[2 * i + 1] = (uint8_t)(v >> i % 4 & 0x3B);
+        } else if (api_spaces[space].bits == 8) {
+            out[i] = (uint8_t)(v >> i % 4);
+        } else {
+            out[0] |= (uint8_t)(v >> i & 1 ? 0x80 >> i : 0);
+        }
     }
+    return (api_dims[set] * api_spaces[space].bits + 7) / 8;
 }
 
 static void api_meta_of(uint8_t m, char *out, size_t cap) {
@@ -161,14 +183,13 @@ static void api_key(uint32_t key, char out[16]) { snprintf(out, 16, "key%03u", (
 
 /* ---- reading ------------------------------------------------------------------------------- */
 
-static bool api_same_row(uint32_t set, const api_cell *cell, const float *vector,
+static bool api_same_row(uint32_t set, uint32_t space, const api_cell *cell, const void *vector,
                          const char *text) {
     char want[4096];
-    float v[8];
-    api_vector(set, cell->vector, v);
+    uint8_t v[32];
+    const size_t bytes = api_vector(set, space, cell->vector, v);
     api_meta_of(cell->meta, want, sizeof want);
-    return vector && text && memcmp(v, vector, api_dims[set] * sizeof(float)) == 0 &&
-           strcmp(text, want) == 0;
+    return vector && text && memcmp(v, vector, bytes) == 0 && strcmp(text, want) == 0;
 }
 
 /* Which key the walk stands on. */
@@ -196,7 +217,7 @@ static api_answer api_read_set(api_run *a, pv_txn *txn, uint32_t set, const api_
             key++;
         }
         if (key == API_KEYS || api_iter_key(it, set) != key ||
-            !api_same_row(set, &want->cells[key], pv_iter_vector(it, NULL),
+            !api_same_row(set, want->space, &want->cells[key], pv_iter_vector(it, NULL),
                           pv_iter_metadata(it, NULL))) {
             pv_iter_close(it);
             return API_DIFFERS;
@@ -228,7 +249,7 @@ static void api_search(api_run *a, uint32_t set, const api_set *want) {
     pv_query q = PV_QUERY_INIT;
     pv_results *rows = NULL;
     uint64_t count = 0, there = 0;
-    float v[8];
+    uint8_t v[32];
     for (uint32_t i = 0; i < API_KEYS; i++) {
         there += want->there && want->cells[i].there;
     }
@@ -236,8 +257,9 @@ static void api_search(api_run *a, uint32_t set, const api_set *want) {
                    want->there ? 0 : PV_ERR_NOTFOUND)) {
         FUZZ_CHECK(count == there || a->hurt);
     }
-    api_vector(set, 9, v);
+    (void)api_vector(set, want->space, 9, v);
     q.vector = v;
+    q.type = api_spaces[want->space].type;
     q.dims = api_dims[set];
     q.k = API_KEYS;
     if (api_settle(a, pv_search(a->db, a->txn, api_names[set], &q, &rows, &a->err),
@@ -293,7 +315,7 @@ static void api_iter_step(api_run *a, uint32_t steps) {
             api_iter_end(a);
         } else if (want == 1) {
             FUZZ_CHECK(api_iter_key(a->iter, a->iter_set) == a->iter_key);
-            FUZZ_CHECK(api_same_row(a->iter_set, &sees->cells[a->iter_key],
+            FUZZ_CHECK(api_same_row(a->iter_set, sees->space, &sees->cells[a->iter_key],
                                     pv_iter_vector(a->iter, NULL),
                                     pv_iter_metadata(a->iter, NULL)));
             a->iter_key++;
@@ -308,7 +330,7 @@ typedef enum api_mode { API_INSERT, API_UPSERT, API_UPDATE, API_MERGE, API_MODES
 static void api_write(api_run *a, api_mode mode) {
     static api_content after;
     static char texts[64][4096], ids[64][16];
-    static float vectors[64][8];
+    static uint8_t vectors[64][32];
     pv_record r[64];
     pv_write_opts opts = PV_WRITE_OPTS_INIT;
     uint8_t what = api_byte(a), first = api_byte(a), v = api_byte(a), m = api_byte(a);
@@ -324,7 +346,7 @@ static void api_write(api_run *a, api_mode mode) {
                                                     : 0;
         r[i] = (pv_record)PV_RECORD_INIT;
         api_key(key, ids[i]);
-        api_vector(set, v, vectors[i]);
+        (void)api_vector(set, after.sets[set].space, v, vectors[i]);
         api_meta_of(m, texts[i], sizeof texts[i]);
         if (mode == API_MERGE) { /* an old text goes or stays, so the result is still one of ours */
             m &= 0x7F;
@@ -334,6 +356,7 @@ static void api_write(api_run *a, api_mode mode) {
         r[i].id_u64 = set ? PV_ID_NONE : key;
         r[i].vector = mode == API_MERGE && (v & 1) ? NULL : vectors[i];
         r[i].dims = api_dims[set];
+        r[i].type = api_spaces[after.sets[set].space].type;
         r[i].metadata = texts[i];
         *cell = (api_cell){1, r[i].vector ? v : cell->vector, m};
     }
@@ -400,7 +423,10 @@ static void api_make_or_drop(api_run *a) {
     }
     pv_collection_opts opts = PV_COLLECTION_OPTS_INIT;
     opts.dims = api_dims[set];
-    opts.metric = set ? PV_METRIC_COSINE : PV_METRIC_L2;
+    after.sets[set].space = what >> 2 & 3;
+    opts.type = api_spaces[after.sets[set].space].type;
+    opts.metric = api_spaces[after.sets[set].space].metric;
+    opts.metric = set && opts.type == PV_TYPE_F32 ? PV_METRIC_COSINE : opts.metric;
     opts.key = set ? PV_KEY_STRING : PV_KEY_U64;
     after.sets[set].there = true;
     api_changed(a, pv_collection_create(a->db, a->txn, api_names[set], &opts, &a->err),

@@ -23,16 +23,20 @@ typedef struct seed_shape {
     uint32_t compression; /* PV_COMPRESSION_ */
     bool remove;          /* delete every third record, make and drop a collection */
     bool checkpoint;      /* in the middle */
+    uint32_t type;        /* PV_TYPE_; f16, i8 and bit have a graph from the first record on */
 } seed_shape;
 
 static const seed_shape seed_shapes[] = {
-    {"empty", 0, 2, PV_METRIC_L2, PV_KEY_U64, 0, 0, 0, false, false},
-    {"one", 1, 2, PV_METRIC_L2, PV_KEY_U64, 0, 1, 0, false, false},
-    {"numbers", 12, 3, PV_METRIC_DOT, PV_KEY_U64, 40, 3, 0, true, false},
-    {"texts", 20, 4, PV_METRIC_COSINE, PV_KEY_STRING, 90, 4, 0, true, true},
-    {"long", 8, 2, PV_METRIC_L2, PV_KEY_STRING, 9000, 2, 0, false, false},
-    {"many", 400, 2, PV_METRIC_L2, PV_KEY_U64, 0, 3, 0, true, true},
-    {"packed", 60, 2, PV_METRIC_L2, PV_KEY_STRING, 3000, 2, PV_COMPRESSION_ZSTD, false, true},
+    {"empty", 0, 2, PV_METRIC_L2, PV_KEY_U64, 0, 0, 0, false, false, 0},
+    {"one", 1, 2, PV_METRIC_L2, PV_KEY_U64, 0, 1, 0, false, false, 0},
+    {"numbers", 12, 3, PV_METRIC_DOT, PV_KEY_U64, 40, 3, 0, true, false, 0},
+    {"texts", 20, 4, PV_METRIC_COSINE, PV_KEY_STRING, 90, 4, 0, true, true, 0},
+    {"long", 8, 2, PV_METRIC_L2, PV_KEY_STRING, 9000, 2, 0, false, false, 0},
+    {"many", 400, 2, PV_METRIC_L2, PV_KEY_U64, 0, 3, 0, true, true, 0},
+    {"packed", 60, 2, PV_METRIC_L2, PV_KEY_STRING, 3000, 2, PV_COMPRESSION_ZSTD, false, true, 0},
+    {"halves", 24, 5, PV_METRIC_L1, PV_KEY_U64, 0, 2, 0, true, true, PV_TYPE_F16},
+    {"bytes", 24, 6, PV_METRIC_COSINE, PV_KEY_U64, 0, 2, 0, true, true, PV_TYPE_I8},
+    {"bits", 24, 21, PV_METRIC_JACCARD, PV_KEY_STRING, 0, 2, 0, true, true, PV_TYPE_BIT},
 };
 
 static void seed_fail(const char *what, const pv_error *err) {
@@ -50,7 +54,7 @@ static void seed_fail(const char *what, const pv_error *err) {
 static void seed_record(pv_db *db, const seed_shape *s, uint32_t i, pv_txn *txn) {
     static char text[SEED_BYTES_MAX / 8];
     char id[64];
-    float vector[8];
+    uint8_t vector[32] = {0};
     pv_error err = PV_ERROR_INIT;
     pv_record r = PV_RECORD_INIT;
     int at = snprintf(text, sizeof text, "{\"year\":%u,\"tags\":[\"%c\"]", (unsigned)(i % 9),
@@ -64,13 +68,24 @@ static void seed_record(pv_db *db, const seed_shape *s, uint32_t i, pv_txn *txn)
     text[at++] = '}';
     text[at] = 0;
     for (uint32_t d = 0; d < s->dims; d++) {
-        vector[d] = (float)(i * 7 % 11) - (float)d;
+        const float v = (float)(i * 7 % 11) - (float)d;
+        if (s->type == PV_TYPE_F16) {
+            vector[2 * d] = (uint8_t)(i * 13 + d);
+            vector[2 * d + 1] = (uint8_t)(0x38 + (i + d) % 8);
+        } else if (s->type == PV_TYPE_I8) {
+            vector[d] = (uint8_t)(i * 37 + d * 5);
+        } else if (s->type == PV_TYPE_BIT) {
+            vector[d / 8] |= (uint8_t)((i >> d % 5) & 1 ? 0x80 >> d % 8 : 0);
+        } else {
+            memcpy(vector + 4 * (size_t)d, &v, 4);
+        }
     }
     snprintf(id, sizeof id, i % 5 ? "k%u" : "a-rather-long-key-%u", (unsigned)i);
     r.id = s->key == PV_KEY_STRING ? id : NULL;
     r.id_u64 = s->key == PV_KEY_U64 ? i : PV_ID_NONE;
     r.vector = vector;
     r.dims = s->dims;
+    r.type = s->type;
     r.metadata = i % 4 == 3 ? NULL : text;
     SEED_TRY(pv_insert(db, txn, "things", &r, 1, NULL, &err));
 }
@@ -81,6 +96,8 @@ static void seed_fill(pv_db *db, const seed_shape *s) {
     opts.dims = s->dims;
     opts.metric = s->metric;
     opts.key = s->key;
+    opts.type = s->type;
+    opts.index = s->type ? PV_INDEX_HNSW : PV_INDEX_AUTO;
     if (s->commits == 0) {
         return;
     }

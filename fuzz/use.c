@@ -57,14 +57,38 @@ static void use_bytes(const void *p, size_t n) {
     use_sink += sum;
 }
 
+static size_t use_vector_bytes(uint32_t type, size_t dims) {
+    return type == PV_TYPE_BIT   ? (dims + 7) / 8
+           : type == PV_TYPE_I8  ? dims
+           : type == PV_TYPE_F16 ? dims * 2
+                                 : dims * 4;
+}
+
+/* A vector that a collection takes, whatever its elements are. */
+static void use_vector(const pv_collection_info *info, uint8_t seed, uint8_t *out) {
+    memset(out, 0, use_vector_bytes(info->type, info->dims));
+    for (uint32_t i = 0; i < info->dims; i++) {
+        const float v = (float)((i + seed) % 7) - 3.0f;
+        if (info->type == PV_TYPE_BIT) {
+            out[i / 8] |= (uint8_t)((i + seed) % 3 ? 0x80 >> i % 8 : 0);
+        } else if (info->type == PV_TYPE_I8) {
+            out[i] = (uint8_t)(i * 5 + seed);
+        } else if (info->type == PV_TYPE_F16) {
+            out[2 * i + 1] = (uint8_t)(0x38 + (i + seed) % 8); /* 0.5 and more */
+        } else {
+            memcpy(out + 4 * (size_t)i, &v, 4);
+        }
+    }
+}
+
 static void use_results(const pv_results *rows) {
-    size_t dims = pv_results_dims(rows);
+    const size_t bytes = use_vector_bytes(pv_results_type(rows), pv_results_dims(rows));
     for (size_t i = 0; i < pv_results_count(rows); i++) {
         size_t len = 0;
         const char *id = pv_results_id(rows, i), *text = pv_results_metadata(rows, i, &len);
         use_bytes(id, id ? strlen(id) : 0);
         use_bytes(text, text ? len + 1 : 0);
-        use_bytes(pv_results_vector(rows, i), dims * sizeof(float));
+        use_bytes(pv_results_vector(rows, i), bytes);
         use_sink += pv_results_id_u64(rows, i) + (uint64_t)pv_results_found(rows, i);
     }
 }
@@ -92,7 +116,8 @@ static void use_get(pv_db *db, pv_txn *txn, const char *name, const char *id, ui
     pv_results_free(rows);
 }
 
-static void use_walk(pv_db *db, pv_txn *txn, const char *name, const char *filter) {
+static void use_walk(pv_db *db, pv_txn *txn, const char *name, const pv_collection_info *info,
+                     const char *filter) {
     pv_error err = PV_ERROR_INIT;
     pv_iter_opts opts = PV_ITER_OPTS_INIT;
     pv_iter *it = NULL;
@@ -105,14 +130,13 @@ static void use_walk(pv_db *db, pv_txn *txn, const char *name, const char *filte
     int rc = 0;
     for (unsigned i = 0; i < USE_ROWS_MAX; i++) {
         size_t len = 0;
-        uint32_t dims = 0;
         rc = use_rc(pv_iter_next(it, &err), &err);
         if (rc != 1) {
             break;
         }
         const char *text = pv_iter_metadata(it, &len), *id = pv_iter_id(it);
         use_bytes(text, len + 1);
-        use_bytes(pv_iter_vector(it, &dims), dims * sizeof(float));
+        use_bytes(pv_iter_vector(it, NULL), use_vector_bytes(info->type, info->dims));
         if (i < 4) {
             use_get(db, txn, name, id, pv_iter_id_u64(it));
         }
@@ -120,22 +144,22 @@ static void use_walk(pv_db *db, pv_txn *txn, const char *name, const char *filte
     pv_iter_close(it);
 }
 
-static void use_search(pv_db *db, pv_txn *txn, const char *name, uint32_t dims) {
+static void use_search(pv_db *db, pv_txn *txn, const char *name, const pv_collection_info *info) {
     static const char *const filters[] = {NULL, "{\"year\":{\"$gte\":2}}",
                                           "{\"$not\":{\"tags.0\":\"a\"}}"};
     pv_error err = PV_ERROR_INIT;
     uint64_t count = 0;
-    if (dims > USE_DIMS_MAX) {
+    if (info->dims > USE_DIMS_MAX) {
         return;
     }
-    float vectors[2 * USE_DIMS_MAX];
-    for (uint32_t i = 0; i < 2 * dims; i++) {
-        vectors[i] = (float)(i % 7) - 3.0f;
-    }
+    uint8_t vectors[2 * USE_DIMS_MAX * sizeof(float)];
+    use_vector(info, 0, vectors);
+    use_vector(info, 3, vectors + use_vector_bytes(info->type, info->dims));
     pv_query q = PV_QUERY_INIT;
     pv_query_vectors many = PV_QUERY_VECTORS_INIT;
     q.vector = vectors;
-    q.dims = dims;
+    q.dims = info->dims;
+    q.type = info->type;
     q.k = 5;
     q.include = PV_INCLUDE_METADATA | PV_INCLUDE_VECTOR;
     many.count = 2;
@@ -160,13 +184,14 @@ static void use_search(pv_db *db, pv_txn *txn, const char *name, uint32_t dims) 
 
 /* ---- writing ------------------------------------------------------------------------------- */
 
-static void use_record(pv_record *r, const pv_collection_info *info, const float *vector,
+static void use_record(pv_record *r, const pv_collection_info *info, const void *vector,
                        const char *id, uint64_t id_u64) {
     *r = (pv_record)PV_RECORD_INIT;
     r->id = info->key == PV_KEY_STRING ? id : NULL;
     r->id_u64 = info->key == PV_KEY_U64 ? id_u64 : PV_ID_NONE;
     r->vector = vector;
     r->dims = info->dims;
+    r->type = info->type;
     r->metadata = "{\"year\":7,\"tags\":[\"a\",\"b\"]}";
 }
 
@@ -175,16 +200,14 @@ static void use_change(pv_db *db, pv_txn *txn, const char *name, const pv_collec
     static const uint64_t numbers[3] = {2, 40, 90};
     pv_error err = PV_ERROR_INIT;
     pv_record r[3];
-    float vector[USE_DIMS_MAX];
+    uint8_t vector[USE_DIMS_MAX * sizeof(float)];
     uint64_t deleted = 0;
     pv_write_opts merge = PV_WRITE_OPTS_INIT;
     pv_ids list = PV_IDS_INIT;
     if (info->dims > USE_DIMS_MAX) {
         return;
     }
-    for (uint32_t i = 0; i < info->dims; i++) {
-        vector[i] = (float)(i + 1);
-    }
+    use_vector(info, 1, vector);
     for (unsigned i = 0; i < 3; i++) {
         use_record(&r[i], info, vector, ids[i], numbers[i]);
     }
@@ -213,7 +236,7 @@ static void use_transaction(pv_db *db, const char *name, const pv_collection_inf
     if (use_rc(pv_txn_savepoint(txn, &mark, &err), &err) == 0) {
         (void)use_rc(pv_collection_drop(db, txn, name, &err), &err);
         (void)use_rc(pv_txn_rollback_to(txn, mark, &err), &err);
-        use_walk(db, txn, name, NULL);
+        use_walk(db, txn, name, info, NULL);
     }
     (void)use_rc(pv_txn_commit(txn, NULL, &err), &err);
 }
@@ -236,9 +259,9 @@ static void use_collection(pv_db *db, const char *name, bool write, bool drop) {
         }
         return;
     }
-    use_walk(db, NULL, name, NULL);
-    use_walk(db, NULL, name, "{\"year\":{\"$lt\":4}}");
-    use_search(db, NULL, name, info.dims);
+    use_walk(db, NULL, name, &info, NULL);
+    use_walk(db, NULL, name, &info, "{\"year\":{\"$lt\":4}}");
+    use_search(db, NULL, name, &info);
     if (write) {
         use_change(db, NULL, name, &info);
         use_transaction(db, name, &info);
