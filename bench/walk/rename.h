@@ -28,5 +28,4 @@
 #define pv__graph_search WALK_OWN(graph_search)
 #define pv__graph_distance WALK_OWN(graph_distance)
 #define pv__graph_lower WALK_OWN(graph_lower)
-#define pv__graph_distance WALK_OWN(graph_distance)
 #define pv__graph_vectors WALK_OWN(graph_vectors)
