@@ -28,6 +28,7 @@ typedef struct t_run {
     api_clock clock;
     api_world w;
     t_snapshot snapshots[T_SNAPSHOTS];
+    bool spills; /* the cache is so small that a write goes to free slots before it is judged */
     uint64_t hash, checksum, lsn;
     size_t disk_ops;
 } t_run;
@@ -58,6 +59,12 @@ static int t_stats(t_run *t, pv_stats *out) {
 
 /* ---- a refused call changes nothing ---- */
 
+/* Of all files; where a transaction may spill, of all but the database, whose records are compared
+ * again and again. */
+static uint64_t t_hash(const t_run *t) {
+    return sim_image_hash_but(t->disk, t->spills || t->w.txn ? "m.pv" : NULL);
+}
+
 static int t_around(void *ctx, api_world *w, api_phase phase, int want) {
     t_run *t = ctx;
     pv_stats s;
@@ -68,7 +75,7 @@ static int t_around(void *ctx, api_world *w, api_phase phase, int want) {
         return -1;
     }
     if (phase == API_BEFORE) {
-        t->hash = sim_image_hash(t->disk);
+        t->hash = t_hash(t);
         t->disk_ops = sim_op_count(t->disk);
         t->checksum = s.db_checksum;
         t->lsn = s.lsn;
@@ -79,7 +86,8 @@ static int t_around(void *ctx, api_world *w, api_phase phase, int want) {
                  w->what);
         return -1;
     }
-    if (t->hash != sim_image_hash(t->disk) || (!w->txn && t->disk_ops != sim_op_count(t->disk))) {
+    const bool written = !w->txn && !t->spills && t->disk_ops != sim_op_count(t->disk);
+    if (t->hash != t_hash(t) || written) {
         snprintf(w->why, sizeof(w->why), "%.200s was refused, but the files changed", w->what);
         return -1;
     }
@@ -93,7 +101,8 @@ static int t_open(t_run *t) {
     o.vfs = sim_vfs(t->disk);
     o.clock = &t->clock.clock;
     o.threads = 1;
-    o.cache_bytes = test_rng_below(&t->w.rng, 2) ? 1 : UINT64_C(2) << 20; /* 1: the least */
+    t->spills = test_rng_below(&t->w.rng, 2);
+    o.cache_bytes = t->spills ? 1 : UINT64_C(2) << 20; /* 1: the least */
     o.checkpoint_bytes = test_rng_below(&t->w.rng, 2) ? 64u << 10 : 0;
     o.sync = test_rng_below(&t->w.rng, 4) ? PV_SYNC_FULL : PV_SYNC_ASYNC;
     return t_rc(t, pv_open("m.pv", &o, &t->w.db, &t->w.err), "pv_open");

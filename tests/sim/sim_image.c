@@ -276,18 +276,21 @@ sim *sim_image(sim *s, size_t upto, sim_cut mode, uint64_t seed) {
     return image;
 }
 
-uint64_t sim_image_hash(sim *s) {
+uint64_t sim_image_hash_but(sim *s, const char *path) {
     uint64_t sum = 0x9E3779B97F4A7C15u;
     sim_lock(s);
     for (size_t i = 0; i < s->names.count; i++) {
         const sim_entry *e = &s->names.at[i];
         const uint64_t name = pv__hash64(e->path, strlen(e->path), e->is_dir);
+        const bool counts = !e->is_dir && (!path || strcmp(e->path, path) != 0);
         sum += pv__mix64(name ^
-                         pv__mix64(e->is_dir ? 1 : sim_content_hash(&s->nodes[e->node].content)));
+                         pv__mix64(counts ? sim_content_hash(&s->nodes[e->node].content) : 1));
     }
     sim_unlock(s);
     return sum;
 }
+
+uint64_t sim_image_hash(sim *s) { return sim_image_hash_but(s, NULL); }
 
 static bool sim_seen_before(uint64_t *seen, size_t *count, uint64_t hash) {
     for (size_t i = 0; i < *count; i++) {

@@ -113,6 +113,8 @@ const char *sim_cut_name(sim_cut mode);
 sim *sim_image(sim *s, size_t upto, sim_cut mode, uint64_t seed);
 /* Of the names and contents of all files as they are seen now. */
 uint64_t sim_image_hash(sim *s);
+/* The same without the contents of one file. */
+uint64_t sim_image_hash_but(sim *s, const char *path);
 
 /* For upto = from, from + 1, ..., to and all modes with `seeds` seeds each (the first two modes
  * have one image): call fn with every image that differs from all others of the same upto. A

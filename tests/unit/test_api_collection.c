@@ -63,8 +63,10 @@ static void test_api_collection__options_are_judged(void **state) {
     c.key = 3;
     test_assert_rc(pv_collection_create(t.db, NULL, "x", &c, &t.err), PV_ERR_UNSUPPORTED, &t.err);
     c.key = 0;
-    c.flags = 1;
+    c.flags = 2;
     test_assert_rc(pv_collection_create(t.db, NULL, "x", &c, &t.err), PV_ERR_UNSUPPORTED, &t.err);
+    c.flags = PV_COLLECTION_OPQ;
+    t_expect_error(pv_collection_create(t.db, NULL, "x", &c, &t.err), PV_ERR_MISUSE, &t.err, "pq");
     c.flags = 0;
     c.struct_size = 0;
     test_assert_rc(pv_collection_create(t.db, NULL, "x", &c, &t.err), PV_ERR_MISUSE, &t.err);
