@@ -579,7 +579,9 @@ static bool t_code_goes(const pv_collection_opts *o) {
     }
 }
 
-static int t_op_create(api_world *w, const char *name, pv_collection_opts o, bool ensure) {
+/* misfit: the code may be one that does not go with the vectors. */
+static int t_op_create(api_world *w, const char *name, pv_collection_opts o, bool ensure,
+                       bool misfit) {
     api_collection *there = api_model_find(&w->now, name);
     const bool same = there && there->dims == o.dims && there->metric == o.metric &&
                       there->key == o.key && there->type == (o.type ? o.type : PV_TYPE_F32);
@@ -591,7 +593,7 @@ static int t_op_create(api_world *w, const char *name, pv_collection_opts o, boo
                                            PV_INDEX_HNSW};
         o.index = indexes[t_below(w, 4)];
         o.code = o.index == PV_INDEX_FLAT ? 0 : t_below(w, 9); /* all */
-        if (!t_code_goes(&o) && t_below(w, 4) != 0) {
+        if (!t_code_goes(&o) && (!misfit || t_below(w, 4) != 0)) {
             o.code = 0;
         }
         want = want == 0 && !t_code_goes(&o) ? PV_ERR_UNSUPPORTED : want;
@@ -618,7 +620,7 @@ int api_op_create(api_world *w, const char *name, uint32_t dims, uint32_t metric
     o.dims = dims;
     o.metric = metric;
     o.key = key;
-    return t_op_create(w, name, o, t_below(w, 2));
+    return t_op_create(w, name, o, t_below(w, 2), false);
 }
 
 int api_op_drop(api_world *w, const char *name) {
@@ -661,7 +663,7 @@ static int t_op_create_any(api_world *w, bool refuse) {
         name[0] = t_below(w, 2) ? '_' : 'c';
         o.dims = name[0] == '_' ? o.dims : 0;
     }
-    return t_op_create(w, name, o, refuse && there ? false : t_below(w, 2));
+    return t_op_create(w, name, o, refuse && there ? false : t_below(w, 2), true);
 }
 
 /* ---- any op ---- */
