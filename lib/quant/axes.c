@@ -33,20 +33,20 @@
 #define AXES_BEGIN
 #endif
 
-typedef struct axes {
+typedef struct axes_job {
     size_t n;      /* dimensions */
     double *v;     /* n x n: at first the covariance, then axes, one a row */
     double *d, *e; /* n each: variances; work */
     const pv__code_stop *stop;
-} axes;
+} axes_job;
 
-static int axes_stop(const axes *a, pv_error *err) {
+static int axes_stop(const axes_job *a, pv_error *err) {
     return a->stop && a->stop->fn ? a->stop->fn(a->stop->ctx, err) : 0;
 }
 
 /* ---- covariance ------------------------------------------------------------------------------ */
 
-AXES_EXACT static int axes_covariance(axes *a, const float *sample, size_t rows, double *row,
+AXES_EXACT static int axes_covariance(axes_job *a, const float *sample, size_t rows, double *row,
                                       pv_error *err) {
     AXES_BEGIN
     const size_t n = a->n, step = PV_MAX(rows / AXES_ROWS, (size_t)1);
@@ -92,7 +92,7 @@ AXES_EXACT static int axes_covariance(axes *a, const float *sample, size_t rows,
 /* ---- three diagonals ------------------------------------------------------------------------- */
 
 /* Element [row k, column j] of the books on this lies at v[j * n + k]. */
-AXES_EXACT static void axes_reflect(axes *a, size_t i, double h) {
+AXES_EXACT static void axes_reflect(axes_job *a, size_t i, double h) {
     AXES_BEGIN
     const size_t n = a->n;
     double *const v = a->v, *const d = a->d, *const e = a->e;
@@ -131,7 +131,7 @@ AXES_EXACT static void axes_reflect(axes *a, size_t i, double h) {
     }
 }
 
-AXES_EXACT static int axes_diagonals(axes *a, pv_error *err) {
+AXES_EXACT static int axes_diagonals(axes_job *a, pv_error *err) {
     AXES_BEGIN
     const size_t n = a->n;
     double *const v = a->v, *const d = a->d, *const e = a->e;
@@ -167,7 +167,7 @@ AXES_EXACT static int axes_diagonals(axes *a, pv_error *err) {
 }
 
 /* The product of the reflections. */
-AXES_EXACT static int axes_product(axes *a, pv_error *err) {
+AXES_EXACT static int axes_product(axes_job *a, pv_error *err) {
     AXES_BEGIN
     const size_t n = a->n;
     double *const v = a->v, *const d = a->d;
@@ -219,7 +219,7 @@ AXES_EXACT static void axes_turn(double *restrict x, double *restrict y, size_t 
 }
 
 /* One step of the block from l to m. */
-AXES_EXACT static double axes_step(axes *a, size_t l, size_t m) {
+AXES_EXACT static double axes_step(axes_job *a, size_t l, size_t m) {
     AXES_BEGIN
     const size_t n = a->n;
     double *const d = a->d, *const e = a->e;
@@ -250,7 +250,7 @@ AXES_EXACT static double axes_step(axes *a, size_t l, size_t m) {
     return shift;
 }
 
-AXES_EXACT static int axes_ql(axes *a, pv_error *err) {
+AXES_EXACT static int axes_ql(axes_job *a, pv_error *err) {
     AXES_BEGIN
     const size_t n = a->n;
     double *const d = a->d, *const e = a->e;
@@ -289,7 +289,7 @@ static double axes_log2(double v) {
 
 /* The axes by falling variance, each to the part with the least product so far that has room: the
  * sums of logarithms, all of them taken positive. out: place -> axis. */
-static void axes_share(const axes *a, const pv__code *c, uint32_t *order, double *product,
+static void axes_share(const axes_job *a, const pv__code *c, uint32_t *order, double *product,
                        uint32_t *filled, uint32_t *out) {
     const size_t n = a->n;
     for (size_t i = 0; i < n; i++) { /* insertion: QL leaves them nearly in order */
@@ -315,7 +315,7 @@ static void axes_share(const axes *a, const pv__code *c, uint32_t *order, double
     }
 }
 
-static int axes_find(axes *a, const float *sample, size_t rows, double *row, pv_error *err) {
+static int axes_find(axes_job *a, const float *sample, size_t rows, double *row, pv_error *err) {
     PV_TRY(axes_covariance(a, sample, rows, row, err));
     PV_TRY(axes_diagonals(a, err));
     PV_TRY(axes_product(a, err));
@@ -330,7 +330,7 @@ int pv__code_axes(const pv__code *c, pv__mem *mem, const float *sample, size_t r
     if (!memory) {
         return pv__err_nomem(err, bytes);
     }
-    axes a = {.n = n, .v = memory, .d = memory + n * n, .stop = stop};
+    axes_job a = {.n = n, .v = memory, .d = memory + n * n, .stop = stop};
     a.e = a.d + n;
     double *const row = a.e + n, *const product = row + n;
     uint32_t *const order = (void *)(product + n), *const filled = order + n;
