@@ -81,7 +81,7 @@ def test_the_module_shows_nothing_but_its_entry(clean_python, tmp_path):
 def test_the_six_lines_and_the_other_programs_of_the_readme(clean_python, tmp_path):
     python, _ = clean_python
     programs = BLOCK.findall((HERE / "README.md").read_text(encoding="utf-8"))
-    assert len(programs) == 3
+    assert len(programs) == 4
     lines = programs[0][0].split("\n\n")[1].rstrip().splitlines()
     assert (len(lines), lines[0]) == (6, "import piramiddb")
     for text, wanted in programs:
