@@ -283,7 +283,7 @@ static double t_check_graph(t_types *x) {
 
 /* All records come out of a cursor, none twice. */
 static void t_check_cursor(t_types *x) {
-    static const size_t page = 100;
+    static const uint32_t page = 100;
     pv_query query = t_types_query(x, 1, 0);
     bool seen[T_MANY] = {false};
     pv_cursor *cursor = NULL;
