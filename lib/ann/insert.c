@@ -540,6 +540,10 @@ static int insert_upper(insert_batch *b, pv__walker *w, pv_error *err) {
 
 /* ---- all ------------------------------------------------------------------------------------- */
 
+static int insert_asked(const pv__code_stop *stop, pv_error *err) {
+    return stop->fn ? stop->fn(stop->ctx, err) : 0;
+}
+
 static int insert_batch_run(insert_batch *b, pv__walker *w, const uint32_t *slots, size_t count,
                             const pv__code_stop *stop, pv_error *err) {
     pv__graph *g = b->g;
@@ -550,9 +554,12 @@ static int insert_batch_run(insert_batch *b, pv__walker *w, const uint32_t *slot
     }
     PV_TRY(insert_encode(b, w, err));
     PV_TRY(insert_plan_all(b, w, err));
+    PV_TRY(insert_asked(stop, err));
     PV_TRY(insert_nodes(b, err));
     PV_TRY(insert_links(b, w, err));
+    PV_TRY(insert_asked(stop, err));
     PV_TRY(insert_back(b, w, err));
+    PV_TRY(insert_asked(stop, err));
     PV_TRY(insert_upper(b, w, err));
     PV_TRY(pv__coarse_upkeep(g, w, count, stop, err));
     return pv__txn_pause(g->txn, err);
