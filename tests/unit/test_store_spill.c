@@ -83,6 +83,18 @@ static void t_all_there(void) {
     assert_int_equal(bad, 0);
 }
 
+/* After a commit all pages are what they should be; after a rollback no slot is held. */
+static void t_commit_or_not(pv__txn *t, bool commit, uint64_t slots_before) {
+    pv_error err = PV_ERROR_INIT;
+    if (commit) {
+        test_assert_ok(pv__txn_commit(t, NULL, &err), &err);
+        t_all_there();
+    } else {
+        pv__txn_rollback(t);
+        assert_int_equal(t_slots_in_use(), slots_before);
+    }
+}
+
 static const uint64_t t_slabs[] = {0, 64u << 10};
 
 /* What is used all the time stays, while what is written once goes; and the budget is kept. */
@@ -156,13 +168,7 @@ static void test_spill__what_is_not_changed_is_not_written_again(void **state) {
         assert_true(kept > T_PAGES);
         assert_true(moved > T_PAGES / 10);
         assert_in_range(t_slots_in_use(), before, before + T_PAGES); /* one place each */
-        if (k == 0) {
-            test_assert_ok(pv__txn_commit(t, NULL, &err), &err);
-            t_all_there();
-        } else {
-            pv__txn_rollback(t);
-            assert_int_equal(t_slots_in_use(), before);
-        }
+        t_commit_or_not(t, k == 0, before);
         t_end(s);
     }
 }
@@ -243,13 +249,7 @@ static void test_spill__savepoints_and_failing_disks(void **state) {
             t_look(t, i);
             test_assert_ok(pv__txn_pause(t, &err), &err);
         }
-        if (nth % 2) {
-            test_assert_ok(pv__txn_commit(t, NULL, &err), &err);
-            t_all_there();
-        } else {
-            pv__txn_rollback(t);
-            assert_int_equal(t_slots_in_use(), before);
-        }
+        t_commit_or_not(t, nth % 2 != 0, before);
         t_end(s);
     }
 }
