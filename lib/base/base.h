@@ -53,6 +53,18 @@ static inline unsigned pv__low_bit(uint32_t v) {
 #endif
 }
 
+/* How many bits are set. Without an instruction for it the compiler would call a function. */
+static inline unsigned pv__bit_count(uint64_t v) {
+#if defined(__POPCNT__) || defined(__aarch64__)
+    return (unsigned)__builtin_popcountll(v);
+#else
+    v -= v >> 1 & UINT64_C(0x5555555555555555);
+    v = (v & UINT64_C(0x3333333333333333)) + (v >> 2 & UINT64_C(0x3333333333333333));
+    v = (v + (v >> 4)) & UINT64_C(0x0F0F0F0F0F0F0F0F);
+    return (unsigned)(v * UINT64_C(0x0101010101010101) >> 56);
+#endif
+}
+
 #define PV_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define PV_MAX(a, b) ((a) > (b) ? (a) : (b))
 #define PV_COUNTOF(a) (sizeof(a) / sizeof((a)[0]))

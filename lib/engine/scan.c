@@ -298,8 +298,8 @@ static void scan_collect_all(scan_state *st, uint64_t bits, const uint8_t *rows,
 static int scan_collect(scan_state *st, uint64_t bits, const uint8_t *rows, uint32_t first,
                         uint32_t n, pv_error *err) {
     const size_t row_size = st->p->column.row_size;
-    const bool all = st->s->query_count == 1 && row_size < SCAN_STEP_BYTES &&
-                     (uint32_t)__builtin_popcountll(bits) * 4 > n * 3;
+    const bool all =
+        st->s->query_count == 1 && row_size < SCAN_STEP_BYTES && pv__bit_count(bits) * 4 > n * 3;
     while (bits != 0) {
         if (all) {
             const uint32_t now = PV_MIN(st->full - st->count, n);

@@ -65,7 +65,7 @@ PV__KERNEL_INLINE void int_scalar_bytes(unsigned op, size_t count, const uint8_t
     }
 }
 
-PV__KERNEL_INLINE int32_t int_scalar_count(uint64_t v) { return (int32_t)__builtin_popcountll(v); }
+PV__KERNEL_INLINE int32_t int_scalar_count(uint64_t v) { return (int32_t)pv__bit_count(v); }
 
 PV__KERNEL_INLINE void int_scalar_bits(unsigned op, size_t count, const uint8_t *query, size_t n,
                                        const uint8_t *const *row, int32_t *out, int32_t *out2) {

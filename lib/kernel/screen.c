@@ -173,7 +173,7 @@ size_t pv__screen_run(const pv__screen *s, const float *groups, const double *no
             for (size_t i = 0; i < n; i++) {
                 const uint64_t m = maybe[i] & mask;
                 out[i * SCREEN_WORDS + r / 64] |= m << (r % 64);
-                bits += (size_t)__builtin_popcountll(m);
+                bits += pv__bit_count(m);
             }
         }
     }

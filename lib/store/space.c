@@ -100,7 +100,7 @@ PV_PRIVATE int pv__space_prepare(pv__store *s, pv_error *err) {
     }
     PV_TRY(space_mark_stored(s, err));
     for (uint64_t i = 0; i < a->words; i++) {
-        a->free += 64 - (uint64_t)__builtin_popcountll(a->used[i]);
+        a->free += 64 - pv__bit_count(a->used[i]);
     }
     a->free -= a->words * 64 - a->count;
     a->cursor = 2;

@@ -467,7 +467,7 @@ static uint64_t versions_evict_slab(pv__store *s, const pv__slab_view *b, unsign
     }
     uint32_t marked = 0;
     for (size_t w = 0; w < PV_COUNTOF(cold); w++) {
-        marked += (uint32_t)__builtin_popcountll(cold[w]);
+        marked += pv__bit_count(cold[w]);
     }
     if (!wanted && (free + marked != b->frames || 2 * unused < marked || marked > *io_most)) {
         return 0;

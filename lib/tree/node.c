@@ -151,13 +151,12 @@ static bool tnode_order(const uint8_t *page, uint16_t *order) {
     unsigned total = 0;
     for (unsigned w = 0; w < PV_COUNTOF(starts); w++) {
         before[w] = (uint16_t)total;
-        total += (unsigned)__builtin_popcountll(starts[w]);
+        total += pv__bit_count(starts[w]);
     }
     for (unsigned i = 0; i < count; i++) {
         unsigned at = pv__tnode_slot(page, i);
         uint64_t mask = ((uint64_t)1 << (at % 64)) - 1;
-        order[before[at / 64] + (unsigned)__builtin_popcountll(starts[at / 64] & mask)] =
-            (uint16_t)i;
+        order[before[at / 64] + pv__bit_count(starts[at / 64] & mask)] = (uint16_t)i;
     }
     for (unsigned r = 0; r < count; r++) {
         unsigned at = pv__tnode_slot(page, order[r]);

@@ -46,7 +46,7 @@ static inline uint32_t pv__bits_count(const uint8_t *words, uint32_t bit, uint32
     uint32_t count = 0;
     for (uint32_t i = 0; i < n; i += 64) {
         const uint64_t v = pv__bits_get(words, bit + i, PV_MIN(n - i, 64u));
-        count += (uint32_t)__builtin_popcountll(v);
+        count += pv__bit_count(v);
     }
     return count;
 }
@@ -60,7 +60,7 @@ static inline uint32_t pv__bits_copy(const uint8_t *words, uint32_t bit, uint32_
         const uint32_t now = PV_MIN(n - i, room);
         const uint64_t v = pv__bits_get(words, bit + i, now);
         out[(to + i) / 64] |= v << (to + i) % 64;
-        count += (uint32_t)__builtin_popcountll(v);
+        count += pv__bit_count(v);
         i += now;
     }
     return count;
