@@ -163,7 +163,7 @@ static int insert_encode(insert_batch *b, pv__walker *w, pv_error *err) {
 
 /* ---- plan ------------------------------------------------------------------------------------ */
 
-/* Put the nearest rows of the batch among the candidates. */
+/* Put the nearest rows of the batch among the candidates, where they belong. */
 static size_t insert_plan_near(insert_part *p, size_t i, size_t count) {
     const insert_batch *b = p->b;
     pv__hit near[INSERT_NEAR];
@@ -186,12 +186,19 @@ static size_t insert_plan_near(insert_part *p, size_t i, size_t count) {
             }
         }
     }
-    for (size_t r = 0; r < found; r++) {
-        p->candidates[count++] = (pv__candidate){.distance = near[r].distance,
-                                                 .node = near[r].slot | INSERT_IN_BATCH,
-                                                 .row = insert_code(b, near[r].slot)};
+    const size_t all = count + found;
+    for (size_t at = all; found > 0;) { /* both ascend, the pool's first where they are equal */
+        const pv__hit h = near[found - 1];
+        if (count > 0 && p->candidates[count - 1].distance > h.distance) {
+            p->candidates[--at] = p->candidates[--count];
+        } else {
+            p->candidates[--at] = (pv__candidate){.distance = h.distance,
+                                                  .node = h.slot | INSERT_IN_BATCH,
+                                                  .row = insert_code(b, h.slot)};
+            found--;
+        }
     }
-    return count;
+    return all;
 }
 
 /* Is there a node with an equal vector among the nearest? */
@@ -237,10 +244,16 @@ static int insert_plan_search(insert_part *p, size_t *out_count, pv_error *err) 
     } else {
         PV_TRY(pv__walk_level0_live(g, w, &effort, &count, err));
     }
-    for (size_t i = 0; i < count; i++) {
-        pv__candidate *c = &p->candidates[i];
-        *c = (pv__candidate){.distance = w->pool[i].distance, .node = w->pool[i].slot};
-        PV_TRY(pv__colview_row(&w->codes, c->node, &c->row, err));
+    for (size_t from = 0; from < count; from += PV__WALK_ROWS) {
+        const size_t n = PV_MIN(count - from, (size_t)PV__WALK_ROWS);
+        for (size_t i = 0; i < n; i++) {
+            w->ids[i] = w->pool[from + i].slot;
+        }
+        PV_TRY(pv__colview_rows(&w->codes, w->ids, n, w->rows, err));
+        for (size_t i = 0; i < n; i++) {
+            p->candidates[from + i] = (pv__candidate){
+                .distance = w->pool[from + i].distance, .node = w->ids[i], .row = w->rows[i]};
+        }
     }
     *out_count = count;
     return 0;
@@ -267,7 +280,6 @@ static int insert_plan(insert_part *p, size_t i, pv_error *err) {
     }
     if (b->count > 1) {
         count = insert_plan_near(p, i, count);
-        pv__candidates_sort(p->candidates, count);
     }
     count =
         pv__prune(&p->w->code, p->w->pair, p->candidates, count, PV__LINKS_KEEP, PV__GRAPH_SLACK);

@@ -295,7 +295,6 @@ typedef struct pv__candidate {
     bool keep, hidden;
     const uint8_t *row;
 } pv__candidate;
-PV_PRIVATE void pv__candidates_sort(pv__candidate *c, size_t n); /* by distance, then node */
 /* Distances from w->query, rows, sorted. No two candidates are the same node. */
 PV_PRIVATE int pv__candidates_measure(pv__graph *g, pv__walker *w, pv__candidate *c, size_t n,
                                       pv_error *err);

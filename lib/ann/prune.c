@@ -39,8 +39,6 @@ int pv__candidates_measure(pv__graph *g, pv__walker *w, pv__candidate *c, size_t
     return 0;
 }
 
-void pv__candidates_sort(pv__candidate *c, size_t n) { prune_sort(c, n); }
-
 /* Hide what `kept` hides among candidates [from, n). */
 static void prune_hide(const pv__code *code, void *pair, const pv__candidate *kept,
                        pv__candidate *candidates, size_t from, size_t n, float slack) {
