@@ -352,12 +352,7 @@ static int store_shorten(pv__store *s, pv_error *err) {
         return PV_OK;
     }
     s->older_valid = false;
-    pv__space_reap(s);
     PV_TRY(pv__pack(s, err));
-    pv__space_reap(s);
-    while (a->count > 1 && !(a->used[(a->count - 1) / 64] >> ((a->count - 1) % 64) & 1)) {
-        a->count--;
-    }
     s->vfs->truncate(s->vfs, s->file, a->count * PV__SLOT_SIZE, &ignored);
     return PV_OK;
 }

@@ -113,47 +113,54 @@ static void test_store__clean_close_leaves_one_file_with_everything(void **state
     test_mem_done(&t_mem);
 }
 
-/* All pages change in one session: their old places are free, the new ones behind them. A close
- * leaves neither. */
+/* Pages change in one session, all of them or a part, between checkpoints: their old places are
+ * free, the new ones and those of the table are behind them. A close leaves neither. */
 static void test_store__clean_close_gives_the_free_slots_back(void **state) {
     (void)state;
     pv_error err = PV_ERROR_INIT;
     pv_vfs *vfs = NULL;
     pv__mem_init(&t_mem, NULL, 0);
     test_assert_ok(pv__vfs_mem_new(&t_mem, &vfs, &err), &err);
-    enum { T_PAGES = 300 };
-    uint64_t ids[T_PAGES], sizes[4] = {0};
-    for (unsigned round = 0; round < 4; round++) {
+    enum { T_PAGES = 1200, T_SESSIONS = 12 }; /* some nodes of the table */
+    static uint64_t ids[T_PAGES], values[T_PAGES];
+    uint64_t first = 0;
+    for (unsigned session = 0; session < T_SESSIONS; session++) {
         pv__store_opts o = t_opts(vfs, "p.pv");
         pv__store *s = NULL;
-        pv__txn *t = NULL;
         test_assert_ok(pv__store_open(&o, &s, &err), &err);
-        test_assert_ok(pv__txn_begin(s, PV__TXN_WRITE, &t, &err), &err);
-        for (unsigned i = 0; i < T_PAGES; i++) {
-            uint8_t *page = NULL;
-            if (round == 0) {
-                const unsigned n = i % 7 == 0 ? 16 : 1;
-                test_assert_ok(pv__page_new(t, PV__PAGE_TREE, n, 20, i, &ids[i], &page, &err),
-                               &err);
-            } else {
-                test_assert_ok(pv__page_write(t, ids[i], PV__PAGE_TREE, &page, &err), &err);
-                assert_int_equal(pv__get64(page + PV__PAGE_HEAD), ids[i] * 4 + round - 1);
+        for (unsigned part = 0; part < (session == 0 ? 1 : session % 4 + 1); part++) {
+            pv__txn *t = NULL;
+            const unsigned begin = part * T_PAGES / 6;
+            const unsigned end = session % 3 == 1 ? T_PAGES : begin + T_PAGES / 3;
+            test_assert_ok(pv__txn_begin(s, PV__TXN_WRITE, &t, &err), &err);
+            for (unsigned i = session == 0 ? 0 : begin; i < (session == 0 ? T_PAGES : end); i++) {
+                uint8_t *page = NULL;
+                if (session == 0) {
+                    const unsigned n = i % 7 == 0 ? 16 : 1;
+                    test_assert_ok(pv__page_new(t, PV__PAGE_TREE, n, 20, i, &ids[i], &page, &err),
+                                   &err);
+                } else {
+                    test_assert_ok(pv__page_write(t, ids[i], PV__PAGE_TREE, &page, &err), &err);
+                    assert_int_equal(pv__get64(page + PV__PAGE_HEAD), values[i]);
+                }
+                values[i] = ids[i] * 64 + session * 4 + part;
+                pv__put64(page + PV__PAGE_HEAD, values[i]);
             }
-            pv__put64(page + PV__PAGE_HEAD, ids[i] * 4 + round);
+            test_assert_ok(pv__txn_commit(t, NULL, &err), &err);
+            test_assert_ok(pv__store_checkpoint(s, &err), &err);
         }
-        test_assert_ok(pv__txn_commit(t, NULL, &err), &err);
         test_assert_ok(pv__store_close(s, &err), &err);
         pv_file *f = NULL;
+        uint64_t size = 0;
         test_assert_ok(vfs->open(vfs, o.path, PV_VFS_OPEN_READONLY, &f, NULL, &err), &err);
-        test_assert_ok(vfs->size(vfs, f, &sizes[round], &err), &err);
+        test_assert_ok(vfs->size(vfs, f, &size, &err), &err);
         test_assert_ok(vfs->close(vfs, f, &err), &err);
-    }
-    for (unsigned round = 1; round < 4; round++) {
-        if (sizes[round] * 4 > sizes[0] * 5) {
-            print_message("%u: %llu bytes, at first %llu\n", round,
-                          (unsigned long long)sizes[round], (unsigned long long)sizes[0]);
+        first = session == 0 ? size : first;
+        if (size * 4 > first * 5) {
+            print_message("session %u: %llu bytes, at first %llu\n", session,
+                          (unsigned long long)size, (unsigned long long)first);
         }
-        assert_true(sizes[round] * 4 <= sizes[0] * 5);
+        assert_true(size * 4 <= first * 5);
     }
     pv__store_opts o = t_opts(vfs, "p.pv");
     pv__store *s = NULL;
