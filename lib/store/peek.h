@@ -77,8 +77,8 @@ PV_PRIVATE pv__peek pv__peek_of(const pv__txn *txn);
 
 /* Which addresses of pages hold (S14): what one transaction has found in memory is there, the same
  * bytes, for the next one with the same sight, which may go by the address while it holds pointers.
- * Nothing is kept in memory by that: when memory is freed, and so after each round of the clock that
- * found something, the sight is another one. */
+ * Nothing is kept in memory by that: when memory is freed, and so after each round of the clock
+ * that found something, the sight is another one. */
 typedef struct pv__sight {
     uint64_t snap, epoch; /* 0: of a write transaction, whose pages move; like no other */
 } pv__sight;

@@ -5,11 +5,11 @@
  *      known   slot --(x magic)--> ordinal --> base[ordinal] --> row
  *      asked   slot --(x magic)--> ordinal --> groups[ordinal / 504] --> page id --> entry --> row
  *
- * Asked, the directory is followed once for 504 pages of rows, then a row costs an id from there and
- * a look at the page's translation entry. Known, the address of a page is remembered: 8 bytes a
+ * Asked, the directory is followed once for 504 pages of rows, then a row costs an id from there
+ * and a look at the page's translation entry. Known, the address of a page is remembered: 8 bytes a
  * page, filled as pages are met. A view is for many walks, of one transaction after the other: what
  * it remembers is good as long as their sight is the same (pv__sight, S14), and within one
- * transaction until that pauses or changes a page of the column. pv__colview_open says which.
+ * transaction until that pauses or changes a page of the column. pv__colview_open sees to that.
  *
  * Identity of pages of rows is not compared again (V1): the page table vouches for them, and what
  * is read through a view is derived data that is verified before it counts.

@@ -210,8 +210,8 @@ static void test_colview__writers_look_anew(void **state) {
     t_close(&w);
 }
 
-/* 600 pages, room for less than half of them: what is remembered keeps nothing in memory, and is not
- * believed when it has gone. Pages that are walked over are not the first to go. */
+/* 600 pages, room for less than half of them: what is remembered keeps nothing in memory, and is
+ * not believed when it has gone. */
 static void test_colview__pins_nothing_in_a_small_cache(void **state) {
     (void)state;
     const uint64_t cache = 1u << 20;
