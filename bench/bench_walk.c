@@ -78,7 +78,7 @@ PV_STATIC_ASSERT(sizeof pools / sizeof pools[0] == EFFORTS, as_many_pools);
 typedef struct walk_bench {
     pv_db *db;
     pv__parts p;
-    pv__walker *w;
+    pv__walker *w, *flat_w; /* what one kind of rows remembers is not for the other */
     const pv__kernel *kernel;
     pv_error err;
     uint32_t rows, dims;
@@ -107,10 +107,15 @@ static pv__effort effort_of(const walk_bench *b, const way *y, unsigned e) {
     return (pv__effort){pools[EFFORTS - 1], K, stops[e] + b->doubt};
 }
 
+static pv__walker *walker_of(const walk_bench *b, const way *y) {
+    return y->walk == &walk_flat ? b->flat_w : b->w;
+}
+
 /* The best K of the hits by their vectors, in b->best. */
 static uint32_t rank(walk_bench *b, const way *y, size_t q, uint32_t n) {
     pv__topk top = {b->best, 0, K};
-    const float *lower = y->walk->lower(b->w);
+    pv__walker *w = walker_of(b, y);
+    const float *lower = y->walk->lower(w);
     for (uint32_t i = 0; i < n; i += 8) {
         const uint8_t *rows[8];
         float distances[8];
@@ -118,7 +123,7 @@ static uint32_t rank(walk_bench *b, const way *y, size_t q, uint32_t n) {
         if (y->rank == RANK_BOUNDS && top.count == top.k && lower[i] > top.hits[0].distance) {
             break;
         }
-        bench_check(y->walk->vectors(&b->p.graph, b->w, &b->hits[i], block, rows, &b->err), &b->err,
+        bench_check(y->walk->vectors(&b->p.graph, w, &b->hits[i], block, rows, &b->err), &b->err,
                     "vectors");
         pv__kernel_gather(b->kernel, &b->prepared[q], rows, block, distances);
         for (uint32_t r = 0; r < block; r++) {
@@ -137,8 +142,8 @@ static uint32_t search(walk_bench *b, const way *y, const pv__effort *effort, si
     const uint32_t want = y->rank == RANK_NONE   ? K
                           : y->rank == RANK_POOL ? effort->pool
                                                  : PV_MIN(usual, effort->pool);
-    bench_check(y->walk->search(&b->p.graph, b->w, b->query + q * b->dims, effort, want, b->hits,
-                                &n, &complete, &b->err),
+    bench_check(y->walk->search(&b->p.graph, walker_of(b, y), b->query + q * b->dims, effort, want,
+                                b->hits, &n, &complete, &b->err),
                 &b->err, "search");
     if (!complete) {
         bench_die("a search is not complete");
@@ -267,6 +272,7 @@ static void open_all(walk_bench *b, const char *path) {
     bench_check(pv__parts_open(&b->p, txn, "base", err), err, "collection");
     bench_check(pv__parts_graph(&b->p, b->db->cpu, 1, err), err, "graph");
     bench_check(pv__walker_new(pv__txn_mem(txn), &b->w, err), err, "walker");
+    bench_check(pv__walker_new(pv__txn_mem(txn), &b->flat_w, err), err, "walker");
     b->kernel = pv__kernel_table(b->db->cpu);
     b->rows = b->p.slots.meta.high_water;
     b->dims = b->p.c.field.dims;
@@ -284,6 +290,7 @@ static void open_all(walk_bench *b, const char *path) {
 static void done_all(walk_bench *b) {
     pv__txn *txn = b->p.txn;
     pv__walker_free(b->w);
+    pv__walker_free(b->flat_w);
     pv__parts_done(&b->p);
     pv__txn_rollback(txn);
     bench_check(pv_close(b->db, &b->err), &b->err, "close");

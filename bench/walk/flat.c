@@ -11,21 +11,31 @@ static struct {
 } flat_columns[FLAT_COLUMNS];
 static size_t flat_count;
 
-/* The array takes the place of the groups. */
-static void flat_init(pv__colview *v, const pv__column *c, uint32_t slots, const uint8_t **groups) {
+/* One base for all. */
+static int flat_open(pv__colview *v, const pv__column *c, uint32_t slots, const pv__sights *sights,
+                     pv__mem *mem, pv_error *err) {
     (void)slots;
-    (void)groups;
+    (void)sights;
+    (void)mem;
+    (void)err;
     v->c = *c;
-    v->groups = NULL;
+    v->base = NULL;
     for (size_t i = 0; i < flat_count; i++) {
         if (flat_columns[i].root == c->root) {
-            v->groups = (const uint8_t **)(void *)flat_columns[i].rows;
+            v->base = (uintptr_t *)(void *)flat_columns[i].rows;
         }
     }
+    return 0;
+}
+
+/* The walker is freed by the library. */
+static void flat_done(pv__colview *v, pv__mem *mem) {
+    (void)v;
+    (void)mem;
 }
 
 static inline const uint8_t *flat_at(const pv__colview *v, uint32_t slot) {
-    return (const uint8_t *)(const void *)v->groups + (size_t)slot * v->c.row_size;
+    return (const uint8_t *)(const void *)v->base + (size_t)slot * v->c.row_size;
 }
 
 static inline int flat_row(pv__colview *v, uint32_t slot, const uint8_t **out_row, pv_error *err) {
@@ -49,10 +59,8 @@ static int flat_rows(pv__colview *v, const uint32_t *slots, size_t n, const uint
     return 0;
 }
 
-static inline void flat_reset(pv__colview *v) { (void)v; }
-
-#define pv__colview_init flat_init
-#define pv__colview_reset flat_reset
+#define pv__colview_open flat_open
+#define pv__colview_done flat_done
 #define pv__colview_row flat_row
 #define pv__colview_rows flat_rows
 #define WALK_PREFIX flat__

@@ -13,14 +13,6 @@
 
 /* ---- codes ----------------------------------------------------------------------------------- */
 
-static int allowed_view_slots(pv__graph *g, pv__walker *w, uint32_t slots, pv_error *err) {
-    const uint32_t groups = pv__colview_groups(&g->node_of, slots);
-    PV_TRY(pv__alloc_grow(w->mem, (void **)&w->node_groups, &w->node_group_cap, groups,
-                          sizeof *w->node_groups, err));
-    pv__colview_init(&w->node_of, &g->node_of, slots, w->node_groups);
-    return 0;
-}
-
 /* Distances of the gathered rows, whose nodes are in w->ids. */
 static void allowed_compare(pv__walker *w, size_t n, pv__topk *top) {
     pv__code_distances(&w->code, w->query, w->rows, n, w->distances);
@@ -35,11 +27,12 @@ static void allowed_compare(pv__walker *w, size_t n, pv__topk *top) {
 
 int pv__allowed_codes(pv__graph *g, pv__walker *w, const pv__allowed *a, size_t most,
                       size_t *out_count, pv_error *err) {
-    const uint32_t end = PV_MIN(PV_MIN(a->slots, g->slots), g->meta.built);
+    const uint32_t slots = PV_MIN(g->slots, g->meta.built);
+    const uint32_t end = PV_MIN(a->slots, slots);
     const bool shared = g->meta.dup_count > 0; /* several slots may lead to one node */
     pv__topk top = {w->pool, 0, most};
     size_t n = 0;
-    PV_TRY(allowed_view_slots(g, w, PV_MAX(end, 1u), err));
+    PV_TRY(pv__colview_open(&w->node_of, &g->node_of, PV_MAX(slots, 1u), &w->sights, w->mem, err));
     for (uint32_t word = 0; word * 64 < end; word++) {
         uint64_t bits = a->words[word];
         bits &= end - word * 64 < 64 ? (UINT64_C(1) << (end - word * 64)) - 1 : UINT64_MAX;

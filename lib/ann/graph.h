@@ -240,19 +240,26 @@ PV_PRIVATE int pv__graph_within(pv__graph *g, pv__walker *w, const void *vector,
 /* cursor.c: a search without an end. The walker is its own from begin to done, the graph the one of
  * a transaction that changes nothing. */
 typedef struct pv__graph_cursor {
-    pv__queue found; /* nodes not handed out yet */
+    pv__queue found, early; /* nodes not handed out yet; handed out before they were settled */
     uint32_t followed;
+    uint64_t taken;   /* rows; counted by the caller, in `take` */
+    uint64_t settled; /* of them, those whose nodes are */
 } pv__graph_cursor;
 typedef int (*pv__graph_take_fn)(void *ctx, uint32_t slot, pv_error *err);
 PV_PRIVATE int pv__graph_cursor_begin(pv__graph *g, pv__walker *w, const void *vector,
                                       pv__graph_cursor *c, pv_error *err);
-/* The slots of the next node that lives, which is about the nearest of those left, told to `take`.
- * effort: of a search for as many as were handed out. *out_distance: by code; +inf when there are
- * no more. Pauses. */
-PV_PRIVATE int pv__graph_cursor_next(pv__graph *g, pv__walker *w, pv__graph_cursor *c,
-                                     const pv__effort *effort, pv__graph_take_fn take, void *ctx,
-                                     float *out_distance, pv_error *err);
-PV_PRIVATE void pv__graph_cursor_done(pv__graph_cursor *c, pv__mem *mem);
+/* Settle the nearest node of those left: go on until the walk will hardly meet a nearer one. Unless
+ * that was done before, its slots are told to `take`. effort: of a search for as many rows as are
+ * settled. *out_distance: by code; +inf when there are no more. Pauses. */
+PV_PRIVATE int pv__graph_cursor_settle(pv__graph *g, pv__walker *w, pv__graph_cursor *c,
+                                       const pv__effort *effort, pv__graph_take_fn take, void *ctx,
+                                       float *out_distance, pv_error *err);
+/* Hand out the nearest node that was found, without going on. *out_any: there was one. */
+PV_PRIVATE int pv__graph_cursor_early(pv__graph *g, pv__walker *w, pv__graph_cursor *c,
+                                      pv__graph_take_fn take, void *ctx, bool *out_any,
+                                      pv_error *err);
+/* w: NULL, or the walker, which may then be used for other things. */
+PV_PRIVATE void pv__graph_cursor_done(pv__graph_cursor *c, pv__walker *w, pv__mem *mem);
 
 /* The distance of a hit, in the scale of pv.h. */
 PV_PRIVATE float pv__graph_distance(const pv__graph *g, float code_distance);

@@ -137,15 +137,14 @@ struct pv__walker {
     uint8_t *query; /* prepared; 64-byte aligned */
     size_t query_bytes;
     uint8_t *pair; /* a second one, for pruning */
-    const uint8_t **groups;
-    size_t group_cap;
     bool coarse;         /* what is found is to be measured again by the fine code */
     float doubt;         /* then: how far the code may be wrong, beyond every stop; else 0 */
     pv__code code, fine; /* of this walk, with their books; fine: in searches of a split graph */
-    pv__colview links, codes, fines, slot_of, vectors;
-    pv__colview upper; /* of the level that pv__walk_upper is in */
-    const uint8_t **upper_groups;
-    size_t upper_cap;
+    /* What is remembered of where rows lie goes from search to search. */
+    pv__sights sights;
+    pv__colview links, codes, slot_of, vectors;
+    pv__colview second, *fines; /* fines: of a coarse walk, second, else codes */
+    pv__colview upper[PV__GRAPH_LEVELS];
     struct {
         uint64_t hash; /* as in the graph's page; 0: empty */
         uint8_t *data; /* 64-byte aligned */
@@ -153,9 +152,7 @@ struct pv__walker {
     } books[PV__GRAPH_BOOKS]; /* the last ones that were wanted */
     float *lower;             /* of the pool, `bounds` of them, and behind those of the hits */
     size_t lower_cap, bounds;
-    pv__colview node_of; /* where slots are gone through (allowed.c); its own groups */
-    const uint8_t **node_groups;
-    size_t node_group_cap;
+    pv__colview node_of; /* where slots are gone through (allowed.c) */
     const uint8_t *rows[PV__WALK_ROWS];
     uint32_t ids[PV__WALK_ROWS];
     float distances[PV__WALK_ROWS];
@@ -171,8 +168,8 @@ PV_PRIVATE int pv__walker_begin(pv__walker *w, const pv__graph *g, size_t ef, pv
 /* The same for walks by the code that the graph is built by. */
 PV_PRIVATE int pv__walker_begin_build(pv__walker *w, const pv__graph *g, size_t ef, pv_error *err);
 PV_PRIVATE void pv__walker_clear(pv__walker *w); /* visited */
-/* Look at `rows` rows of an upper level: until the next change of its column, or the next pause. */
-PV_PRIVATE int pv__walker_upper(pv__walker *w, const pv__column *c, uint32_t rows, pv_error *err);
+/* w->upper[level] for a walk there: until the next change of its column, or the next pause. */
+PV_PRIVATE int pv__walker_upper(pv__walker *w, const pv__graph *g, uint32_t level, pv_error *err);
 /* Another one for a thread that helps; freed with w. */
 PV_PRIVATE int pv__walker_helper(pv__walker *w, unsigned index, pv__walker **out, pv_error *err);
 

@@ -20,9 +20,9 @@
 #define ROAM_COUNTS 0x80000000u /* in the front: the node counts */
 #define ROAM_FEW 16u            /* neighbours that count: then nobody looks behind the others */
 
-static int roam_push(pv__walker *w, float distance, uint32_t node, bool counts, pv_error *err) {
-    const pv__hit hit = {distance, node | (counts ? ROAM_COUNTS : 0)};
-    return pv__queue_push(&w->front, w->mem, hit, err);
+/* There is room. */
+static void roam_put(pv__walker *w, float distance, uint32_t node, bool counts) {
+    pv__queue_put(&w->front, (pv__hit){distance, node | (counts ? ROAM_COUNTS : 0)});
 }
 
 /* ---- what counts ----------------------------------------------------------------------------- */
@@ -33,6 +33,11 @@ int pv__allowed_test(const pv__allowed *a, uint32_t slot, bool *out, pv_error *e
     }
     *out = !a || pv__allowed_bit(a, slot);
     return 0;
+}
+
+/* Nodes without a slot are tombstones. */
+static bool roam_all_count(const pv__graph *g, const pv__roam *r) {
+    return !r->allowed && g->meta.tomb_count == 0;
 }
 
 static int roam_counts(pv__graph *g, pv__walker *w, pv__roam *r, uint32_t node, bool *out,
@@ -67,12 +72,15 @@ static int roam_one_hop(pv__graph *g, pv__walker *w, pv__roam *r, uint32_t from,
     size_t n = 0;
     bool counts = false;
     PV_TRY(pv__walk_expand(g, w, from, &n, err));
+    PV_TRY(pv__queue_room(&w->front, w->mem, n, err));
+    const bool all = roam_all_count(g, r);
     for (size_t i = 0; i < n; i++) {
         if (w->distances[i] >= bound) {
             continue;
         }
-        PV_TRY(roam_counts(g, w, r, w->ids[i], &counts, err));
-        PV_TRY(roam_push(w, w->distances[i], w->ids[i], counts, err));
+        counts = all;
+        PV_TRY(all ? 0 : roam_counts(g, w, r, w->ids[i], &counts, err));
+        roam_put(w, w->distances[i], w->ids[i], counts);
         if (counts) {
             roam_keep(w, w->distances[i], w->ids[i]);
         }
@@ -105,12 +113,12 @@ static int roam_behind(pv__graph *g, pv__walker *w, pv__roam *r, uint32_t from, 
     return 0;
 }
 
-static int roam_take(pv__walker *w, size_t i, float bound, pv_error *err) {
+/* There is room. */
+static void roam_take(pv__walker *w, size_t i, float bound) {
     if (w->distances[i] < bound) {
-        PV_TRY(roam_push(w, w->distances[i], w->ids[i], true, err));
+        roam_put(w, w->distances[i], w->ids[i], true);
         roam_keep(w, w->distances[i], w->ids[i]);
     }
-    return 0;
 }
 
 static int roam_two_hops(pv__graph *g, pv__walker *w, pv__roam *r, uint32_t from, float bound,
@@ -119,10 +127,11 @@ static int roam_two_hops(pv__graph *g, pv__walker *w, pv__roam *r, uint32_t from
     size_t n = 0, other_count = 0;
     bool counts = false;
     PV_TRY(pv__walk_expand(g, w, from, &n, err));
+    PV_TRY(pv__queue_room(&w->front, w->mem, n + PV__WALK_ROWS, err));
     for (size_t i = 0; i < n; i++) {
         PV_TRY(roam_counts(g, w, r, w->ids[i], &counts, err));
         if (counts) {
-            PV_TRY(roam_take(w, i, bound, err));
+            roam_take(w, i, bound);
         } else {
             (void)pv__pool_insert(others, &other_count, PV__WALK_ROWS, w->distances[i], w->ids[i]);
         }
@@ -140,7 +149,7 @@ static int roam_two_hops(pv__graph *g, pv__walker *w, pv__roam *r, uint32_t from
     }
     pv__code_distances(&w->code, w->query, w->rows, n, w->distances);
     for (size_t i = 0; i < n; i++) {
-        PV_TRY(roam_take(w, i, bound, err));
+        roam_take(w, i, bound);
     }
     return 0;
 }
@@ -149,10 +158,11 @@ int pv__roam_begin(pv__graph *g, pv__walker *w, pv__roam *r, size_t count, pv_er
     bool counts = false;
     w->front.count = 0;
     w->kept_count = 0;
+    PV_TRY(pv__queue_room(&w->front, w->mem, count, err));
     for (size_t i = 0; i < count; i++) {
         const pv__hit seed = w->pool[i];
         PV_TRY(roam_counts(g, w, r, seed.slot, &counts, err));
-        PV_TRY(roam_push(w, seed.distance, seed.slot, counts, err));
+        roam_put(w, seed.distance, seed.slot, counts);
         if (counts && w->kept_count < PV__ROAM_KEPT) {
             roam_keep(w, seed.distance, seed.slot);
         }

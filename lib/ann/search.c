@@ -100,7 +100,7 @@ static int gsearch_refine(pv__walker *w, const void *query, const pv__effort *ef
             }
         }
         for (size_t i = 0; i < count; i++) {
-            PV_TRY(pv__colview_row(&w->fines, w->pool[at + i].slot, &rows[i], err));
+            PV_TRY(pv__colview_row(w->fines, w->pool[at + i].slot, &rows[i], err));
         }
         pv__code_distances(&w->fine, query, rows, count, distances);
         for (size_t i = 0; i < count; i++) {
@@ -128,7 +128,7 @@ static int gsearch_lower(pv__graph *g, pv__walker *w, const void *query, size_t 
         const size_t n = PV_MIN(count - at, (size_t)PV__WALK_ROWS);
         for (size_t i = 0; i < n; i++) {
             distances[i] = w->pool[at + i].distance;
-            PV_TRY(pv__colview_row(&w->fines, w->pool[at + i].slot, &rows[i], err));
+            PV_TRY(pv__colview_row(w->fines, w->pool[at + i].slot, &rows[i], err));
         }
         pv__code_sigmas(&w->fine, query, rows, n, distances, sigmas);
         for (size_t i = 0; i < n; i++) {

@@ -149,7 +149,7 @@ static int walk_upper_row(pv__graph *g, pv__walker *w, uint32_t level, uint32_t 
     if (rank >= g->meta.levels[level].high) {
         return pv__graph_corrupt(g, rank, "an upper level leads beyond its last row", err);
     }
-    PV_TRY(pv__colview_row(&w->upper, rank, out, err));
+    PV_TRY(pv__colview_row(&w->upper[level], rank, out, err));
     return pv__upper_used(*out) ? 0 : pv__graph_corrupt(g, rank, "an upper row is not in use", err);
 }
 
@@ -181,7 +181,7 @@ static int walk_upper_level(pv__graph *g, pv__walker *w, uint32_t level, size_t 
             n += pv__walker_visit(w, node);
         }
         /* Of one of them the links will be read next. */
-        PV_TRY(pv__colview_rows(&w->upper, neighbour_ranks, n, w->rows, err));
+        PV_TRY(pv__colview_rows(&w->upper[level], neighbour_ranks, n, w->rows, err));
         PV_TRY(pv__colview_rows(&w->codes, w->ids, n, w->rows, err));
         pv__code_distances_expected(&w->code, w->query, w->rows, n, w->distances);
         size_t next = at + 1;
@@ -216,11 +216,11 @@ int pv__walk_upper(pv__graph *g, pv__walker *w, uint32_t level, size_t beam, siz
         const uint8_t *row;
         if (count == 0) {
             w->seen_ranks[0] = g->meta.levels[l - 1].entry - 1;
-        } else { /* the view is still that of the level above */
+        } else {
             PV_TRY(walk_upper_row(g, w, l, w->seen_ranks[0], &row, err));
             w->seen_ranks[0] = pv__upper_down(row);
         }
-        PV_TRY(pv__walker_upper(w, &g->upper[l - 1], g->meta.levels[l - 1].high, err));
+        PV_TRY(pv__walker_upper(w, g, l - 1, err));
         PV_TRY(walk_upper_row(g, w, l - 1, w->seen_ranks[0], &row, err));
         w->pool[0].slot = pv__upper_node(row);
         PV_TRY(walk_distance(g, w, w->pool[0].slot, &w->pool[0].distance, err));

@@ -4,6 +4,7 @@
 #include "ann/internal.h"
 
 #define WALKER_ALIGN 64u
+#define WALKER_VIEWS (6u + PV__GRAPH_LEVELS)
 #define WALKER_MARKS 16384u /* words of `visited` that are cleared one by one */
 
 int pv__walker_new(pv__mem *mem, pv__walker **out, pv_error *err) {
@@ -23,6 +24,15 @@ int pv__walker_new(pv__mem *mem, pv__walker **out, pv_error *err) {
     return 0;
 }
 
+static void walker_views(pv__walker *w, pv__colview *out[WALKER_VIEWS]) {
+    pv__colview *const views[] = {&w->links,   &w->codes,   &w->second,
+                                  &w->slot_of, &w->vectors, &w->node_of};
+    memcpy(out, views, sizeof views);
+    for (size_t i = 0; i < PV__GRAPH_LEVELS; i++) {
+        out[PV_COUNTOF(views) + i] = &w->upper[i];
+    }
+}
+
 void pv__walker_free(pv__walker *w) {
     if (!w) {
         return;
@@ -37,14 +47,16 @@ void pv__walker_free(pv__walker *w) {
     pv__queue_done(&w->front, mem);
     pv__alloc_free_aligned(mem, w->query, w->query_bytes, WALKER_ALIGN);
     pv__alloc_free_aligned(mem, w->pair, w->query_bytes, WALKER_ALIGN);
-    pv__alloc_free(mem, w->node_groups, w->node_group_cap * sizeof *w->node_groups);
-    pv__alloc_free(mem, w->groups, w->group_cap * sizeof *w->groups);
+    pv__colview *views[WALKER_VIEWS];
+    walker_views(w, views);
+    for (size_t i = 0; i < PV_COUNTOF(views); i++) {
+        pv__colview_done(views[i], mem);
+    }
     for (size_t i = 0; i < PV_COUNTOF(w->books); i++) {
         pv__alloc_free_aligned(mem, w->books[i].data, w->books[i].size, WALKER_ALIGN);
     }
     pv__alloc_free(mem, w->lower, w->lower_cap * sizeof *w->lower);
     pv__alloc_free(mem, w->hits, w->hit_cap * sizeof *w->hits);
-    pv__alloc_free(mem, w->upper_groups, w->upper_cap * sizeof *w->upper_groups);
     pv__alloc_free(mem, w->seen_ranks, w->seen_cap * sizeof *w->seen_ranks);
     pv__alloc_free(mem, w, sizeof *w);
 }
@@ -77,11 +89,15 @@ void pv__walker_clear(pv__walker *w) {
 
 int pv__walker_pause(pv__walker *w, pv__txn *txn, pv_error *err) {
     PV_TRY(pv__txn_pause(txn, err));
-    pv__colview_reset(&w->links);
-    pv__colview_reset(&w->codes);
-    pv__colview_reset(&w->fines);
-    pv__colview_reset(&w->slot_of);
-    pv__colview_reset(&w->vectors);
+    pv__sights_now(&w->sights, txn);
+    pv__colview *views[WALKER_VIEWS];
+    walker_views(w, views);
+    for (size_t i = 0; i < PV_COUNTOF(views); i++) {
+        pv__colview *v = views[i];
+        if (v->c.txn == txn) { /* others are opened before they are used */
+            PV_TRY(pv__colview_open(v, &v->c, v->slots, &w->sights, w->mem, err));
+        }
+    }
     return 0;
 }
 
@@ -122,21 +138,15 @@ static int walker_query(pv__walker *w, size_t bytes, pv_error *err) {
     return 0;
 }
 
-/* A view of `slots` rows; its groups are taken from those that are left. */
-static void walker_view(pv__colview *v, const pv__column *c, uint32_t slots,
-                        const uint8_t ***io_groups) {
-    pv__colview_init(v, c, slots, *io_groups);
-    *io_groups += pv__colview_groups(c, slots);
+static int walker_view(pv__walker *w, pv__colview *v, const pv__column *c, uint32_t slots,
+                       pv_error *err) {
+    return pv__colview_open(v, c, slots, &w->sights, w->mem, err);
 }
 
 static int walker_begin(pv__walker *w, const pv__graph *g, const pv__column *codes, size_t ef,
                         pv_error *err) {
     const uint32_t nodes = PV_MAX(g->meta.node_high, 1u);
     const uint32_t slots = PV_MAX(g->slots, 1u);
-    const size_t groups = (size_t)pv__colview_groups(&g->links, nodes) +
-                          pv__colview_groups(codes, nodes) + pv__colview_groups(&g->fines, nodes) +
-                          pv__colview_groups(&g->slot_of, nodes) +
-                          pv__colview_groups(g->vectors, slots);
     pv__walker_clear(w);
     w->doubt = 0;
     PV_TRY(walker_visited(w, nodes, err));
@@ -144,14 +154,16 @@ static int walker_begin(pv__walker *w, const pv__graph *g, const pv__column *cod
     PV_TRY(pv__alloc_grow(w->mem, (void **)&w->pool, &w->pool_cap, ef + 1, sizeof *w->pool, err));
     PV_TRY(pv__alloc_grow(w->mem, (void **)&w->seen_ranks, &w->seen_cap, ef + 1,
                           sizeof *w->seen_ranks, err));
-    PV_TRY(
-        pv__alloc_grow(w->mem, (void **)&w->groups, &w->group_cap, groups, sizeof *w->groups, err));
-    const uint8_t **left = w->groups;
-    walker_view(&w->links, &g->links, nodes, &left);
-    walker_view(&w->codes, codes, nodes, &left);
-    walker_view(&w->fines, &g->fines, nodes, &left);
-    walker_view(&w->slot_of, &g->slot_of, nodes, &left);
-    walker_view(&w->vectors, g->vectors, slots, &left);
+    pv__sights_now(&w->sights, g->txn);
+    PV_TRY(walker_view(w, &w->links, &g->links, nodes, err));
+    PV_TRY(walker_view(w, &w->codes, codes, nodes, err));
+    PV_TRY(walker_view(w, &w->slot_of, &g->slot_of, nodes, err));
+    PV_TRY(walker_view(w, &w->vectors, g->vectors, slots, err));
+    w->fines = &w->codes;
+    if (codes != &g->fines) {
+        w->fines = &w->second;
+        PV_TRY(walker_view(w, w->fines, &g->fines, nodes, err));
+    }
     return pv__book_load(w, g, err);
 }
 
@@ -169,12 +181,10 @@ int pv__walker_begin_build(pv__walker *w, const pv__graph *g, size_t ef, pv_erro
     return 0;
 }
 
-int pv__walker_upper(pv__walker *w, const pv__column *c, uint32_t rows, pv_error *err) {
-    PV_TRY(pv__alloc_grow(w->mem, (void **)&w->upper_groups, &w->upper_cap,
-                          pv__colview_groups(c, rows), sizeof *w->upper_groups, err));
-    pv__colview_init(&w->upper, c, rows, w->upper_groups);
-    return 0;
+int pv__walker_upper(pv__walker *w, const pv__graph *g, uint32_t level, pv_error *err) {
+    return walker_view(w, &w->upper[level], &g->upper[level], g->meta.levels[level].high, err);
 }
 
 #undef WALKER_ALIGN
 #undef WALKER_MARKS
+#undef WALKER_VIEWS

@@ -63,13 +63,8 @@ void pv__topk_sort(pv__topk *t) {
 /* ---- queue ----------------------------------------------------------------------------------- */
 
 int pv__queue_push(pv__queue *q, pv__mem *mem, pv__hit hit, pv_error *err) {
-    PV_TRY(pv__alloc_grow(mem, (void **)&q->hits, &q->cap, q->count + 1, sizeof(*q->hits), err));
-    size_t i = q->count++;
-    while (i > 0 && pv__hit_less(hit, q->hits[(i - 1) / 2])) {
-        q->hits[i] = q->hits[(i - 1) / 2];
-        i = (i - 1) / 2;
-    }
-    q->hits[i] = hit;
+    PV_TRY(pv__queue_room(q, mem, 1, err));
+    pv__queue_put(q, hit);
     return 0;
 }
 

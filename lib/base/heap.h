@@ -29,6 +29,21 @@ typedef struct pv__queue {
     pv__hit *hits; /* min-heap: hits[0] is the smallest */
     size_t count, cap;
 } pv__queue;
+/* Room for `more` calls of pv__queue_put. */
+static inline int pv__queue_room(pv__queue *q, pv__mem *mem, size_t more, pv_error *err) {
+    return PV_LIKELY(q->count + more <= q->cap)
+               ? 0
+               : pv__alloc_grow(mem, (void **)&q->hits, &q->cap, q->count + more, sizeof(*q->hits),
+                                err);
+}
+static inline void pv__queue_put(pv__queue *q, pv__hit hit) {
+    size_t i = q->count++;
+    while (i > 0 && pv__hit_less(hit, q->hits[(i - 1) / 2])) {
+        q->hits[i] = q->hits[(i - 1) / 2];
+        i = (i - 1) / 2;
+    }
+    q->hits[i] = hit;
+}
 PV_PRIVATE int pv__queue_push(pv__queue *q, pv__mem *mem, pv__hit hit, pv_error *err);
 PV_PRIVATE pv__hit pv__queue_pop(pv__queue *q); /* it is not empty */
 PV_PRIVATE void pv__queue_order(pv__queue *q);  /* hits were put in anyhow: O(n) */

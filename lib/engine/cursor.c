@@ -41,8 +41,8 @@ struct pv_cursor {
     pv__matching matching; /* with a filter */
     pv__walker *walker;
     pv__graph_cursor walk;
-    bool walking, tail_ranked;
-    bool whole; /* all that is left is ranked */
+    bool walking, on_walk, tail_ranked; /* on_walk: its views hold pointers */
+    bool whole;                         /* all that is left is ranked */
     uint64_t *given;
     uint32_t slots; /* bits of given */
     pv__queue ranked;
@@ -64,8 +64,8 @@ static void scursor_drop(pv__hold *h) {
         pv__filter_free(c->filter);
         c->filter = NULL;
     }
-    pv__graph_cursor_done(&c->walk, scursor_mem(c));
-    pv__walker_free(c->walker);
+    pv__graph_cursor_done(&c->walk, c->walker, scursor_mem(c));
+    pv__db_walker_give(h->db, c->walker);
     c->walker = NULL;
     pv__parts_done(&c->parts);
     c->parts.txn = NULL;
@@ -115,7 +115,7 @@ static int scursor_walk(pv_cursor *c, pv_error *err) {
         return 0;
     }
     if (!c->walker) {
-        PV_TRY(pv__walker_new(scursor_mem(c), &c->walker, err));
+        PV_TRY(pv__db_walker_take(c->hold.db, &c->walker, err));
     }
     PV_TRY(pv__graph_cursor_begin(&c->parts.graph, c->walker, c->vector, &c->walk, err));
     c->walking = true;
@@ -204,6 +204,21 @@ static bool scursor_is_given(const pv_cursor *c, uint32_t slot) {
     return c->given[slot / 64] >> (slot % 64) & 1u;
 }
 
+/* Vectors of the gathered slots: those that the graph has led to come through its view. */
+static int scursor_rows(pv_cursor *c, size_t n, const uint8_t **out, pv_error *err) {
+    if (c->on_walk) {
+        pv__hit hits[CURSOR_BLOCK];
+        for (size_t i = 0; i < n; i++) {
+            hits[i] = (pv__hit){0, c->page[i]};
+        }
+        return pv__graph_vectors(&c->parts.graph, c->walker, hits, n, out, err);
+    }
+    for (size_t i = 0; i < n; i++) {
+        PV_TRY(pv__column_read(&c->parts.column, c->page[i], &out[i], err));
+    }
+    return 0;
+}
+
 /* The gathered slots into the queue, whole or not at all. */
 static int scursor_rank(pv_cursor *c, pv_error *err) {
     const uint8_t *rows[CURSOR_BLOCK];
@@ -213,9 +228,7 @@ static int scursor_rank(pv_cursor *c, pv_error *err) {
         return 0;
     }
     c->page_count = 0;
-    for (size_t i = 0; i < n; i++) {
-        PV_TRY(pv__column_read(&c->parts.column, c->page[i], &rows[i], err));
-    }
+    PV_TRY(scursor_rows(c, n, rows, err));
     pv__kernel_gather(c->kernel, &c->distance, rows, n, distances);
     for (size_t i = 0; i < n; i++) {
         if (distances[i] <= c->most) {
@@ -243,6 +256,7 @@ static int scursor_take(void *ctx, uint32_t slot, pv_error *err) {
     if (c->filter) {
         PV_TRY(pv__matching_test(&c->matching, slot, &matches, err));
     }
+    c->walk.taken += matches ? 1 : 0;
     return matches ? scursor_gather(c, slot, err) : 0;
 }
 
@@ -299,19 +313,17 @@ static bool scursor_asks_too_much(const pv_cursor *c) {
            c->matching.looked > c->parts.slots.meta.live_count / CURSOR_ASK_PART;
 }
 
-static int scursor_walk_on(pv_cursor *c, uint32_t k, uint32_t want, pv_error *err) {
+/* Settle k more rows than were handed out, and take others to be ranked with them, up to `want`. */
+static int scursor_follow(pv_cursor *c, uint32_t k, uint32_t want, pv_error *err) {
     const pv__effort effort = scursor_effort(c, k);
     const float outer = scursor_outer(c, &effort);
+    pv__graph *g = &c->parts.graph;
     uint32_t steps = 0;
-    if (!c->tail_ranked && c->parts.graph.meta.built < c->slots) {
-        PV_TRY(scursor_rank_rest(c, c->parts.graph.meta.built, err));
-    }
-    c->tail_ranked = true;
-    PV_TRY(pv__walker_pause(c->walker, c->parts.txn, err)); /* there were others */
-    while (c->walking && c->ranked.count + c->page_count < want) {
+    bool any = true;
+    while (c->walking && c->walk.settled < c->rows + k) {
         float distance = 0;
-        PV_TRY(pv__graph_cursor_next(&c->parts.graph, c->walker, &c->walk, &effort, scursor_take, c,
-                                     &distance, err));
+        PV_TRY(pv__graph_cursor_settle(g, c->walker, &c->walk, &effort, scursor_take, c, &distance,
+                                       err));
         if (distance > outer && distance < INFINITY) {
             c->whole = true; /* as far as the walk can tell */
         }
@@ -320,7 +332,23 @@ static int scursor_walk_on(pv_cursor *c, uint32_t k, uint32_t want, pv_error *er
             PV_TRY(pv__db_interrupted(c->hold.db, err));
         }
     }
+    while (c->walking && any && c->ranked.count + c->page_count < want) {
+        PV_TRY(pv__graph_cursor_early(g, c->walker, &c->walk, scursor_take, c, &any, err));
+        c->walking = !scursor_asks_too_much(c);
+    }
     return scursor_rank(c, err);
+}
+
+static int scursor_walk_on(pv_cursor *c, uint32_t k, uint32_t want, pv_error *err) {
+    if (!c->tail_ranked && c->parts.graph.meta.built < c->slots) {
+        PV_TRY(scursor_rank_rest(c, c->parts.graph.meta.built, err));
+    }
+    c->tail_ranked = true;
+    PV_TRY(pv__walker_pause(c->walker, c->parts.txn, err)); /* there were others */
+    c->on_walk = true;
+    const int rc = scursor_follow(c, k, want, err);
+    c->on_walk = false;
+    return rc;
 }
 
 /* Have the k nearest of those left in the queue. */

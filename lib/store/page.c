@@ -155,6 +155,16 @@ PV_PRIVATE pv__peek pv__peek_of(const pv__txn *t) {
     return (pv__peek){&t->store->xlat, t->snap, t->write};
 }
 
+PV_PRIVATE pv__sight pv__sight_of(pv__txn *t) {
+    page_enter(t);
+    if (t->write) {
+        return (pv__sight){0, 0};
+    }
+    /* S14: after the announcement. Whoever frees memory has begun a new epoch before it looks for
+     * announcements: it finds ours, or we find that epoch. */
+    return (pv__sight){t->snap, atomic_load_explicit(&t->store->epoch, memory_order_seq_cst)};
+}
+
 PV_PRIVATE const void *pv__page_whereabouts(pv__txn *t, uint64_t page_id) {
     const pv__xent *x = pv__xlat_find(t->store, page_id);
     const uintptr_t f = x ? atomic_load_explicit(&x->frame, memory_order_relaxed) : 0;

@@ -75,6 +75,18 @@ typedef struct pv__peek {
 } pv__peek;
 PV_PRIVATE pv__peek pv__peek_of(const pv__txn *txn);
 
+/* Which addresses of pages hold (S14): what one transaction has found in memory is there, the same
+ * bytes, for the next one with the same sight, which may go by the address while it holds pointers.
+ * Nothing is kept in memory by that: when memory is freed, and so after each round of the clock
+ * that found something, the sight is another one. */
+typedef struct pv__sight {
+    uint64_t snap, epoch; /* 0: of a write transaction, whose pages move; like no other */
+} pv__sight;
+PV_PRIVATE pv__sight pv__sight_of(pv__txn *txn); /* it holds pointers from now on */
+static inline bool pv__sight_same(pv__sight a, pv__sight b) {
+    return a.epoch != 0 && a.epoch == b.epoch && a.snap == b.snap;
+}
+
 /* The bytes that a snapshot sees, at or behind the newest version; NULL: they are not in memory. No
  * lock (S10): what hangs behind a version that was found inside an epoch stays as long as that. */
 PV_PRIVATE const uint8_t *pv__page_peek_older(uintptr_t newest, uint64_t snap);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* colview.c - the slow half of colview.h: finding the ids of 504 pages of rows.
+/* colview.c - the slow half of colview.h: finding the ids of 504 pages of rows, and what is to be
+ * remembered of them.
  *
  * A root of level 1 is its own and only group. Below a higher root a group is a node of level 1;
  * one that is not there gives a group of zero ids, which no page has. */
@@ -7,27 +8,71 @@
 
 static const uint8_t colview_none[8 * PV__COLDIR_FANOUT];
 
-uint32_t pv__colview_groups(const pv__column *c, uint32_t slots) {
-    return slots / c->rows_per_page / PV__COLDIR_FANOUT + 1;
+#define COLVIEW_STEADY 3u /* met more often, a sight is worth filling tables for */
+
+void pv__sights_now(pv__sights *s, pv__txn *txn) {
+    const pv__sight now = pv__sight_of(txn);
+    const bool same = pv__sight_same(s->last, now);
+    s->times = same ? PV_MIN(s->times, COLVIEW_STEADY) + 1 : 1;
+    s->number += same ? 0 : 1;
+    s->last = now;
 }
 
-void pv__colview_init(pv__colview *v, const pv__column *c, uint32_t slots, const uint8_t **groups) {
+void pv__colview_done(pv__colview *v, pv__mem *mem) {
+    pv__alloc_free(mem, v->groups, v->group_cap * sizeof *v->groups);
+    pv__alloc_free(mem, v->base_room, v->base_cap * sizeof *v->base_room);
+    v->groups = NULL;
+    v->base = v->base_room = NULL;
+    v->group_cap = v->base_cap = 0;
+    v->sight = 0;
+}
+
+/* Nothing is known of it. */
+static int colview_begin(pv__colview *v, const pv__column *c, uint32_t slots, pv__mem *mem,
+                         pv_error *err) {
     /* Granlund and Montgomery (1994): 31-bit dividends need a multiplier of 32 bits. */
     uint32_t log2 = 0;
     while ((UINT64_C(1) << log2) < c->rows_per_page) {
         log2++;
     }
+    v->sight = 0;
     v->c = *c;
     v->shift = 31 + log2;
     v->magic = ((UINT64_C(1) << v->shift) + c->rows_per_page - 1) / c->rows_per_page;
-    v->peek = pv__peek_of(c->txn);
-    v->groups = groups;
+    v->slots = slots;
     v->ordinals = (uint32_t)(((uint64_t)slots + c->rows_per_page - 1) / c->rows_per_page);
-    v->group_count = pv__colview_groups(c, slots);
-    pv__colview_reset(v);
+    v->group_count = v->ordinals / PV__COLDIR_FANOUT + 1;
+    v->base = NULL;
+    PV_TRY(pv__alloc_grow(mem, (void **)&v->groups, &v->group_cap, v->group_count,
+                          sizeof *v->groups, err));
+    memset(v->groups, 0, v->group_count * sizeof *v->groups);
+    return 0;
 }
 
-void pv__colview_reset(pv__colview *v) { memset(v->groups, 0, v->group_count * sizeof *v->groups); }
+/* From now on addresses are remembered: but not of more pages than the cache has room for, since
+ * then they come and go. So what is remembered takes at most 1/512 of the cache. */
+static int colview_know(pv__colview *v, pv__mem *mem, pv_error *err) {
+    if (v->ordinals > pv__txn_cache_bytes(v->c.txn) / PV__SLOT_SIZE) {
+        return 0;
+    }
+    PV_TRY(pv__alloc_grow(mem, (void **)&v->base_room, &v->base_cap, v->ordinals,
+                          sizeof *v->base_room, err));
+    memset(v->base_room, 0, v->ordinals * sizeof *v->base_room);
+    v->base = v->base_room;
+    return 0;
+}
+
+int pv__colview_open(pv__colview *v, const pv__column *c, uint32_t slots, const pv__sights *s,
+                     pv__mem *mem, pv_error *err) {
+    const bool writes = s->last.epoch == 0; /* the directory may be another one each time */
+    if (writes || v->sight != s->number || v->c.root != c->root || v->slots != slots) {
+        PV_TRY(colview_begin(v, c, slots, mem, err));
+    }
+    v->c.txn = c->txn;
+    v->peek = pv__peek_of(c->txn);
+    v->sight = s->number;
+    return s->times > COLVIEW_STEADY && !v->base ? colview_know(v, mem, err) : 0;
+}
 
 static int colview_group(pv__colview *v, uint32_t group, pv_error *err) {
     const uint8_t *page;
@@ -84,18 +129,28 @@ static int colview_group_first(pv__colview *v, uint32_t group, pv_error *err) {
     return v->groups[group] ? 0 : colview_group(v, group, err);
 }
 
+/* The page of an ordinal is here. */
+static inline void colview_note(pv__colview *v, uint32_t ordinal, const uint8_t *page) {
+    if (v->base) {
+        v->base[ordinal] = (uintptr_t)page + PV__PAGE_HEAD -
+                           (uintptr_t)ordinal * v->c.rows_per_page * (uintptr_t)v->c.row_size;
+    }
+}
+
 int pv__colview_find(pv__colview *v, uint32_t slot, const uint8_t **out_row, pv_error *err) {
     const uint32_t ordinal = (uint32_t)(slot * v->magic >> v->shift);
     const uint32_t group = ordinal / PV__COLDIR_FANOUT;
     const uint8_t *page;
-    if (!v->groups[group]) {
+    PV_DEBUG_ASSERT(ordinal < v->ordinals);
+    if (PV_UNLIKELY(!v->groups[group])) {
         PV_TRY(colview_group_first(v, group, err));
     }
-    const uint64_t id = pv__get64(v->groups[group] + 8 * (ordinal % PV__COLDIR_FANOUT));
+    const uint64_t id = pv__get64(v->groups[group] + 8 * (size_t)(ordinal % PV__COLDIR_FANOUT));
     page = pv__page_peek(&v->peek, id);
-    if (!page) {
+    if (PV_UNLIKELY(!page)) {
         PV_TRY(pv__page_read(v->c.txn, id, PV__PAGE_ANY, &page, err));
     }
+    colview_note(v, ordinal, page);
     *out_row = page + PV__PAGE_HEAD + (size_t)(slot - ordinal * v->c.rows_per_page) * v->c.row_size;
     return 0;
 }
@@ -109,7 +164,7 @@ static inline void colview_expect(const uint8_t *row, size_t size) {
 
 /* One page is not in memory: those of the rows behind it are asked of the disk before it is read,
  * so that they come together. */
-static void colview_ask(pv__colview *v, const uint32_t *slots, size_t n) {
+static void colview_pages_expect(pv__colview *v, const uint32_t *slots, size_t n) {
     uint64_t ids[COLVIEW_ASK];
     size_t count = 0;
     for (size_t i = 0; i < n && count < COLVIEW_ASK; i++) {
@@ -122,8 +177,9 @@ static void colview_ask(pv__colview *v, const uint32_t *slots, size_t n) {
     pv__pages_expect(v->c.txn, ids, count);
 }
 
-int pv__colview_rows(pv__colview *v, const uint32_t *slots, size_t n, const uint8_t **out_rows,
-                     pv_error *err) {
+/* Rows whose pages are not all known. */
+static int colview_rows_ask(pv__colview *v, const uint32_t *slots, size_t n,
+                            const uint8_t **out_rows, pv_error *err) {
     /* Copies: the compiler cannot know that out_rows is not in the view. */
     const pv__peek peek = v->peek;
     const uint8_t *const *const groups = v->groups;
@@ -150,9 +206,10 @@ int pv__colview_rows(pv__colview *v, const uint32_t *slots, size_t n, const uint
         }
         if (PV_LIKELY(page != NULL)) {
             row = page + PV__PAGE_HEAD + (slot - (size_t)ordinal * rows_per_page) * size;
+            colview_note(v, ordinal, page);
         } else {
             if (ids != NULL && !asked && n - i > 1) {
-                colview_ask(v, slots + i, n - i);
+                colview_pages_expect(v, slots + i, n - i);
                 asked = true;
             }
             PV_TRY(pv__colview_find(v, slot, &row, err));
@@ -163,5 +220,26 @@ int pv__colview_rows(pv__colview *v, const uint32_t *slots, size_t n, const uint
     return 0;
 }
 
+int pv__colview_rows(pv__colview *v, const uint32_t *slots, size_t n, const uint8_t **out_rows,
+                     pv_error *err) {
+    const uintptr_t *const base = v->base;
+    const uint64_t magic = v->magic;
+    const uint32_t shift = v->shift;
+    const size_t size = v->c.row_size;
+    size_t i = 0;
+    for (; base && i < n; i++) {
+        const uint32_t slot = slots[i];
+        const uintptr_t at = base[slot * magic >> shift];
+        if (PV_UNLIKELY(at == 0)) {
+            break;
+        }
+        const uint8_t *row = (const uint8_t *)(at + (uintptr_t)slot * size);
+        colview_expect(row, size);
+        out_rows[i] = row;
+    }
+    return i == n ? 0 : colview_rows_ask(v, slots + i, n - i, out_rows + i, err);
+}
+
+#undef COLVIEW_STEADY
 #undef COLVIEW_AHEAD
 #undef COLVIEW_ASK

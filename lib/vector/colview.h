@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* colview.h - rows of a column for whoever reads thousands of them in no order, as a graph walk
- * does: the directory is followed once for 504 pages of rows, then a row costs a multiplication,
- * an id from the directory and a look at the page's translation entry.
+ * does. In one of two ways:
  *
- *      slot --(x magic)--> ordinal --groups[ordinal / 504]--> page id --> page --> row
+ *      known   slot --(x magic)--> ordinal --> base[ordinal] --> row
+ *      asked   slot --(x magic)--> ordinal --> groups[ordinal / 504] --> page id --> entry --> row
  *
- * The view holds pointers into directory pages: it is good until the transaction pauses, changes a
- * page of the column's directory or ends; then pv__colview_reset. Pages of rows are not held.
+ * Asked, the directory is followed once for 504 pages of rows, then a row costs an id from there
+ * and a look at the page's translation entry. Known, the address of a page is remembered: 8 bytes a
+ * page, filled as pages are met. A view is for many walks, of one transaction after the other: what
+ * it remembers is good as long as their sight is the same (pv__sight, S14), and within one
+ * transaction until that pauses or changes a page of the column. pv__colview_open sees to that.
+ *
  * Identity of pages of rows is not compared again (V1): the page table vouches for them, and what
  * is read through a view is derived data that is verified before it counts.
  *
@@ -17,40 +21,53 @@
 #include "store/peek.h"
 #include "vector/coldir.h"
 
+/* What views that are used together remember. */
+typedef struct pv__sights {
+    pv__sight last;
+    uint64_t number; /* of the sight; what was remembered under another one is void */
+    unsigned times;  /* it was met in a row */
+} pv__sights;
+
+/* The transaction holds pointers now: is it the same sight as before? Once for each transaction,
+ * and again after each pause. */
+PV_PRIVATE void pv__sights_now(pv__sights *s, pv__txn *txn);
+
 typedef struct pv__colview {
     pv__column c;
     uint64_t magic; /* slot / rows_per_page = slot * magic >> shift, exact below 2^31 */
     uint32_t shift;
-    uint32_t ordinals; /* pages of rows that slots < `slots` have */
+    uint32_t slots, ordinals; /* pages of rows that slots < `slots` have */
     uint32_t group_count;
+    uint64_t sight; /* number; 0: none */
     pv__peek peek;
     const uint8_t **groups; /* ids of the pages of 504 ordinals each; NULL: not looked up yet */
+    uintptr_t *base; /* where row 0 would be if the rows of all pages were as far apart as those of
+                        one page; 0: not met yet. NULL: asked */
+    size_t group_cap, base_cap;
+    uintptr_t *base_room; /* behind `base`, whether in use or not */
 } pv__colview;
 
-/* How many groups a view of slots [0, slots) needs. */
-PV_PRIVATE uint32_t pv__colview_groups(const pv__column *c, uint32_t slots);
-/* groups: the caller's array of that many, which outlives the view. */
-PV_PRIVATE void pv__colview_init(pv__colview *v, const pv__column *c, uint32_t slots,
-                                 const uint8_t **groups);
-PV_PRIVATE void pv__colview_reset(pv__colview *v);
+PV_PRIVATE void pv__colview_done(pv__colview *v, pv__mem *mem);
 
-/* pv__colview_row where a look is not enough. */
+/* Slots [0, slots) of c, as the transaction sees them now; s as pv__sights_now has left it. A view
+ * that was zero or was open before, with the same `mem`. */
+PV_PRIVATE int pv__colview_open(pv__colview *v, const pv__column *c, uint32_t slots,
+                                const pv__sights *s, pv__mem *mem, pv_error *err);
+
+/* pv__colview_row where an address is not known. */
 PV_PRIVATE int pv__colview_find(pv__colview *v, uint32_t slot, const uint8_t **out_row,
                                 pv_error *err);
 
 /* The row of a slot < slots that has one; a page that is not there is PV_ERR_CORRUPT. */
 static inline int pv__colview_row(pv__colview *v, uint32_t slot, const uint8_t **out_row,
                                   pv_error *err) {
-    const uint32_t ordinal = (uint32_t)(slot * v->magic >> v->shift);
-    const uint32_t group = ordinal / PV__COLDIR_FANOUT;
-    PV_DEBUG_ASSERT(ordinal < v->ordinals);
-    const uint8_t *const ids = v->groups[group];
-    if (PV_LIKELY(ids != NULL)) {
-        const size_t at = (size_t)ordinal - (size_t)group * PV__COLDIR_FANOUT;
-        const uint8_t *page = pv__page_peek(&v->peek, pv__get64(ids + 8 * at));
-        if (PV_LIKELY(page != NULL)) {
-            *out_row = page + PV__PAGE_HEAD +
-                       (size_t)(slot - ordinal * v->c.rows_per_page) * v->c.row_size;
+    const uintptr_t *const base = v->base;
+    if (PV_LIKELY(base != NULL)) {
+        const uint32_t ordinal = (uint32_t)(slot * v->magic >> v->shift);
+        PV_DEBUG_ASSERT(ordinal < v->ordinals);
+        const uintptr_t at = base[ordinal];
+        if (PV_LIKELY(at != 0)) {
+            *out_row = (const uint8_t *)(at + (uintptr_t)slot * v->c.row_size);
             return 0;
         }
     }

@@ -54,16 +54,19 @@ static void test_sched__every_read_is_the_model_at_its_lsn(void **state) {
         sum.commits += r.commits;
         sum.reads += r.reads;
         sum.pages_judged += r.pages_judged;
+        sum.believed += r.believed;
         sum.checkpoints += r.checkpoints;
         sum.checks += r.checks;
         sum.misses += r.misses;
     }
     printf("%zu different schedules, %llu points, %llu turns: %llu commits, %llu checkpoints, %llu "
-           "checks, %llu misses; %llu snapshots, %llu pages judged\n",
+           "checks, %llu misses; %llu snapshots, %llu pages judged, %llu addresses believed\n",
            traces.count, (unsigned long long)points, (unsigned long long)turns,
            (unsigned long long)sum.commits, (unsigned long long)sum.checkpoints,
            (unsigned long long)sum.checks, (unsigned long long)sum.misses,
-           (unsigned long long)sum.reads, (unsigned long long)sum.pages_judged);
+           (unsigned long long)sum.reads, (unsigned long long)sum.pages_judged,
+           (unsigned long long)sum.believed);
+    assert_true(only || sum.believed > seeds);
     assert_true(only || traces.count > seeds * 9 / 10);
     crash_seen_done(&traces);
 }

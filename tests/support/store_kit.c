@@ -106,6 +106,16 @@ int kit_load(kit_world *w, pv__txn *t, pv_error *err) {
     return kit_counted(w, t, err);
 }
 
+static bool kit_page_is(const kit_page *p, size_t i, const uint8_t *page, const char *how,
+                        char message[200]) {
+    const bool is = pv__page_ordinal(page) == i && pv__page_slots(page) == p->slots &&
+                    kit_is(page, pv__page_size(page), p->seed);
+    if (!is) {
+        snprintf(message, 200, "page %llu, %s, has other content", (unsigned long long)p->id, how);
+    }
+    return is;
+}
+
 bool kit_sees(pv__txn *t, const kit_state *want, char message[200]) {
     pv_error err = PV_ERROR_INIT;
     uint64_t commits = 0, root = 1;
@@ -128,12 +138,44 @@ bool kit_sees(pv__txn *t, const kit_state *want, char message[200]) {
             snprintf(message, 200, "%.190s", err.message);
             return false;
         }
-        if (pv__page_ordinal(page) != i || pv__page_slots(page) != p->slots ||
-            !kit_is(page, pv__page_size(page), p->seed)) {
-            snprintf(message, 200, "page %llu has other content", (unsigned long long)p->id);
+        if (!kit_page_is(p, i, page, "as it is read", message)) {
             return false;
         }
         if (pv__txn_pause(t, &err)) {
+            snprintf(message, 200, "%.190s", err.message);
+            return false;
+        }
+    }
+    return true;
+}
+
+bool kit_remembers(pv__txn *t, const kit_state *want, kit_memory *m, char message[200]) {
+    pv_error err = PV_ERROR_INIT;
+    for (size_t i = 0; i < KIT_PAGES_MAX; i++) {
+        const kit_page *p = &want->pages[i];
+        const uint8_t *page = NULL;
+        if (p->id == 0) {
+            continue;
+        }
+        const pv__sight now = pv__sight_of(t);
+        if (!pv__sight_same(m->sight, now)) {
+            memset(m->pages, 0, sizeof m->pages);
+            m->sight = now;
+        }
+        if (pv__page_read(t, p->id, PV__PAGE_ANY, &page, &err)) {
+            snprintf(message, 200, "%.190s", err.message);
+            return false;
+        }
+        /* Reading may have taken a while: the address holds until the pause. */
+        if (m->pages[i] && !kit_page_is(p, i, m->pages[i], "where it was", message)) {
+            return false;
+        }
+        m->believed += m->pages[i] ? 1 : 0;
+        m->pages[i] = page;
+        if (!kit_page_is(p, i, page, "as it is read", message)) {
+            return false;
+        }
+        if (i % 2 == 1 && pv__txn_pause(t, &err)) {
             snprintf(message, 200, "%.190s", err.message);
             return false;
         }

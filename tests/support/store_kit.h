@@ -4,7 +4,7 @@
 #ifndef PV_TEST_STORE_KIT_H
 #define PV_TEST_STORE_KIT_H
 
-#include "store/store.h"
+#include "store/peek.h"
 #include "support/test_support.h"
 
 #define KIT_PAGES_MAX 256u
@@ -45,6 +45,14 @@ int kit_load(kit_world *w, pv__txn *txn, pv_error *err);
 bool kit_matches(pv__store *s, const kit_state *want, char message[200]);
 /* The same through an open transaction. */
 bool kit_sees(pv__txn *t, const kit_state *want, char message[200]);
+/* The same by addresses that earlier transactions have found, where the sight says that they hold
+ * (S14), and by the pages as they are read, which are remembered. */
+typedef struct kit_memory {
+    pv__sight sight;
+    const uint8_t *pages[KIT_PAGES_MAX]; /* NULL: not known */
+    uint64_t believed;                   /* addresses that were gone by */
+} kit_memory;
+bool kit_remembers(pv__txn *t, const kit_state *want, kit_memory *m, char message[200]);
 /* The database checksum (S13) from scratch, through an open transaction. */
 int kit_sum(pv__txn *t, uint64_t *out_sum, pv_error *err);
 

@@ -24,7 +24,7 @@ typedef struct history {
     _Atomic uint64_t *lsn;  /* of commit n, 0: nobody has seen it */
     _Atomic uint64_t acked; /* highest commit that was acknowledged as durable */
     _Atomic uint64_t acked_lsn;
-    _Atomic uint64_t reads, pages, checkpoints, checks;
+    _Atomic uint64_t reads, pages, believed, checkpoints, checks;
     _Atomic uint32_t wrong, ticket, working;
     char why[300];
 } history;
@@ -165,7 +165,7 @@ static void history_writer(history *h, uint64_t seed) {
 
 /* ---- readers --------------------------------------------------------------------------------- */
 
-static void history_read(history *h, test_rng *r) {
+static void history_read(history *h, test_rng *r, kit_memory *m) {
     pv_error err = PV_ERROR_INIT;
     pv__txn *t = NULL;
     uint64_t n = 0;
@@ -188,7 +188,9 @@ static void history_read(history *h, test_rng *r) {
         history_lsn_is(h, n, lsn);
         for (uint64_t looks = 1 + test_rng_below(r, 3); looks > 0 && !atomic_load(&h->wrong);
              looks--) {
-            if (!kit_sees(t, &h->states[n], why)) {
+            const bool sees = test_rng_below(r, 2) ? kit_sees(t, &h->states[n], why)
+                                                   : kit_remembers(t, &h->states[n], m, why);
+            if (!sees) {
                 history_wrong(h, "a reader", why);
             }
             atomic_fetch_add(&h->pages, h->plan->pages);
@@ -200,13 +202,15 @@ static void history_read(history *h, test_rng *r) {
 
 static void history_reader(history *h, uint64_t seed) {
     test_rng r;
+    kit_memory m = {.believed = 0};
     test_rng_init(&r, seed);
     for (unsigned looks = 0; !atomic_load(&h->wrong); looks++) {
         if (h->plan->looks ? looks >= h->plan->looks : !atomic_load(&h->working)) {
             break;
         }
-        history_read(h, &r);
+        history_read(h, &r, &m);
     }
+    atomic_fetch_add(&h->believed, m.believed);
 }
 
 static void history_keeper(history *h, uint64_t seed) {
@@ -365,6 +369,7 @@ void history_run(const history_plan *plan, uint64_t seed, void (*before)(uint64_
     out->commits = atomic_load(&h.acked);
     out->reads = atomic_load(&h.reads);
     out->pages_judged = atomic_load(&h.pages);
+    out->believed = atomic_load(&h.believed);
     out->checkpoints = atomic_load(&h.checkpoints);
     out->checks = atomic_load(&h.checks);
     memcpy(out->wrong, h.why, sizeof out->wrong);

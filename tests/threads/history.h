@@ -26,7 +26,7 @@ typedef struct history_plan {
 history_plan history_plan_random(uint64_t seed, bool small);
 
 typedef struct history_result {
-    uint64_t commits, reads, pages_judged, checkpoints, checks, misses, syncs;
+    uint64_t commits, reads, pages_judged, believed, checkpoints, checks, misses, syncs;
     char wrong[300]; /* empty: all was right */
 } history_result;
 

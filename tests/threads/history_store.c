@@ -27,6 +27,7 @@ static void test_history__every_read_is_the_model_at_its_lsn(void **state) {
         sum.commits += r.commits;
         sum.reads += r.reads;
         sum.pages_judged += r.pages_judged;
+        sum.believed += r.believed;
         sum.checkpoints += r.checkpoints;
         sum.checks += r.checks;
         sum.misses += r.misses;
@@ -35,12 +36,13 @@ static void test_history__every_read_is_the_model_at_its_lsn(void **state) {
     }
     printf(
         "%llu seeds, up to %u threads: %llu commits in %llu syncs, %llu checkpoints, %llu checks, "
-        "%llu misses; %llu snapshots, %llu pages judged\n",
+        "%llu misses; %llu snapshots, %llu pages judged, %llu addresses believed\n",
         (unsigned long long)seeds, most, (unsigned long long)sum.commits,
         (unsigned long long)sum.syncs, (unsigned long long)sum.checkpoints,
         (unsigned long long)sum.checks, (unsigned long long)sum.misses,
-        (unsigned long long)sum.reads, (unsigned long long)sum.pages_judged);
-    assert_true(sum.reads > seeds && sum.checkpoints > 0);
+        (unsigned long long)sum.reads, (unsigned long long)sum.pages_judged,
+        (unsigned long long)sum.believed);
+    assert_true(sum.reads > seeds && sum.checkpoints > 0 && sum.believed > 0);
 }
 
 int main(void) {
