@@ -114,7 +114,7 @@ static int write_apply_ids(pv__changes *ch, pv_error *err) {
     return write_put_ids(ch->parts, keys, slots, n, err);
 }
 
-static int write_put_docs(pv__changes *ch, pv__buf *scratch, pv_error *err) {
+static int write_apply_docs(pv__changes *ch, pv_error *err) {
     pv__parts *p = ch->parts;
     pv__finger near;
     pv__row_run run;
@@ -126,22 +126,13 @@ static int write_put_docs(pv__changes *ch, pv__buf *scratch, pv_error *err) {
         if (row->superseded || row->doc_at == PV__NO_DOC) {
             continue;
         }
-        pv__row_run_add(&run, row->slot, (pv__bytes){row->key, row->key_len},
-                        pv__change_doc(ch, row));
+        pv__row_run_add(&run, row->slot, pv__change_row(ch, row));
         if (run.count == PV__ROW_RUN || run.bytes > WRITE_DOC_BYTES) {
-            PV_TRY(pv__row_put(p, &near, &run, scratch, err));
+            PV_TRY(pv__row_put(p, &near, &run, err));
             PV_TRY(pv__txn_pause(p->txn, err));
         }
     }
-    return pv__row_put(p, &near, &run, scratch, err);
-}
-
-static int write_apply_docs(pv__changes *ch, pv_error *err) {
-    pv__buf scratch;
-    pv__buf_init(&scratch, &ch->db->env->mem);
-    const int rc = write_put_docs(ch, &scratch, err);
-    pv__buf_done(&scratch);
-    return rc;
+    return pv__row_put(p, &near, &run, err);
 }
 
 /* One part of the collection after the other: what is touched by neighbouring records is touched
