@@ -196,7 +196,8 @@ static unsigned balance_wish(const uint8_t *page, unsigned i) {
 }
 
 /* A leaf that ascending keys have filled stays as it is, and the new cell is the first of the next
- * one: what balance_split would do as well, without looking at all cells. */
+ * one: what balance_split would do as well, without looking at all cells. Such a leaf is hardly
+ * changed again: the store may write it while the run goes on. */
 static int balance_append(pv__tree_op *op, unsigned d, uint8_t *page, const pv__tcell *cell,
                           uint8_t *key, size_t *out_key_size, uint64_t *out_right, pv_error *err) {
     const unsigned count = pv__tnode_count(page);
@@ -211,10 +212,12 @@ static int balance_append(pv__tree_op *op, unsigned d, uint8_t *page, const pv__
     page[PV__TNODE_RUN] = 0;
     pv__put16(page + PV__TNODE_LAST, 0);
     right[PV__TNODE_RUN] = PV__TNODE_RUN_LONG; /* it goes on there */
+    if (!pv__tnode_insert(right, 0, cell)) {
+        return pv__tnode_bad(op->tree, *out_right, PV__BALANCE_DAMAGED, err);
+    }
+    pv__page_finished(op->tree->txn, op->path[d].page_id);
     *out_key_size = size;
-    return pv__tnode_insert(right, 0, cell)
-               ? 0
-               : pv__tnode_bad(op->tree, *out_right, PV__BALANCE_DAMAGED, err);
+    return 0;
 }
 
 /* Split the node at step d, which has no room for `cell` at i. The separator is copied to `key`
