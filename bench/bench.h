@@ -23,6 +23,7 @@ int bench_check(int rc, const pv_error *err, const char *what);
 void bench_turn(int stepping);
 
 double bench_now(void); /* seconds, monotonic */
+double bench_cpu(void); /* seconds that all threads of this process have used */
 void *bench_alloc(size_t bytes);
 void *bench_alloc_huge(size_t bytes); /* zeroed, aligned to 2 MiB, huge pages if there are any */
 uint64_t bench_number(const char *text, const char *what);

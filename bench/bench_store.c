@@ -87,6 +87,7 @@ static double store_plain_write(const char *dir, const bench_batch *b, uint64_t 
 typedef struct store_load {
     uint64_t rows, batches, payload;
     double seconds, close_seconds, plain_seconds;
+    double cpu_seconds; /* of all threads, in the calls alone */
     double batch_seconds[4096];
     uint64_t wchar, write_bytes;
 } store_load;
@@ -102,10 +103,11 @@ static void store_insert(pv_db *db, bench_batch *b, store_load *l, bench_random 
     pv_batch columns;
     bench_batch_fill(b, l->rows, r);
     bench_batch_columns(b, &columns);
-    const double t0 = bench_now();
+    const double t0 = bench_now(), cpu0 = bench_cpu();
     bench_check(pv_insert_batch(db, NULL, "docs", &columns, NULL, &err), &err, "insert");
     const double t = bench_now() - t0;
     l->seconds += t;
+    l->cpu_seconds += bench_cpu() - cpu0;
     l->batch_seconds[l->batches++ % 4096] = t;
     l->rows += b->rows;
     l->payload += bench_batch_payload(b);
@@ -115,6 +117,7 @@ static void store_load_print(store_load *l, const char *path) {
     const double file = (double)bench_file_bytes(path), payload = (double)l->payload;
     printf("load.rows %llu rows\n", (unsigned long long)l->rows);
     printf("load.rate %.0f rows/s\n", (double)l->rows / l->seconds);
+    printf("load.cpu_per_row %.4f us\n", l->cpu_seconds * 1e6 / (double)l->rows);
     printf("load.rate_closed %.0f rows/s\n", (double)l->rows / (l->seconds + l->close_seconds));
     printf("load.payload %.1f MB\n", payload * 1e-6);
     printf("load.speed %.1f MB/s\n", payload * 1e-6 / l->seconds);

@@ -68,7 +68,7 @@ def load_alone(args, where):
     """The same with no thread but the caller's."""
     sizes = [str(args.rows), str(args.dims), str(args.batch), str(args.meta), str(args.cache)]
     alone = values(run([program(args, "bench_store"), "load", where, *sizes, "1"], show=False))
-    for name in ("rate", "speed", "to_plain_write", "to_plain_write_whole",
+    for name in ("rate", "cpu_per_row", "speed", "to_plain_write", "to_plain_write_whole",
                  "to_plain_write_synced"):
         print(f"alone.{name} {alone['load.' + name]:.3f}")
 

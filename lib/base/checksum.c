@@ -4,7 +4,8 @@
  *
  * xxhash.h chooses its instruction set when it is compiled: SSE2 in a build that runs on every
  * x86-64. So inputs of more than 240 bytes are hashed here, with AVX2 where the machine has it, as
- * the specification of XXH3 has it (xxHash, doc/xxhash_spec.md). */
+ * the specification of XXH3 has it (xxHash, doc/xxhash_spec.md). 256 bytes, the blocks of the
+ * database checksum, by themselves: making the secret in memory would cost more than they do. */
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -22,6 +23,7 @@
 #define CHECKSUM_TARGET __attribute__((target("avx2")))
 #define CHECKSUM_INLINE CHECKSUM_TARGET static inline __attribute__((always_inline))
 #define CHECKSUM_LONG 240u                   /* inputs up to this are XXH3's short ones */
+#define CHECKSUM_SMALL 256u                  /* the short one of the long */
 #define CHECKSUM_STRIPE 64u                  /* bytes: eight sums, one from each 8 of them */
 #define CHECKSUM_SECRET 192u                 /* bytes */
 #define CHECKSUM_BLOCK_STRIPES 16u           /* as the secret moves on by 8 with each stripe */
@@ -69,13 +71,73 @@ CHECKSUM_INLINE void checksum_secret(uint64_t seed, uint8_t secret[CHECKSUM_SECR
     }
 }
 
+/* What is in the sums at the beginning. */
+CHECKSUM_INLINE checksum_sums checksum_start(void) {
+    const checksum_sums s = {_mm256_set_epi64x((long long)XXH_PRIME64_3, (long long)XXH_PRIME64_2,
+                                               (long long)XXH_PRIME64_1, (long long)XXH_PRIME32_3),
+                             _mm256_set_epi64x((long long)XXH_PRIME32_1, (long long)XXH_PRIME64_5,
+                                               (long long)XXH_PRIME32_2, (long long)XXH_PRIME64_4)};
+    return s;
+}
+
+/* `keys`: the secret at its place for the end. */
+CHECKSUM_INLINE uint64_t checksum_end(checksum_sums s, checksum_sums keys, uint64_t n) {
+    uint64_t mixed[8];
+    _mm256_storeu_si256((void *)mixed, _mm256_xor_si256(s.low, keys.low));
+    _mm256_storeu_si256((void *)(mixed + 4), _mm256_xor_si256(s.high, keys.high));
+    uint64_t h = n * XXH_PRIME64_1;
+    for (size_t i = 0; i < 8; i += 2) {
+        h += XXH3_mul128_fold64(mixed[i], mixed[i + 1]);
+    }
+    h ^= h >> 37;
+    h *= 0x165667919E3779F9u;
+    return h ^ (h >> 32);
+}
+
+/* Eight words of the secret from word `first` on; `add`: what the seed adds to word `first`, and
+ * takes from the next. */
+CHECKSUM_INLINE checksum_sums checksum_words(size_t first, __m256i add) {
+    const checksum_sums s = {_mm256_add_epi64(checksum_load(XXH3_kSecret + 8 * first), add),
+                             _mm256_add_epi64(checksum_load(XXH3_kSecret + 8 * first + 32), add)};
+    return s;
+}
+
+/* The secret `bytes` behind a, of which b is the next word. */
+CHECKSUM_INLINE checksum_sums checksum_between(checksum_sums a, checksum_sums b, int bytes) {
+    const __m128i down = _mm_cvtsi32_si128(8 * bytes), up = _mm_cvtsi32_si128(64 - 8 * bytes);
+    const checksum_sums s = {
+        _mm256_or_si256(_mm256_srl_epi64(a.low, down), _mm256_sll_epi64(b.low, up)),
+        _mm256_or_si256(_mm256_srl_epi64(a.high, down), _mm256_sll_epi64(b.high, up))};
+    return s;
+}
+
+CHECKSUM_INLINE checksum_sums checksum_stripe_by(checksum_sums s, const uint8_t *p,
+                                                 checksum_sums secret) {
+    s.low = checksum_add(s.low, checksum_load(p), secret.low);
+    s.high = checksum_add(s.high, checksum_load(p + 32), secret.high);
+    return s;
+}
+
+/* Of CHECKSUM_SMALL bytes: three stripes with the secret from its words 0, 1 and 2 on, and the last
+ * with that from its byte CHECKSUM_LAST on, which is byte 1 of word 15. */
+CHECKSUM_TARGET static uint64_t checksum_small(const uint8_t *p, uint64_t seed) {
+    const long long plus = (long long)seed, minus = (long long)(0 - seed);
+    const __m256i even = _mm256_set_epi64x(minus, plus, minus, plus);
+    const __m256i odd = _mm256_set_epi64x(plus, minus, plus, minus);
+    const checksum_sums second = checksum_words(1, odd), third = checksum_words(2, even);
+    checksum_sums s = checksum_start();
+    s = checksum_stripe_by(s, p, checksum_words(0, even));
+    s = checksum_stripe_by(s, p + CHECKSUM_STRIPE, second);
+    s = checksum_stripe_by(s, p + 2 * CHECKSUM_STRIPE, third);
+    s = checksum_stripe_by(
+        s, p + 3 * CHECKSUM_STRIPE,
+        checksum_between(checksum_words(15, odd), checksum_words(16, even), CHECKSUM_LAST % 8));
+    return checksum_end(s, checksum_between(second, third, CHECKSUM_MERGE % 8), CHECKSUM_SMALL);
+}
+
 CHECKSUM_TARGET static uint64_t checksum_avx2(const uint8_t *p, size_t n, uint64_t seed) {
     uint8_t secret[CHECKSUM_SECRET];
-    uint64_t sums[8];
-    checksum_sums s = {_mm256_set_epi64x((long long)XXH_PRIME64_3, (long long)XXH_PRIME64_2,
-                                         (long long)XXH_PRIME64_1, (long long)XXH_PRIME32_3),
-                       _mm256_set_epi64x((long long)XXH_PRIME32_1, (long long)XXH_PRIME64_5,
-                                         (long long)XXH_PRIME32_2, (long long)XXH_PRIME64_4)};
+    checksum_sums s = checksum_start();
     const uint8_t *at = p, *const last = p + n - CHECKSUM_STRIPE;
     checksum_secret(seed, secret);
     for (size_t stripe = 0; at <= last - 1; at += CHECKSUM_STRIPE) {
@@ -89,16 +151,9 @@ CHECKSUM_TARGET static uint64_t checksum_avx2(const uint8_t *p, size_t n, uint64
         }
     }
     s = checksum_stripe(s, last, secret + CHECKSUM_LAST);
-    _mm256_storeu_si256((void *)sums, s.low);
-    _mm256_storeu_si256((void *)(sums + 4), s.high);
-    uint64_t h = (uint64_t)n * XXH_PRIME64_1;
-    for (size_t i = 0; i < 8; i += 2) {
-        const uint8_t *const key = secret + CHECKSUM_MERGE + i * 8;
-        h += XXH3_mul128_fold64(sums[i] ^ XXH_readLE64(key), sums[i + 1] ^ XXH_readLE64(key + 8));
-    }
-    h ^= h >> 37;
-    h *= 0x165667919E3779F9u;
-    return h ^ (h >> 32);
+    const checksum_sums keys = {checksum_load(secret + CHECKSUM_MERGE),
+                                checksum_load(secret + CHECKSUM_MERGE + 32)};
+    return checksum_end(s, keys, (uint64_t)n);
 }
 
 #endif
@@ -106,7 +161,7 @@ CHECKSUM_TARGET static uint64_t checksum_avx2(const uint8_t *p, size_t n, uint64
 uint64_t pv__hash64(const void *p, size_t n, uint64_t seed) {
 #if CHECKSUM_AVX2
     if (n > CHECKSUM_LONG && __builtin_cpu_supports("avx2")) {
-        return checksum_avx2(p, n, seed);
+        return n == CHECKSUM_SMALL ? checksum_small(p, seed) : checksum_avx2(p, n, seed);
     }
 #endif
     return (uint64_t)XXH3_64bits_withSeed(p, n, (XXH64_hash_t)seed);
@@ -116,6 +171,7 @@ uint64_t pv__hash64(const void *p, size_t n, uint64_t seed) {
 #undef CHECKSUM_TARGET
 #undef CHECKSUM_INLINE
 #undef CHECKSUM_LONG
+#undef CHECKSUM_SMALL
 #undef CHECKSUM_STRIPE
 #undef CHECKSUM_SECRET
 #undef CHECKSUM_BLOCK_STRIPES

@@ -82,23 +82,23 @@ static inline pv__bytes pv__row_slot_key(uint8_t buf[4], uint32_t slot) {
     pv__put32be(buf, slot);
     return key;
 }
+/* Append to `out` what comes before the document in a row; how many bytes. */
+PV_PRIVATE size_t pv__row_head(pv__buf *out, pv__bytes key);
 /* Rows that are put in together, in the order they were added. They point into the caller's
  * memory until then. */
-#define PV__ROW_RUN 16u
+#define PV__ROW_RUN 64u
 typedef struct pv__row_run {
-    size_t count, bytes; /* of documents */
+    size_t count, bytes; /* of rows */
     uint32_t slots[PV__ROW_RUN];
-    pv__bytes keys[PV__ROW_RUN], docs[PV__ROW_RUN];
+    pv__bytes rows[PV__ROW_RUN]; /* head and document */
 } pv__row_run;
-static inline void pv__row_run_add(pv__row_run *r, uint32_t slot, pv__bytes key, pv__bytes doc) {
+static inline void pv__row_run_add(pv__row_run *r, uint32_t slot, pv__bytes row) {
     r->slots[r->count] = slot;
-    r->keys[r->count] = key;
-    r->docs[r->count++] = doc;
-    r->bytes += doc.size;
+    r->rows[r->count++] = row;
+    r->bytes += row.size;
 }
-/* Empties the run. scratch is cleared and used; near: of p->docs. */
-PV_PRIVATE int pv__row_put(pv__parts *p, pv__finger *near, pv__row_run *run, pv__buf *scratch,
-                           pv_error *err);
+/* Empties the run. near: of p->docs. */
+PV_PRIVATE int pv__row_put(pv__parts *p, pv__finger *near, pv__row_run *run, pv_error *err);
 /* The row of a live slot, in `buf`, which is cleared first. A missing one is PV_ERR_CORRUPT. */
 PV_PRIVATE int pv__row_get(pv__parts *p, uint32_t slot, pv__buf *buf, pv__row *out, pv_error *err);
 /* The rows of up to PV__TREE_MANY live slots, in pages where they are short, else in `buf`, which

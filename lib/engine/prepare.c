@@ -7,6 +7,7 @@
  *   3. records of one call with the same id (twins): refused, or the last one wins
  *   4. what exists already, what would be too many
  *   5. update: documents that depend on stored ones
+ *   6. rows of the docs tree whose key was made here or whose document was merged
  *
  * Pages are read and not one is written. */
 #include "base/checksum.h"
@@ -17,6 +18,7 @@
 
 #define PREPARE_ARENA_CHUNK 4096u
 #define PREPARE_PAUSE_ROWS 16u
+#define PREPARE_MISSES 4u        /* keys not there in a row, before it is asked which one is next */
 #define PREPARE_SHARED_ROWS 512u /* waking a thread costs as much as some dozen records */
 /* A document of fewer bytes cannot have a text beyond PV__METADATA_BYTES_MAX. */
 #define PREPARE_DOC_SURELY_SMALL (PV__METADATA_BYTES_MAX / 16u)
@@ -30,6 +32,8 @@ static int prepare_fail(const pv__changes *ch, size_t i, int rc, pv_error *err) 
     }
     return pv__err_at(err, rc, i);
 }
+
+static pv__bytes prepare_key(const pv__change *row) { return (pv__bytes){row->key, row->key_len}; }
 
 /* ---- 1. one record ----------------------------------------------------------------------- */
 
@@ -88,17 +92,21 @@ static void prepare_part_init(prepare_part *p, pv__changes *ch, const pv__input 
     pv__buf_init(&p->docs, &ch->db->env->mem);
 }
 
+/* The document, behind its head where that is known already. */
 static int prepare_metadata(prepare_part *p, const pv__input_row *in, pv__change *row,
                             pv_error *err) {
     const pv__json_opts opts = {"metadata", PV__METADATA_BYTES_MAX, true};
+    if (!in->metadata && p->ch->mode == PV__WRITE_UPDATE) {
+        row->doc_at = PV__NO_DOC;
+        return 0;
+    }
+    if (row->key_len > 0 && !(p->ch->flags & PV_WRITE_MERGE)) {
+        row->doc_head = (uint16_t)pv__row_head(&p->docs, prepare_key(row));
+    }
     row->doc_part = p->part;
     row->doc_at = p->docs.len;
-    row->doc_len = 0;
     if (!in->metadata) {
-        if (p->ch->mode == PV__WRITE_UPDATE) {
-            row->doc_at = PV__NO_DOC;
-        }
-        return 0;
+        return pv__buf_check(&p->docs, err);
     }
     PV_TRY(pv__json_reader_read(&p->json, &opts, in->metadata, in->metadata_len, &p->docs, err));
     row->doc_len = (uint32_t)(p->docs.len - row->doc_at);
@@ -228,6 +236,11 @@ static int prepare_made_keys(pv__changes *ch, uint8_t *numbers, pv_error *err) {
 
 /* ---- 3. twins ---------------------------------------------------------------------------- */
 
+static int prepare_key_order(pv__bytes a, pv__bytes b) {
+    const int order = memcmp(a.data, b.data, PV_MIN(a.size, b.size));
+    return order ? order : (a.size > b.size) - (a.size < b.size);
+}
+
 static bool prepare_same_key(const pv__change *a, const pv__change *b) {
     return a->key_len == b->key_len && memcmp(a->key, b->key, a->key_len) == 0;
 }
@@ -258,9 +271,7 @@ static int prepare_twin(pv__changes *ch, pv__map *seen, size_t i, pv_error *err)
 /* Keys in rising order, as loads often bring them: none can stand twice. */
 static bool prepare_ascending(const pv__changes *ch) {
     for (size_t i = 1; i < ch->count; i++) {
-        const pv__change *a = &ch->rows[i - 1], *b = &ch->rows[i];
-        const int order = memcmp(a->key, b->key, PV_MIN(a->key_len, b->key_len));
-        if (order > 0 || (order == 0 && a->key_len >= b->key_len)) {
+        if (prepare_key_order(prepare_key(&ch->rows[i - 1]), prepare_key(&ch->rows[i])) >= 0) {
             return false;
         }
     }
@@ -270,7 +281,8 @@ static bool prepare_ascending(const pv__changes *ch) {
 static int prepare_twins(pv__changes *ch, pv_error *err) {
     pv__map seen;
     int rc = 0;
-    if (ch->count < 2 || prepare_ascending(ch)) {
+    ch->ascending = ch->count > 1 && prepare_ascending(ch);
+    if (ch->count < 2 || ch->ascending) {
         return 0;
     }
     pv__map_init(&seen, &ch->db->env->mem);
@@ -286,12 +298,40 @@ static int prepare_twins(pv__changes *ch, pv_error *err) {
 
 /* ---- 4. what exists ---------------------------------------------------------------------- */
 
-static int prepare_lookup(pv__changes *ch, size_t i, pv_error *err) {
+/* What is known of the next key in the id map, while keys come in ascending order: those below it
+ * are not there, and need no lookup. */
+typedef struct prepare_next {
+    pv__cursor *cursor; /* at the first key that is not below the last one asked for; or NULL */
+    bool known, none;   /* none: all keys are below */
+    unsigned misses;    /* keys in a row that were looked up and not there */
+} prepare_next;
+
+static int prepare_find(pv__changes *ch, prepare_next *next, pv__change *row, pv_error *err) {
+    const pv__bytes key = prepare_key(row);
+    bool found = false;
+    if (next->known) {
+        if (next->none || prepare_key_order(key, pv__cursor_key(next->cursor)) < 0) {
+            return 0;
+        }
+        next->known = false;
+        next->misses = 0;
+    }
+    PV_TRY(pv__idmap_get(&ch->parts->ids, key, &row->slot, &row->exists, err));
+    next->misses = row->exists ? 0 : next->misses + 1;
+    if (next->cursor && next->misses == PREPARE_MISSES) {
+        PV_TRY(pv__cursor_seek(next->cursor, key, &found, err));
+        next->none = !found;
+        next->known = true;
+    }
+    return 0;
+}
+
+static int prepare_lookup(pv__changes *ch, prepare_next *next, size_t i, pv_error *err) {
     pv__parts *p = ch->parts;
     pv__change *row = &ch->rows[i];
-    pv__bytes key = {row->key, row->key_len};
+    const pv__bytes key = prepare_key(row);
     char shown[PV__KEY_SHOWN];
-    PV_TRY(pv__idmap_get(&p->ids, key, &row->slot, &row->exists, err));
+    PV_TRY(prepare_find(ch, next, row, err));
     if (row->exists && row->slot >= p->slots.meta.high_water) {
         return pv__err(err, PV_ERR_CORRUPT, "collection '%s': id %s leads to slot %u of %u",
                        p->c.name, pv__key_show(p, key, shown), (unsigned)row->slot,
@@ -308,13 +348,11 @@ static int prepare_lookup(pv__changes *ch, size_t i, pv_error *err) {
     return 0;
 }
 
-static int prepare_lookups(pv__changes *ch, pv_error *err) {
-    ch->near.depth = 0;
-    ch->parts->ids.near = ch->count > 1 ? &ch->near : NULL;
+static int prepare_look(pv__changes *ch, prepare_next *next, pv_error *err) {
     for (size_t i = 0; i < ch->count; i++) {
         PV_TRY(pv__db_interrupted_at(ch->db, i, err));
         if (!ch->rows[i].superseded || ch->mode == PV__WRITE_UPDATE) {
-            int rc = prepare_lookup(ch, i, err);
+            int rc = prepare_lookup(ch, next, i, err);
             if (rc != 0) {
                 return prepare_fail(ch, i, rc, err);
             }
@@ -324,6 +362,17 @@ static int prepare_lookups(pv__changes *ch, pv_error *err) {
             }
         }
     }
+    return 0;
+}
+
+static int prepare_lookups(pv__changes *ch, pv_error *err) {
+    prepare_next next = {0};
+    ch->near.depth = 0;
+    ch->parts->ids.near = ch->count > 1 ? &ch->near : NULL;
+    int rc = ch->ascending ? pv__cursor_new(&ch->parts->ids.tree, &next.cursor, err) : 0;
+    rc = rc == 0 ? prepare_look(ch, &next, err) : rc;
+    pv__cursor_free(next.cursor);
+    PV_TRY(rc);
     const uint32_t live = ch->parts->slots.meta.live_count;
     if (ch->fresh > PV__SLOTS_PER_COLLECTION_MAX - PV_MIN(live, PV__SLOTS_PER_COLLECTION_MAX)) {
         return pv__err(
@@ -388,6 +437,7 @@ static int prepare_update(pv__changes *ch, pv_error *err) {
         if (twin && row->doc_at == PV__NO_DOC) {
             row->doc_part = twin->doc_part;
             row->doc_at = twin->doc_at;
+            row->doc_head = twin->doc_head;
             row->doc_len = twin->doc_len;
         }
         if (twin && !row->vector) {
@@ -397,6 +447,26 @@ static int prepare_update(pv__changes *ch, pv_error *err) {
     pv__buf_done(&merged);
     pv__buf_done(&stored);
     return rc;
+}
+
+/* ---- 6. heads of documents that came before their keys -------------------------------------- */
+
+static int prepare_heads(pv__changes *ch, pv_error *err) {
+    for (size_t i = 0; i < ch->count; i++) {
+        pv__change *row = &ch->rows[i];
+        if (row->doc_head > 0 || row->doc_at == PV__NO_DOC || row->superseded) {
+            continue;
+        }
+        pv__buf *docs = &ch->docs[0];
+        const size_t head = pv__row_head(docs, prepare_key(row)), at = docs->len;
+        uint8_t *to = pv__buf_extend(docs, row->doc_len);
+        PV_TRY(pv__buf_check(docs, err));
+        memcpy(to, pv__change_doc(ch, row).data, row->doc_len);
+        row->doc_part = 0;
+        row->doc_at = at;
+        row->doc_head = (uint16_t)head;
+    }
+    return 0;
 }
 
 /* ---- all --------------------------------------------------------------------------------- */
@@ -430,7 +500,8 @@ int pv__changes_prepare(pv__changes *ch, pv__parts *parts, pv_db *db, unsigned m
     PV_TRY(prepare_made_keys(ch, numbers, err));
     PV_TRY(prepare_twins(ch, err));
     PV_TRY(prepare_lookups(ch, err));
-    return mode == PV__WRITE_UPDATE ? prepare_update(ch, err) : 0;
+    PV_TRY(mode == PV__WRITE_UPDATE ? prepare_update(ch, err) : 0);
+    return prepare_heads(ch, err);
 }
 
 void pv__changes_done(pv__changes *ch) {
@@ -445,5 +516,6 @@ void pv__changes_done(pv__changes *ch) {
 
 #undef PREPARE_ARENA_CHUNK
 #undef PREPARE_PAUSE_ROWS
+#undef PREPARE_MISSES
 #undef PREPARE_SHARED_ROWS
 #undef PREPARE_DOC_SURELY_SMALL

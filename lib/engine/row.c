@@ -8,29 +8,24 @@
 
 #define ROW_LAYOUT 1u
 
-int pv__row_put(pv__parts *p, pv__finger *near, pv__row_run *run, pv__buf *scratch, pv_error *err) {
+size_t pv__row_head(pv__buf *out, pv__bytes key) {
+    const size_t from = out->len;
+    pv__buf_add_u8(out, ROW_LAYOUT);
+    pv__buf_add_varint(out, key.size);
+    pv__buf_add(out, key.data, key.size);
+    return out->len - from;
+}
+
+int pv__row_put(pv__parts *p, pv__finger *near, pv__row_run *run, pv_error *err) {
     uint8_t slot_keys[PV__ROW_RUN][4];
-    pv__bytes keys[PV__ROW_RUN], values[PV__ROW_RUN];
+    pv__bytes keys[PV__ROW_RUN];
     const size_t count = run->count;
-    size_t at = 0, replaced = 0;
-    pv__buf_clear(scratch);
+    size_t replaced = 0;
     for (size_t i = 0; i < count; i++) {
-        at = scratch->len;
-        pv__buf_add_u8(scratch, ROW_LAYOUT);
-        pv__buf_add_varint(scratch, run->keys[i].size);
-        pv__buf_add(scratch, run->keys[i].data, run->keys[i].size);
-        pv__buf_add(scratch, run->docs[i].data, run->docs[i].size);
         keys[i] = pv__row_slot_key(slot_keys[i], run->slots[i]);
-        values[i].size = scratch->len - at;
-    }
-    PV_TRY(pv__buf_check(scratch, err));
-    at = 0;
-    for (size_t i = 0; i < count; i++) { /* now that the buffer does not move any more */
-        values[i].data = scratch->data + at;
-        at += values[i].size;
     }
     run->count = run->bytes = 0;
-    return pv__tree_put_run(&p->docs, near, keys, values, count, &replaced, err);
+    return pv__tree_put_run(&p->docs, near, keys, run->rows, count, &replaced, err);
 }
 
 static int row_damaged(const pv__parts *p, uint32_t slot, const char *what, pv_error *err) {

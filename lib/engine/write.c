@@ -48,14 +48,33 @@ static int write_vector(pv__changes *ch, const pv__change *row, pv__index_work *
     return pv__index_note(ch->db, p, work, row->slot, err);
 }
 
+/* How many records from i on are new and follow each other in the page of slots and in the
+ * caller's memory, so that they are copied as one. */
+static size_t write_vector_run(const pv__changes *ch, size_t i) {
+    const pv__column *c = &ch->parts->column;
+    const pv__change *first = &ch->rows[i];
+    const size_t most = c->rows_per_page - first->slot % c->rows_per_page;
+    const uint8_t *vector = first->vector;
+    size_t n = 1;
+    for (; n < most && i + n < ch->count; n++) {
+        const pv__change *row = first + n;
+        if (row->superseded || row->exists || row->slot != first->slot + n ||
+            (const uint8_t *)row->vector != vector + n * c->row_size) {
+            break;
+        }
+    }
+    return n;
+}
+
 static int write_apply_vectors(pv__changes *ch, pv__index_work *work, pv_error *err) {
     pv__parts *p = ch->parts;
     const pv__column *c = &p->column;
     const uint32_t per_page = c->rows_per_page;
     uint8_t *rows = NULL;           /* of page `ordinal`, for writing */
     uint32_t ordinal = 0, last = 0; /* row of that page */
-    for (size_t i = 0; i < ch->count; i++) {
+    for (size_t i = 0, n = 1; i < ch->count; i += n) {
         const pv__change *row = &ch->rows[i];
+        n = 1;
         PV_TRY(pv__db_interrupted_at(ch->db, i, err));
         if (row->superseded || !row->vector) {
             continue;
@@ -73,9 +92,13 @@ static int write_apply_vectors(pv__changes *ch, pv__index_work *work, pv_error *
             ordinal = row->slot / per_page;
             PV_TRY(pv__column_page_write(c, ordinal, &rows, err));
         }
-        last = row->slot % per_page;
-        memcpy(rows + (size_t)last * c->row_size, row->vector, c->row_size);
-        PV_TRY(pv__index_note(ch->db, p, work, row->slot, err));
+        n = write_vector_run(ch, i);
+        memcpy(rows + (size_t)(row->slot % per_page) * c->row_size, row->vector, n * c->row_size);
+        last = row->slot % per_page + (uint32_t)n - 1;
+        for (size_t k = 0; k < n; k++) {
+            PV_TRY(k > 0 ? pv__db_interrupted_at(ch->db, i + k, err) : 0);
+            PV_TRY(pv__index_note(ch->db, p, work, row->slot + (uint32_t)k, err));
+        }
     }
     if (rows && last + 1 == per_page) {
         pv__column_page_finished(c, rows);
@@ -114,7 +137,7 @@ static int write_apply_ids(pv__changes *ch, pv_error *err) {
     return write_put_ids(ch->parts, keys, slots, n, err);
 }
 
-static int write_put_docs(pv__changes *ch, pv__buf *scratch, pv_error *err) {
+static int write_apply_docs(pv__changes *ch, pv_error *err) {
     pv__parts *p = ch->parts;
     pv__finger near;
     pv__row_run run;
@@ -126,22 +149,13 @@ static int write_put_docs(pv__changes *ch, pv__buf *scratch, pv_error *err) {
         if (row->superseded || row->doc_at == PV__NO_DOC) {
             continue;
         }
-        pv__row_run_add(&run, row->slot, (pv__bytes){row->key, row->key_len},
-                        pv__change_doc(ch, row));
+        pv__row_run_add(&run, row->slot, pv__change_row(ch, row));
         if (run.count == PV__ROW_RUN || run.bytes > WRITE_DOC_BYTES) {
-            PV_TRY(pv__row_put(p, &near, &run, scratch, err));
+            PV_TRY(pv__row_put(p, &near, &run, err));
             PV_TRY(pv__txn_pause(p->txn, err));
         }
     }
-    return pv__row_put(p, &near, &run, scratch, err);
-}
-
-static int write_apply_docs(pv__changes *ch, pv_error *err) {
-    pv__buf scratch;
-    pv__buf_init(&scratch, &ch->db->env->mem);
-    const int rc = write_put_docs(ch, &scratch, err);
-    pv__buf_done(&scratch);
-    return rc;
+    return pv__row_put(p, &near, &run, err);
 }
 
 /* One part of the collection after the other: what is touched by neighbouring records is touched

@@ -41,11 +41,12 @@ enum { PV__WRITE_INSERT, PV__WRITE_UPSERT, PV__WRITE_UPDATE };
 typedef struct pv__change {
     const uint8_t *key; /* the caller's bytes, or the arena's */
     const void *vector; /* the caller's; NULL: keep */
-    size_t doc_at;      /* in pv__changes.docs[doc_part]; PV__NO_DOC: keep */
+    size_t doc_at;      /* in pv__changes.docs[doc_part], behind its head; PV__NO_DOC: keep */
     uint32_t doc_len;
     uint32_t key_len;
-    uint32_t slot; /* when it exists */
-    uint32_t twin; /* index + 1 of the one before with the same key, or 0 */
+    uint32_t slot;     /* when it exists */
+    uint32_t twin;     /* index + 1 of the one before with the same key, or 0 */
+    uint16_t doc_head; /* bytes of the head before it; 0: there is none yet */
     uint8_t doc_part;
     bool exists;
     bool superseded; /* a later record of the call has the same key */
@@ -60,6 +61,7 @@ typedef struct pv__changes {
     pv__change *rows;
     uint64_t next_id; /* the collection's, after this call */
     size_t fresh;     /* records that will be new */
+    bool ascending;   /* their keys, strictly */
     /* From here on not zeroed. */
     pv__finger near; /* of the id map, while several records are looked up and put in */
     pv__buf docs[2]; /* each written by the thread that checks a part of the records */
@@ -70,6 +72,13 @@ static inline pv__bytes pv__change_doc(const pv__changes *ch, const pv__change *
     const uint8_t *data = ch->docs[row->doc_part].data;
     const pv__bytes doc = {data ? data + row->doc_at : NULL, row->doc_len};
     return doc;
+}
+
+/* The row of the docs tree: the document with its head. */
+static inline pv__bytes pv__change_row(const pv__changes *ch, const pv__change *row) {
+    const pv__bytes whole = {ch->docs[row->doc_part].data + row->doc_at - row->doc_head,
+                             row->doc_head + row->doc_len};
+    return whole;
 }
 
 /* prepare.c. done in every case. */

@@ -195,6 +195,31 @@ static unsigned balance_wish(const uint8_t *page, unsigned i) {
     return i == count ? count + 1 - least : i + 1;
 }
 
+/* A leaf that ascending keys have filled stays as it is, and the new cell is the first of the next
+ * one: what balance_split would do as well, without looking at all cells. Such a leaf is hardly
+ * changed again: the store may write it while the run goes on. */
+static int balance_append(pv__tree_op *op, unsigned d, uint8_t *page, const pv__tcell *cell,
+                          uint8_t *key, size_t *out_key_size, uint64_t *out_right, pv_error *err) {
+    const unsigned count = pv__tnode_count(page);
+    uint8_t *right = NULL;
+    pv__tcell last;
+    if (!pv__tnode_cell(page, count - 1, &last) || pv__bytes_order(last.key, cell->key) >= 0) {
+        return pv__tnode_bad(op->tree, op->path[d].page_id, PV__BALANCE_DAMAGED, err);
+    }
+    const size_t size = pv__tree_separator(last.key, cell->key);
+    memcpy(key, cell->key.data, size);
+    PV_TRY(pv__tree_node_new(op, 0, out_right, &right, err));
+    page[PV__TNODE_RUN] = 0;
+    pv__put16(page + PV__TNODE_LAST, 0);
+    right[PV__TNODE_RUN] = PV__TNODE_RUN_LONG; /* it goes on there */
+    if (!pv__tnode_insert(right, 0, cell)) {
+        return pv__tnode_bad(op->tree, *out_right, PV__BALANCE_DAMAGED, err);
+    }
+    pv__page_finished(op->tree->txn, op->path[d].page_id);
+    *out_key_size = size;
+    return 0;
+}
+
 /* Split the node at step d, which has no room for `cell` at i. The separator is copied to `key`
  * (PV__TREE_KEY_MAX bytes). */
 static int balance_split(pv__tree_op *op, unsigned d, unsigned i, const pv__tcell *cell,
@@ -203,6 +228,10 @@ static int balance_split(pv__tree_op *op, unsigned d, unsigned i, const pv__tcel
     const uint64_t id = op->path[d].page_id;
     PV_TRY(pv__tree_reshape(op, err));
     PV_TRY(pv__tree_edit(op, id, &page, err));
+    if (i > 0 && pv__tnode_level(page) == 0 && i == pv__tnode_count(page) &&
+        balance_wish(page, i) == i) {
+        return balance_append(op, d, page, cell, key, out_key_size, out_right, err);
+    }
     const char *what = pv__tnode_audit(page);
     if (what) {
         return pv__tnode_bad(op->tree, id, what, err);

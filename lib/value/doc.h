@@ -133,12 +133,31 @@ PV_PRIVATE int pv__docb_finish(pv__docb *b);
 PV_PRIVATE void pv__docb_again(pv__docb *b, pv__buf *out, const char *what, pv_error *err);
 PV_PRIVATE void pv__docb_release(pv__docb *b);
 
-/* Used by doc*.c only: bytes of one count or offset in an array or object of `size` bytes. */
+/* Used by doc*.c and json_flat.c: bytes of one count or offset in an array or object of `size`
+ * bytes. */
 static inline unsigned pv__doc_width(size_t size) {
     return size <= 0xFFu ? 1u : size <= 0xFFFFu ? 2u : 4u;
 }
 static inline uint32_t pv__doc_cell(const uint8_t *p, unsigned width) {
     return width == 1 ? *p : width == 2 ? pv__get16(p) : pv__get32(p);
+}
+static inline void pv__doc_put_cell(uint8_t *p, unsigned width, size_t v) {
+    if (width == 1) {
+        *p = (uint8_t)v;
+    } else if (width == 2) {
+        pv__put16(p, (uint16_t)v);
+    } else {
+        pv__put32(p, (uint32_t)v);
+    }
+}
+/* The smallest width whose cells can count the bytes of the container that uses it. */
+static inline unsigned pv__doc_cell_width(size_t cells, size_t rest) {
+    for (unsigned w = 1; w < 4; w *= 2) {
+        if (pv__doc_width(1 + w * cells + rest) <= w) {
+            return w;
+        }
+    }
+    return 4;
 }
 /* Finite doubles that a float holds exactly are stored as one. */
 static inline bool pv__doc_fits_float(double v) {

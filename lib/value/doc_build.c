@@ -309,26 +309,6 @@ static const pv__docb_item *docb_items(const pv__docb *b, const pv__docb_level *
     return b->items ? b->items + level->item_first : NULL;
 }
 
-static void docb_put_cell(uint8_t *p, unsigned w, size_t v) {
-    if (w == 1) {
-        *p = (uint8_t)v;
-    } else if (w == 2) {
-        pv__put16(p, (uint16_t)v);
-    } else {
-        pv__put32(p, (uint32_t)v);
-    }
-}
-
-/* The smallest width whose cells can count the bytes of the container that uses it. */
-static unsigned docb_width(size_t cells, size_t rest) {
-    for (unsigned w = 1; w < 4; w *= 2) {
-        if (pv__doc_width(1 + w * cells + rest) <= w) {
-            return w;
-        }
-    }
-    return 4;
-}
-
 /* Make room for `head` bytes in front of the children of this level; NULL after a failure. */
 static uint8_t *docb_make_room(pv__docb *b, const pv__docb_level *level, size_t head) {
     if (!docb_fits(b, head)) {
@@ -348,17 +328,17 @@ static void docb_end_array(pv__docb *b, const pv__docb_level *level) {
     const pv__docb_item *items = docb_items(b, level);
     size_t count = b->item_count - level->item_first;
     size_t values = b->out->len - b->base - level->value_at;
-    unsigned w = docb_width(1 + count, values);
+    unsigned w = pv__doc_cell_width(1 + count, values);
     size_t head = 1 + w * (1 + count);
     uint8_t *p = docb_make_room(b, level, head);
     if (!p) {
         return;
     }
     p[0] = PV__VALUE_ARRAY;
-    docb_put_cell(p + 1, w, count);
+    pv__doc_put_cell(p + 1, w, count);
     p += 1 + w;
     for (size_t i = 0; i < count; i++, p += w) {
-        docb_put_cell(p, w, head + (items[i].value_at - level->value_at));
+        pv__doc_put_cell(p, w, head + (items[i].value_at - level->value_at));
     }
 }
 
@@ -371,15 +351,15 @@ static void docb_fill_object(pv__docb *b, const pv__docb_level *level, uint8_t *
     size_t key_to = table, value_to = head;
     uint8_t *p = start;
     p[0] = PV__VALUE_OBJECT;
-    docb_put_cell(p + 1, w, count);
+    pv__doc_put_cell(p + 1, w, count);
     p += 1 + w;
     for (size_t i = 0; i < count; i++, p += 2 * w) {
         size_t at = level->sorted ? i : b->order[i];
         const pv__docb_item *item = &items[at];
         size_t from = item->value_at - level->value_at;
         size_t to = at + 1 < count ? item[1].value_at - level->value_at : values;
-        docb_put_cell(p, w, key_to);
-        docb_put_cell(p + w, w, value_to);
+        pv__doc_put_cell(p, w, key_to);
+        pv__doc_put_cell(p + w, w, value_to);
         if (item->key_len > 0) {
             memcpy(start + key_to, b->keys.data + item->key_at, item->key_len);
         }
@@ -406,7 +386,7 @@ static void docb_end_object(pv__docb *b, const pv__docb_level *level) {
             return;
         }
     }
-    unsigned w = docb_width(1 + 2 * count, keys + values);
+    unsigned w = pv__doc_cell_width(1 + 2 * count, keys + values);
     size_t table = 1 + w * (1 + 2 * count);
     uint8_t *start = docb_make_room(b, level, table + keys);
     if (start) {

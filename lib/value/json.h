@@ -86,4 +86,8 @@ PV_PRIVATE int pv__json_reader_read(pv__json_reader *r, const pv__json_opts *opt
                                     size_t len, pv__buf *out, pv_error *err);
 PV_PRIVATE void pv__json_reader_done(pv__json_reader *r);
 
+/* json_flat.c: the same at once for a text that is an object of plain members. False: it is not,
+ * and nothing was appended. */
+PV_PRIVATE bool pv__json_flat(const char *text, size_t len, pv__buf *out);
+
 #endif

@@ -60,6 +60,9 @@ int pv__json_reader_read(pv__json_reader *r, const pv__json_opts *opts, const ch
         return pv__err(err, PV_ERR_LIMIT, "%s: %zu bytes of JSON, the limit is %zu", opts->what,
                        len, bytes_max);
     }
+    if (pv__json_flat(text, len, out)) {
+        return 0;
+    }
     pv__json *j = &r->json;
     pv__docb *b = &r->docb;
     const pv__buf scratch = j->scratch;

@@ -170,7 +170,7 @@ PV_PRIVATE int pv__idmap_get(pv__idmap *m, pv__bytes key, uint32_t *out_slot, bo
 PV_PRIVATE int pv__idmap_put(pv__idmap *m, pv__bytes key, uint32_t slot, bool *out_replaced,
                              pv_error *err);
 /* Several at once, at most PV__IDMAP_RUN. *out_replaced: the first that was there, or n. */
-#define PV__IDMAP_RUN 16u
+#define PV__IDMAP_RUN 64u
 PV_PRIVATE int pv__idmap_put_run(pv__idmap *m, const pv__bytes *keys, const uint32_t *slots,
                                  size_t n, size_t *out_replaced, pv_error *err);
 PV_PRIVATE int pv__idmap_del(pv__idmap *m, pv__bytes key, bool *out_found, pv_error *err);

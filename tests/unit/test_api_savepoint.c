@@ -62,6 +62,7 @@ static void test_api_savepoint__saves_a_doomed_transaction(void **state) {
     o.threads = 1;
     t_api_open(&t, &o);
     t_api_create(&t, "c", 2, PV_METRIC_L2, PV_KEY_STRING);
+    heap.fail_on = 1; /* pages are asked for twice */
     unsigned doomed = 0;
     for (uint64_t n = 1; n < 200; n++) {
         pv_txn *txn = NULL;

@@ -132,6 +132,11 @@ static void test_checksum__is_xxh3_at_every_length(void **state) {
         const uint8_t *p = data + n % 8;
         assert_true(pv__hash64(p, n, seed) == (uint64_t)XXH3_64bits_withSeed(p, n, seed));
     }
+    for (size_t i = 0; i + 256 <= sizeof data; i++) { /* the length of the blocks of pages */
+        const uint64_t seed = pv__mix64(i) << i % 64;
+        const uint8_t *p = data + i;
+        assert_true(pv__hash64(p, 256, seed) == (uint64_t)XXH3_64bits_withSeed(p, 256, seed));
+    }
 }
 
 static void test_checksum__every_bit_counts(void **state) {
