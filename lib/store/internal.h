@@ -268,7 +268,7 @@ struct pv__store {
     bool memory, readonly, no_threads, replaying;
     struct pv__ahead *ahead; /* of the replay under way */
     uint32_t busy_timeout_ms, codec;
-    pv_interrupt_fn interrupt; /* of waits for another writer */
+    pv_interrupt_fn interrupt;
     void *interrupt_ctx;
     uint64_t cache_limit, checkpoint_bytes;
 
@@ -350,7 +350,7 @@ struct pv__txn {
     pv__rslot *slot;
     uint64_t snap;  /* reads versions with lsn <= snap */
     uint64_t stamp; /* write: stamp of the pages it changes */
-    bool write, async, in_epoch, reserved;
+    bool write, async, in_epoch, asks;
     int doomed;
     pv__touched *touched;
     size_t touched_count, touched_cap;

@@ -108,7 +108,7 @@ PV_PRIVATE int pv__txn_rollback_to(pv__txn *t, uint32_t number, pv_error *err) {
     }
     t->savepoint_count = number;
     t->doomed = 0; /* savepoints are not made in a doomed transaction: it came later */
-    return pv__txn_pause(t, err);
+    return pv__txn_rest(t, err);
 }
 
 PV_PRIVATE int pv__txn_release(pv__txn *t, uint32_t number, pv_error *err) {

@@ -116,6 +116,7 @@ PV_PRIVATE int pv__txn_begin(pv__store *s, uint32_t flags, pv__txn **out_txn, pv
     t->snap = snap;
     t->write = write;
     t->async = flags & PV__TXN_ASYNC;
+    t->asks = flags & PV__TXN_ASKS;
     if (write) {
         t->snap = TXN_SNAP_WRITER;
         pv__mutex_lock(&s->log.mutex);
@@ -214,7 +215,7 @@ static pv__ver *txn_mine(pv__txn *t, size_t i, pv__xent **out_x) {
     return atomic_load_explicit(&x->mine, memory_order_relaxed);
 }
 
-PV_PRIVATE int pv__txn_pause(pv__txn *t, pv_error *err) {
+PV_PRIVATE int pv__txn_rest(pv__txn *t, pv_error *err) {
     if (t->in_epoch) {
         pv__reader_leave(t->slot);
         t->in_epoch = false;
@@ -227,6 +228,11 @@ PV_PRIVATE int pv__txn_pause(pv__txn *t, pv_error *err) {
         }
     }
     return PV_OK;
+}
+
+PV_PRIVATE int pv__txn_pause(pv__txn *t, pv_error *err) {
+    PV_TRY(pv__txn_rest(t, err));
+    return t->asks ? pv__store_interrupted(t->store, err) : PV_OK;
 }
 
 /* ---- commit -------------------------------------------------------------------------------- */
