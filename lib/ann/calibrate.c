@@ -76,18 +76,21 @@ static void calibrate_sort(float *v, uint32_t n) {
     }
 }
 
-/* Search as a caller would, and rank by the vectors. */
+/* Search as a caller would, and rank by the vectors. Each lies in a large page of its own, and a
+ * graph that does not fit into memory is read from slots: what was used goes before the next. */
 static int calibrate_search(pv__graph *g, pv__walker *w, const pv__kernel *kernel,
                             const pv__kernel_query *q, const pv__effort *effort, uint32_t want,
                             calibrate_rows *r, pv_error *err) {
     bool complete = true;
     uint32_t found = 0;
     PV_TRY(pv__graph_search(g, w, q->vector, effort, want, r->hits, &found, &complete, err));
+    PV_TRY(pv__walker_pause(w, g->txn, err));
     r->count = 0;
     for (; r->count < found; r->count++) {
         const uint8_t *row;
         PV_TRY(pv__graph_vectors(g, w, &r->hits[r->count], 1, &row, err));
         r->exact[r->count] = pv__kernel_pair(kernel, q, row);
+        PV_TRY(pv__txn_tight(g->txn) ? pv__walker_pause(w, g->txn, err) : 0);
     }
     calibrate_sort(r->exact, r->count);
     return 0;

@@ -29,6 +29,7 @@
 #define INSERT_TWINS 8u             /* nearest nodes that are looked at for an equal vector */
 #define INSERT_NORMS 4096u          /* vectors whose length is looked at when a graph begins */
 #define INSERT_PAUSE 64u            /* rows between two pauses */
+#define INSERT_PLAN_PAUSE 32u       /* the same in a plan, for each thread: each row a search */
 #define INSERT_THREAD_ROWS 64u      /* fewer than so many rows are no work for a second thread */
 #define INSERT_IN_BATCH 0x80000000u /* a reference to a row of the batch instead of a node */
 
@@ -356,7 +357,7 @@ static int insert_plan_all(insert_batch *b, pv__walker *w, pv_error *err) {
         }
     }
     for (size_t i = 0; i < b->count && rc == 0;) {
-        const size_t end = PV_MIN(b->count, i + (size_t)INSERT_PAUSE * threads);
+        const size_t end = PV_MIN(b->count, i + (size_t)INSERT_PLAN_PAUSE * threads);
         rc = insert_plan_rows(b, parts, threads, &i, end, err);
         rc = rc == 0 ? pv__txn_pause(b->g->txn, err) : rc;
     }
@@ -680,6 +681,7 @@ int pv__graph_insert(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t 
 #undef INSERT_TWINS
 #undef INSERT_NORMS
 #undef INSERT_PAUSE
+#undef INSERT_PLAN_PAUSE
 #undef INSERT_THREAD_ROWS
 #undef INSERT_LOST
 #undef INSERT_IN_BATCH

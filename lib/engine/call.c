@@ -33,7 +33,7 @@ static int call_begin_write(pv_db *db, uint32_t flags, pv__txn **out_txn, pv_err
     if (db->flags & PV_OPEN_NOWAIT) {
         flags |= PV__TXN_NOWAIT;
     }
-    PV_TRY(pv__txn_begin(db->store, PV__TXN_WRITE | flags, out_txn, err));
+    PV_TRY(pv__txn_begin(db->store, PV__TXN_WRITE | PV__TXN_ASKS | flags, out_txn, err));
     call_set_writer(db);
     return 0;
 }
@@ -222,7 +222,7 @@ int pv__call_end(pv__call *call, int rc, pv_error *err) {
             pv__txn_doom(call->txn, rc);
         }
         /* Between calls a transaction holds no pointers, so that it holds up no memory. */
-        int paused = pv__txn_pause(call->txn, rc == 0 ? err : NULL);
+        int paused = pv__txn_rest(call->txn, rc == 0 ? err : NULL);
         rc = rc == 0 ? paused : rc;
         atomic_store_explicit(&call->user->busy, 0, memory_order_release);
     } else if (call->write) {

@@ -71,7 +71,7 @@ static int ckpt_cut(checkpoint *c, pv_error *err) {
 static int ckpt_gather(checkpoint *c, pv_error *err) {
     pv__store *s = c->s;
     ckpt_sort(c->ids, c->id_count);
-    c->pages = pv__alloc_array(s->mem, c->id_count, sizeof *c->pages);
+    c->pages = pv__cache_array(s, c->id_count, sizeof *c->pages);
     if (!c->pages) {
         return pv__err_nomem(err, c->id_count * sizeof *c->pages);
     }
@@ -246,7 +246,7 @@ static void ckpt_undo(checkpoint *c, pv__slots_go go) {
         }
         c->ids = NULL;
         c->id_cap = 0;
-    } else if (pv__ver_reserve(s, c->id_count, &ignored)) {
+    } else if (pv__dirty_reserve(s, c->id_count, &ignored)) {
         pv__store_fail(s, PV_ERR_NOMEM); /* the list is lost: only replay knows these pages */
     } else {
         for (size_t i = 0; i < c->id_count; i++) {
@@ -320,7 +320,7 @@ static int ckpt_run(pv__store *s, pv_error *err) {
         ckpt_undo(&c, PV__SLOTS_STAY);
     }
     pv__alloc_free(s->mem, c.scratch, CKPT_SCRATCH);
-    pv__alloc_free(s->mem, c.pages, c.id_count * sizeof *c.pages);
+    pv__cache_drop(s, c.pages, c.id_count, sizeof *c.pages);
     pv__alloc_free(s->mem, c.ids, c.id_cap * sizeof *c.ids);
     return rc;
 }

@@ -268,7 +268,7 @@ struct pv__store {
     bool memory, readonly, no_threads, replaying;
     struct pv__ahead *ahead; /* of the replay under way */
     uint32_t busy_timeout_ms, codec;
-    pv_interrupt_fn interrupt; /* of waits for another writer */
+    pv_interrupt_fn interrupt;
     void *interrupt_ctx;
     uint64_t cache_limit, checkpoint_bytes;
 
@@ -350,7 +350,7 @@ struct pv__txn {
     pv__rslot *slot;
     uint64_t snap;  /* reads versions with lsn <= snap */
     uint64_t stamp; /* write: stamp of the pages it changes */
-    bool write, async, in_epoch, reserved;
+    bool write, async, in_epoch, asks;
     int doomed;
     pv__touched *touched;
     size_t touched_count, touched_cap;
@@ -438,10 +438,19 @@ PV_PRIVATE uint64_t pv__frames_excess(const pv__store *s);
 PV_PRIVATE int pv__ver_new(pv__store *s, uint64_t page_id, unsigned raw_slots, bool resident,
                            pv__ver **out, pv_error *err);
 PV_PRIVATE void pv__ver_free(pv__store *s, pv__ver *v);
-PV_PRIVATE void pv__ver_retire(pv__store *s, pv__ver *v);                 /* under ver_mutex */
-PV_PRIVATE int pv__ver_reserve(pv__store *s, size_t more, pv_error *err); /* lists; ver_mutex */
-PV_PRIVATE void pv__ver_sweep(pv__store *s);                              /* under ver_mutex */
-PV_PRIVATE void pv__ver_reclaim(pv__store *s);                            /* under ver_mutex */
+PV_PRIVATE void pv__ver_retire(pv__store *s, pv__ver *v); /* under ver_mutex */
+/* Room in the lists for so many more versions that others replace, or that go; and for so many more
+ * pages that have changed. Under ver_mutex. */
+PV_PRIVATE int pv__ver_reserve(pv__store *s, size_t more, pv_error *err);
+PV_PRIVATE int pv__dirty_reserve(pv__store *s, size_t more, pv_error *err);
+/* Arrays that are as long as a transaction or a checkpoint has pages are part of the budget: one
+ * that grows (pv__alloc_grow), one for which pages go first, and the end of either. */
+PV_PRIVATE int pv__cache_grow(pv__store *s, void **array, size_t *cap, size_t want,
+                              size_t elem_size, pv_error *err);
+PV_PRIVATE void *pv__cache_array(pv__store *s, size_t count, size_t elem_size);
+PV_PRIVATE void pv__cache_drop(pv__store *s, void *array, size_t count, size_t elem_size);
+PV_PRIVATE void pv__ver_sweep(pv__store *s);   /* under ver_mutex */
+PV_PRIVATE void pv__ver_reclaim(pv__store *s); /* under ver_mutex */
 /* For whoever goes round with the hand; under ver_mutex. May the newest committed version of x go?
  * NULL: no. */
 PV_PRIVATE pv__ver *pv__ver_evictable(const pv__xent *x);

@@ -195,8 +195,8 @@ static bool page_claim(pv__txn *t, pv__xent *x, pv__ver *base, pv__ver *v) {
 }
 
 static int page_reserve(pv__txn *t, pv_error *err) {
-    return pv__alloc_grow(t->store->mem, (void **)&t->touched, &t->touched_cap,
-                          t->touched_count + 1, sizeof(pv__touched), err);
+    return pv__cache_grow(t->store, (void **)&t->touched, &t->touched_cap, t->touched_count + 1,
+                          sizeof(pv__touched), err);
 }
 
 /* First touch: a copy of the newest committed version. */

@@ -185,7 +185,7 @@ static int recover_entry(pv__store *s, pv__reader *r, uint64_t stamp, pv_error *
         return pv__err(err, PV_ERR_FORMAT, "log: entry of unknown kind %u", kind);
     }
     if (x->dirty_seq != s->dirty_seq) {
-        PV_TRY(pv__ver_reserve(s, 1, err));
+        PV_TRY(pv__dirty_reserve(s, 1, err));
         x->dirty_seq = s->dirty_seq;
         s->dirty[s->dirty_count++] = id;
     }

@@ -22,7 +22,7 @@ PV_PRIVATE void pv__ver_drop(pv__txn *t, pv__ver *v) {
 }
 
 PV_PRIVATE int pv__undo_reserve(pv__txn *t, pv_error *err) {
-    return pv__alloc_grow(t->store->mem, (void **)&t->undo, &t->undo_cap, t->undo_count + 1,
+    return pv__cache_grow(t->store, (void **)&t->undo, &t->undo_cap, t->undo_count + 1,
                           sizeof(pv__undo), err);
 }
 
@@ -108,7 +108,7 @@ PV_PRIVATE int pv__txn_rollback_to(pv__txn *t, uint32_t number, pv_error *err) {
     }
     t->savepoint_count = number;
     t->doomed = 0; /* savepoints are not made in a doomed transaction: it came later */
-    return pv__txn_pause(t, err);
+    return pv__txn_rest(t, err);
 }
 
 PV_PRIVATE int pv__txn_release(pv__txn *t, uint32_t number, pv_error *err) {

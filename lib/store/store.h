@@ -65,7 +65,7 @@ typedef struct pv__store_opts {
     pv__chore_fn chore; /* may be NULL */
     void *chore_ctx;
     uint32_t codec;            /* for pages that shrink: 0 none, 1 zstd (when built in) */
-    pv_interrupt_fn interrupt; /* asked while waiting for another writer; NULL: never */
+    pv_interrupt_fn interrupt; /* asked by waits for another writer, pauses, commits */
     void *interrupt_ctx;
     uint64_t log_segment_bytes; /* first log segment, the next ones double; 0: default (tests) */
     uint64_t slab_bytes;        /* memory for pages; 0: as frames.c says (tests) */
@@ -107,8 +107,9 @@ PV_PRIVATE int pv__store_check(pv__store *store, bool deep, pv__check_fn fn, voi
 #define PV__TXN_ASYNC 0x2u  /* commit returns before the record is durable */
 #define PV__TXN_NOWAIT 0x4u /* PV_ERR_BUSY at once instead of waiting for the writer */
 #define PV__TXN_CHORE                                                                              \
-    0x8u /* write: gives way to everybody: PV_ERR_BUSY at once while anybody is
+    0x8u                   /* write: gives way to everybody: PV_ERR_BUSY at once while anybody is
                              * or wants to be the writer; nobody else is ever told BUSY for it */
+#define PV__TXN_ASKS 0x10u /* its pauses ask the caller's interrupt: of a call's own thread */
 
 PV_PRIVATE int pv__txn_begin(pv__store *store, uint32_t flags, pv__txn **out_txn, pv_error *err);
 /* A second reader of the state that a read transaction sees, for another thread: it pauses, and
@@ -133,9 +134,13 @@ PV_PRIVATE int pv__txn_doomed(const pv__txn *txn, pv_error *err); /* 0 when it i
 /* What doomed the transaction was damage in pages that it gives up: whoever calls this knows that
  * nothing else was under way, and leaves those pages to pv__page_free or to nobody. */
 PV_PRIVATE void pv__txn_forgive(pv__txn *txn);
-/* No pointers are held: let memory be reclaimed, evicted or spilled. Also looks at the interrupt
- * flag in the future. Cheap; call it once per row or node in long loops. */
+/* No pointers are held: let memory be reclaimed, evicted or spilled, and ask the interrupt
+ * (PV__TXN_ASKS): PV_ERR_CANCELLED dooms nothing, that is up to whoever was changing something.
+ * Cheap; call it once per row or node in long loops, and at least every few milliseconds of work:
+ * how late an interrupt may be hangs on it. */
 PV_PRIVATE int pv__txn_pause(pv__txn *txn, pv_error *err);
+/* The same where all is done, or undone: nothing is asked. */
+PV_PRIVATE int pv__txn_rest(pv__txn *txn, pv_error *err);
 /* Memory is short: a pause would give some back. For loops that pause now and then only. */
 PV_PRIVATE bool pv__txn_tight(const pv__txn *txn);
 

@@ -116,6 +116,7 @@ PV_PRIVATE int pv__txn_begin(pv__store *s, uint32_t flags, pv__txn **out_txn, pv
     t->snap = snap;
     t->write = write;
     t->async = flags & PV__TXN_ASYNC;
+    t->asks = flags & PV__TXN_ASKS;
     if (write) {
         t->snap = TXN_SNAP_WRITER;
         pv__mutex_lock(&s->log.mutex);
@@ -144,9 +145,9 @@ static void txn_free(pv__txn *t) {
     pv__rslot *slot = t->slot;
     atomic_fetch_add_explicit(&s->hits, t->hits, memory_order_relaxed);
     pv__undo_forget(t);
-    pv__alloc_free(s->mem, t->undo, t->undo_cap * sizeof(pv__undo));
+    pv__cache_drop(s, t->undo, t->undo_cap, sizeof(pv__undo));
     pv__alloc_free(s->mem, t->savepoints, t->savepoint_cap * sizeof(pv__savepoint));
-    pv__alloc_free(s->mem, t->touched, t->touched_cap * sizeof(pv__touched));
+    pv__cache_drop(s, t->touched, t->touched_cap, sizeof(pv__touched));
     memset(t, 0, sizeof *t);
     slot->spare = t;
     pv__reader_end(slot);
@@ -214,7 +215,7 @@ static pv__ver *txn_mine(pv__txn *t, size_t i, pv__xent **out_x) {
     return atomic_load_explicit(&x->mine, memory_order_relaxed);
 }
 
-PV_PRIVATE int pv__txn_pause(pv__txn *t, pv_error *err) {
+PV_PRIVATE int pv__txn_rest(pv__txn *t, pv_error *err) {
     if (t->in_epoch) {
         pv__reader_leave(t->slot);
         t->in_epoch = false;
@@ -227,6 +228,11 @@ PV_PRIVATE int pv__txn_pause(pv__txn *t, pv_error *err) {
         }
     }
     return PV_OK;
+}
+
+PV_PRIVATE int pv__txn_pause(pv__txn *t, pv_error *err) {
+    PV_TRY(pv__txn_rest(t, err));
+    return t->asks ? pv__store_interrupted(t->store, err) : PV_OK;
 }
 
 /* ---- commit -------------------------------------------------------------------------------- */
@@ -298,11 +304,23 @@ PV_PRIVATE void pv__publish(pv__store *s, pv__xent *x, pv__ver *v) {
     atomic_store_explicit(&x->frame, pv__ver_frame(v), memory_order_release);
 }
 
+/* Pages that have a version already, which ours will replace. */
+static size_t txn_replaced(pv__txn *t) {
+    size_t count = 0;
+    for (size_t i = 0; i < t->touched_count; i++) {
+        pv__xent *x = NULL;
+        (void)txn_mine(t, i, &x);
+        count += atomic_load_explicit(&x->frame, memory_order_relaxed) != 0;
+    }
+    return count;
+}
+
 /* Under ver_mutex: everything is reserved, nothing here can fail after the record is accepted. */
 static int txn_accept(pv__txn *t, pv__buf *body, const pv__commit_info *info, uint64_t *out_end,
                       pv_error *err) {
     pv__store *s = t->store;
-    PV_TRY(pv__ver_reserve(s, t->touched_count, err));
+    PV_TRY(pv__ver_reserve(s, txn_replaced(t), err));
+    PV_TRY(pv__dirty_reserve(s, t->touched_count, err));
     PV_TRY(pv__log_append(s, body, info, out_end, err));
     for (size_t i = 0; i < t->touched_count; i++) {
         pv__xent *x = NULL;

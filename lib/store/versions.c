@@ -97,11 +97,29 @@ PV_PRIVATE void pv__ver_free(pv__store *s, pv__ver *v) {
 PV_PRIVATE int pv__ver_reserve(pv__store *s, size_t more, pv_error *err) {
     PV_TRY(pv__alloc_grow(s->mem, (void **)&s->superseded, &s->superseded_cap,
                           s->superseded_count + more, sizeof(pv__superseded), err));
-    PV_TRY(pv__alloc_grow(s->mem, (void **)&s->dirty, &s->dirty_cap, s->dirty_count + more,
-                          sizeof(uint64_t), err));
     return pv__alloc_grow(s->mem, (void **)&s->retired, &s->retired_cap,
                           s->retired_first + s->retired_count + s->superseded_count + 2 * more + 64,
                           sizeof(pv__retired), err);
+}
+
+PV_PRIVATE int pv__dirty_reserve(pv__store *s, size_t more, pv_error *err) {
+    return pv__alloc_grow(s->mem, (void **)&s->dirty, &s->dirty_cap, s->dirty_count + more,
+                          sizeof(uint64_t), err);
+}
+
+PV_PRIVATE int pv__cache_grow(pv__store *s, void **array, size_t *cap, size_t want,
+                              size_t elem_size, pv_error *err) {
+    const size_t before = *cap;
+    const int rc = pv__alloc_grow(s->mem, array, cap, want, elem_size, err);
+    atomic_fetch_add_explicit(&s->cache_bytes, (*cap - before) * elem_size, memory_order_relaxed);
+    return rc;
+}
+
+PV_PRIVATE void pv__cache_drop(pv__store *s, void *array, size_t count, size_t elem_size) {
+    if (array) {
+        atomic_fetch_sub_explicit(&s->cache_bytes, count * elem_size, memory_order_relaxed);
+    }
+    pv__alloc_free(s->mem, array, count * elem_size);
 }
 
 /* ---- readers ------------------------------------------------------------------------------- */
@@ -539,6 +557,19 @@ PV_PRIVATE void pv__ver_evict(pv__store *s, unsigned raw_slots, uint64_t want_by
     s->evict_again_at = freed < want_bytes ? used + step : 0;
     pv__ver_reclaim(s);
     pv__mutex_unlock(&s->ver_mutex);
+}
+
+PV_PRIVATE void *pv__cache_array(pv__store *s, size_t count, size_t elem_size) {
+    const uint64_t used = atomic_load_explicit(&s->cache_bytes, memory_order_relaxed);
+    const uint64_t bytes = (uint64_t)count * elem_size;
+    if (used + bytes > s->cache_limit) {
+        pv__ver_evict(s, 0, used + bytes - s->cache_limit);
+    }
+    void *array = pv__alloc_array(s->mem, count, elem_size);
+    if (array) {
+        atomic_fetch_add_explicit(&s->cache_bytes, bytes, memory_order_relaxed);
+    }
+    return array;
 }
 
 #undef VERSIONS_EVICT_MAX

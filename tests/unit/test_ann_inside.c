@@ -357,6 +357,72 @@ static void test_ann_inside__threads_change_no_byte(void **state) {
     assert_int_equal(hash[0], hash[2]);
 }
 
+/* ---- interrupts ------------------------------------------------------------------------------ */
+
+typedef struct t_asked {
+    unsigned count, stop_at; /* 0: never */
+} t_asked;
+
+static int t_interrupt(void *ctx) {
+    t_asked *a = ctx;
+    a->count++;
+    return a->stop_at != 0 && a->count >= a->stop_at;
+}
+
+/* The interrupt is asked behind so little work that a person does not notice: every few rows of an
+ * insert, every search of a calibration, which are twenty a sample. */
+static void test_ann_inside__work_is_cut_by_questions(void **state) {
+    (void)state;
+    enum { FIRST = 3600, MORE = 400, SAMPLES = 40 };
+    float *v = malloc(sizeof(float) * (FIRST + MORE) * T_WIDTH);
+    t_asked asked = {0, 0};
+    pv__walker *w = NULL;
+    pv__txn *txn = NULL;
+    pv__parts p;
+    t_api t;
+    pv_open_opts o = PV_OPEN_OPTS_INIT;
+    pv_collection_opts c = PV_COLLECTION_OPTS_INIT;
+    test_rng rng;
+    assert_non_null(v);
+    test_rng_init(&rng, test_seed());
+    for (size_t i = 0; i < (size_t)(FIRST + MORE) * T_WIDTH; i++) {
+        v[i] = (float)test_rng_below(&rng, 1000) / 400.0f;
+    }
+    o.threads = 1;
+    o.interrupt = t_interrupt;
+    o.interrupt_ctx = &asked;
+    t_api_open(&t, &o);
+    c.dims = T_WIDTH;
+    c.metric = PV_METRIC_L2;
+    c.key = PV_KEY_U64;
+    c.index = PV_INDEX_HNSW;
+    test_assert_ok(pv_collection_create(t.db, NULL, "c", &c, &t.err), &t.err);
+    t_insert_many(&t, NULL, v, 0, FIRST);
+    asked.count = 0;
+    t_insert_many(&t, NULL, v, FIRST, MORE); /* in batches of more than 64 */
+    assert_true(asked.count >= MORE / 10);
+
+    const uint32_t flags = PV__TXN_WRITE | PV__TXN_ASKS;
+    test_assert_ok(pv__txn_begin(t.db->store, flags, &txn, &t.err), &t.err);
+    test_assert_ok(pv__parts_open(&p, txn, "c", &t.err), &t.err);
+    test_assert_ok(pv__parts_graph(&p, t.db->cpu, 1, &t.err), &t.err);
+    test_assert_ok(pv__db_walker_take(t.db, &w, &t.err), &t.err);
+    memset(&p.graph.meta.curve, 0, sizeof p.graph.meta.curve);
+    asked = (t_asked){0, 0};
+    test_assert_ok(pv__graph_calibrate(&p.graph, w, SAMPLES, &t.err), &t.err);
+    assert_true(asked.count >= 20 * SAMPLES);
+    asked = (t_asked){0, 3};
+    test_assert_rc(pv__graph_calibrate(&p.graph, w, SAMPLES, &t.err), PV_ERR_CANCELLED, &t.err);
+    assert_int_equal(asked.count, 3);
+    asked = (t_asked){0, 0};
+    pv__db_walker_give(t.db, w);
+    pv__parts_done(&p);
+    pv__txn_rollback(txn);
+    t_expect_sound(&t);
+    t_api_done(&t);
+    free(v);
+}
+
 /* ---- the order of a large call --------------------------------------------------------------- */
 
 static double t_apart(const t_inside *in, const uint32_t *slots, size_t from) {
@@ -412,6 +478,7 @@ static void test_ann_inside__near_rows_of_a_large_call_come_together(void **stat
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ann_inside__work_is_cut_by_questions),
         cmocka_unit_test(test_ann_inside__near_rows_of_a_large_call_come_together),
         cmocka_unit_test(test_ann_inside__threads_change_no_byte),
         cmocka_unit_test(test_ann_inside__every_plan_finds_what_is_allowed),

@@ -64,6 +64,43 @@ static void t_world(kit_world *w, uint64_t seed) {
     test_rng_init(&w->rng, seed);
 }
 
+static int t_interrupt(void *ctx) {
+    ++*(unsigned *)ctx;
+    return 1;
+}
+
+/* A pause asks the interrupt of a call's own transaction, changes nothing when the answer is to
+ * end, and never asks where all is done. */
+static void test_store__pauses_ask_the_interrupt(void **state) {
+    (void)state;
+    static kit_world w;
+    pv_error err = PV_ERROR_INIT;
+    pv__txn *t = NULL;
+    unsigned asked = 0;
+    uint32_t savepoint = 0;
+    t_world(&w, 1);
+    test_mem_init(&t_mem);
+    pv__store_opts o = t_opts(NULL, ":memory:");
+    o.interrupt = t_interrupt;
+    o.interrupt_ctx = &asked;
+    t_open(&w, o);
+    test_assert_ok(pv__txn_begin(w.store, PV__TXN_WRITE, &t, &err), &err);
+    test_assert_ok(pv__txn_pause(t, &err), &err); /* of the store's own threads, for instance */
+    pv__txn_rollback(t);
+    assert_int_equal(asked, 0);
+    test_assert_ok(pv__txn_begin(w.store, PV__TXN_WRITE | PV__TXN_ASKS, &t, &err), &err);
+    test_assert_rc(pv__txn_pause(t, &err), PV_ERR_CANCELLED, &err);
+    assert_int_equal(asked, 1);
+    test_assert_ok(pv__txn_doomed(t, &err), &err);
+    test_assert_ok(pv__txn_savepoint(t, &savepoint, &err), &err);
+    test_assert_ok(pv__txn_rollback_to(t, savepoint, &err), &err);
+    test_assert_ok(pv__txn_rest(t, &err), &err);
+    assert_int_equal(asked, 1);
+    test_assert_ok(pv__txn_commit(t, NULL, &err), &err);
+    t_close(&w);
+    test_mem_done(&t_mem);
+}
+
 static void test_store__memory_database_keeps_what_is_committed(void **state) {
     (void)state;
     static kit_world w;
@@ -626,6 +663,7 @@ static void test_store__real_files(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_store__pauses_ask_the_interrupt),
         cmocka_unit_test(test_store__memory_database_keeps_what_is_committed),
         cmocka_unit_test(test_store__clean_close_leaves_one_file_with_everything),
         cmocka_unit_test(test_store__clean_close_gives_the_free_slots_back),

@@ -4,8 +4,9 @@
 Records are inserted, upserted, updated and deleted, alone and in transactions with savepoints that
 are committed and rolled back; the file is opened again, and written by a child process that is
 killed in the middle. After each step a look at the database must agree with the model: exact
-searches by id and distance, reads, counts, walks. Vectors are small integers, so that distances are
-exact and ties are frequent. test_machine.py runs it for a while.
+searches by id and distance, reads, counts, walks. Vectors are three small integers, or their nine
+bits, of any element type and metric: most distances are exact and ties are frequent. test_machine.py
+runs it for a while.
 """
 
 import argparse
@@ -40,12 +41,40 @@ FILTERS = [({"n": {"$gte": 2}}, lambda m: m.get("n", -1) >= 2),
            ({"n": 1}, lambda m: m.get("n") == 1),
            (None, lambda m: True),
            ({"n": {"$in": [0, 4]}}, lambda m: m.get("n") in {0, 4})]
+SPACES = [(dtype, metric) for dtype in ("f32", "f16", "i8") for metric in
+          ("l2", "cosine", "dot", "l1")] + [("bit", "hamming"), ("bit", "jaccard")]
+NUMPY = {"f32": np.float32, "f16": np.float16, "i8": np.int8, "bit": bool}
 counted = {"kills": 0, "reopened": 0, "commits": 0, "rollbacks": 0, "searches": 0, "steps": 0}
 
 
+def elements(dtype, vectors):
+    """Vectors as they are given: rows of numbers, or each number as three bits."""
+    rows = np.array(vectors, np.int8).reshape(len(vectors), DIMS)
+    if dtype != "bit":
+        return rows.astype(NUMPY[dtype])
+    return ((rows + 3)[:, :, None] >> np.arange(3) & 1).reshape(len(rows), -1).astype(bool)
+
+
+def stored(dtype, vectors):
+    """The same as they are read back: bits packed."""
+    rows = elements(dtype, vectors)
+    return (np.packbits(rows, axis=1) if dtype == "bit" else rows).tolist()
+
+
 def distance(metric, vector, query):
-    v, q = np.array(vector, np.float64), np.array(query, np.float64)
-    return np.float32(np.sqrt(((v - q) ** 2).sum())) if metric == "l2" else np.float32(-(v @ q))
+    """Of two rows of elements, in double."""
+    v, q = np.asarray(vector, np.float64), np.asarray(query, np.float64)
+    if metric in {"l1", "hamming"}:
+        return np.abs(v - q).sum()
+    if metric == "l2":
+        return np.sqrt(((v - q) ** 2).sum())
+    if metric == "dot":
+        return -(v @ q) + 0.0
+    if metric == "cosine":
+        length = np.sqrt((v @ v) * (q @ q))
+        return 1.0 if length == 0 else 1 - (v @ q) / length
+    either = np.maximum(v, q).sum()
+    return 0.0 if either == 0 else 1 - (v * q).sum() / either
 
 
 class Machine(RuleBasedStateMachine):
@@ -60,24 +89,33 @@ class Machine(RuleBasedStateMachine):
         self.tx = None
         self.marks = []
 
-    @initialize(metric=st.sampled_from(["l2", "dot"]), key=st.sampled_from(["str", "int"]),
+    @initialize(space=st.sampled_from(SPACES), key=st.sampled_from(["str", "int"]),
                 sync=st.sampled_from(["full", "async"]),
                 index=st.sampled_from(["auto", "flat", "hnsw"]))
-    def begin(self, metric, key, sync, index):
-        self.metric, self.key, self.sync, self.index = metric, key, sync, index
+    def begin(self, space, key, sync, index):
+        self.dtype, self.metric = space
+        self.key, self.sync, self.index = key, sync, index
         self.open()
 
     def open(self):
         self.db = piramiddb.open(self.path, sync=self.sync, threads=1, cache_bytes=8 << 20)
-        self.docs = self.db.collection("docs", dims=DIMS, metric=self.metric, key=self.key,
-                                       index=self.index)
+        self.docs = self.db.collection("docs", dims=self.dims, dtype=self.dtype,
+                                       metric=self.metric, key=self.key, index=self.index)
+
+    @property
+    def dims(self):
+        return 3 * DIMS if self.dtype == "bit" else DIMS
 
     def name(self, number):
         return number * 7 if self.key == "int" else f"id{number:x}"
 
     def columns(self, batch):
         ids = [self.name(number) for number, _, _ in batch]
-        return ids, np.array([v for _, v, _ in batch], np.float32), [m for _, _, m in batch]
+        return ids, elements(self.dtype, [v for _, v, _ in batch]), [m for _, _, m in batch]
+
+    def records(self, batch):
+        """As the model has them: the later of two with one id."""
+        return {self.name(number): (vector, metadata) for number, vector, metadata in batch}
 
     @property
     def inside(self):
@@ -93,7 +131,7 @@ class Machine(RuleBasedStateMachine):
     def upsert(self, batch):
         ids, vectors, metadata = self.columns(batch)
         self.inside.upsert(ids, vectors, metadata)
-        self.state.update(zip(ids, zip(vectors.tolist(), metadata)))
+        self.state.update(self.records(batch))
 
     @rule(batch=BATCH)
     def insert(self, batch):
@@ -105,7 +143,7 @@ class Machine(RuleBasedStateMachine):
                 return
             raise AssertionError("an id that exists was inserted")
         self.inside.insert(ids, vectors, metadata)
-        self.state.update(zip(ids, zip(vectors.tolist(), metadata)))
+        self.state.update(self.records(batch))
 
     @rule(batch=BATCH, merge=st.booleans())
     def update(self, batch, merge):
@@ -121,7 +159,7 @@ class Machine(RuleBasedStateMachine):
         for i, key in enumerate(ids):
             old = self.state[key]
             self.state[key] = (old[0], {**old[1], **patch[i]}) if merge else \
-                (vectors[i].tolist(), metadata[i])
+                (batch[i][1], metadata[i])
 
     @rule(numbers=st.lists(NAMES, max_size=5))
     def delete(self, numbers):
@@ -143,7 +181,8 @@ class Machine(RuleBasedStateMachine):
 
     @rule(number=NAMES)
     def refuse(self, number):
-        for vector in ([np.nan] * DIMS, [1.0] * (DIMS + 1)):
+        bad = {"i8": [200, 0, 0], "bit": [True] * DIMS}.get(self.dtype, [np.nan, 0.0, 0.0])
+        for vector in (bad, np.ones(self.dims + 1, NUMPY[self.dtype])):
             try:
                 self.inside.upsert(self.name(number), vector)
             except ValueError:
@@ -218,8 +257,7 @@ class Machine(RuleBasedStateMachine):
         os.waitpid(pid, 0)
         states = [dict(self.model)]
         for batch in batches:
-            ids, vectors, metadata = self.columns(batch)
-            states.append({**states[-1], **dict(zip(ids, zip(vectors.tolist(), metadata)))})
+            states.append({**states[-1], **self.records(batch)})
         self.open()
         found = self.read_all(self.docs)
         possible = [i for i, state in enumerate(states) if self.same(found, state)]
@@ -251,25 +289,30 @@ class Machine(RuleBasedStateMachine):
     def read_all(docs):
         return {r.id: (r.vector.tolist(), r.metadata) for r in docs}
 
-    @staticmethod
-    def same(found, state):
-        return found == {key: (list(vector), metadata) for key, (vector, metadata) in
-                         state.items()}
+    def same(self, found, state):
+        return found == {key: (stored(self.dtype, [vector])[0], metadata) for
+                         key, (vector, metadata) in state.items()}
 
     @rule(query=VECTOR, k=st.integers(1, 14), at=st.integers(0, len(FILTERS) - 1),
           many=st.booleans())
     def search(self, query, k, at, many):
         filter, matches = FILTERS[at]
-        wanted = sorted((distance(self.metric, vector, query), key if self.key == "int" else
-                         key.encode()) for key, (vector, metadata) in self.state.items()
-                        if matches(metadata))[:k]
+        query = elements(self.dtype, [query])[0]
+        away = {key if self.key == "int" else key.encode():
+                distance(self.metric, elements(self.dtype, [vector])[0], query)
+                for key, (vector, metadata) in self.state.items() if matches(metadata)}
+        wanted = sorted((np.float32(d), key) for key, d in away.items())[:k]
         docs = self.inside
-        query = np.array(query, np.float32)
         results = docs.search_many(query[None], k, filter=filter, exact=True)[0] if many else \
             docs.search(query, k, filter=filter, exact=True)
         assert len(docs.search(query, k, filter=filter)) == len(wanted)  # through the graph
         keys = [key if self.key == "int" else key.encode() for key in results.ids.tolist()]
-        assert list(zip(results.distances.tolist(), keys)) == wanted
+        if self.metric in {"cosine", "jaccard"}:  # rounded: ties may be none
+            np.testing.assert_allclose(results.distances, [d for d, _ in wanted], atol=2e-6)
+            np.testing.assert_allclose(results.distances, [away[key] for key in keys], atol=2e-6)
+            assert len(set(keys)) == len(wanted)
+        else:
+            assert list(zip(results.distances.tolist(), keys)) == wanted
         for hit in results:
             assert hit.metadata == self.state[hit.id][1]
         counted["searches"] += 1
@@ -282,8 +325,8 @@ class Machine(RuleBasedStateMachine):
         for key, record in zip(ids, records):
             assert (record is None) == (key not in self.state)
             if record is not None:
-                assert (record.vector.tolist(), record.metadata) == \
-                    (list(self.state[key][0]), self.state[key][1])
+                assert self.same({key: (record.vector.tolist(), record.metadata)},
+                                 {key: self.state[key]})
 
     @rule()
     def walk(self):
