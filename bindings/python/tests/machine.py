@@ -5,8 +5,8 @@ Records are inserted, upserted, updated and deleted, alone and in transactions w
 are committed and rolled back; the file is opened again, and written by a child process that is
 killed in the middle. After each step a look at the database must agree with the model: exact
 searches by id and distance, reads, counts, walks. Vectors are three small integers, or their nine
-bits, of any element type and metric: most distances are exact and ties are frequent. test_machine.py
-runs it for a while.
+bits, of any element type and metric: most distances are exact and ties are frequent.
+test_machine.py runs it for a while.
 """
 
 import argparse
