@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Searching under a memory limit: recall, queries per second and bytes read from the disk.
 
-    run_memory.py --set FOLDER --metric cos --limits 340,110,66,33 code=sq8:FILE hnswlib:FILE ...
+    run_memory.py --set FOLDER --metric cos --limits 340,111,67,33 code=sq8:FILE hnswlib:FILE ...
 
 FOLDER has base.fvecs, query.fvecs and gt.ivecs; a FILE is what bench/ann or the peer saved. Each
 program runs in a memory group of its own (cgroup v1 or v2) whose limit counts anonymous memory and
@@ -18,8 +18,8 @@ import sys
 
 from common import ROOT
 
-RESERVE = 14 << 20
-SPARE = 20 << 20
+RESERVE = 6 << 20
+SPARE = 2 << 20
 V1 = pathlib.Path("/sys/fs/cgroup/memory")
 V2 = pathlib.Path("/sys/fs/cgroup")
 

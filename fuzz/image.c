@@ -110,8 +110,19 @@ typedef struct image_walk {
     unsigned seen;
 } image_walk;
 
+/* Slot by slot: hashes behind the head are made anew, and the sum is theirs. */
 static uint64_t image_page_sum(const image_walk *w, uint64_t page_id, const pv__pte *e) {
     uint64_t seed = pv__mix64(w->tag ^ pv__mix64(page_id));
+    uint8_t *page = w->f->bytes + e->slot * PV__SLOT_SIZE, hashes[8 * PV__PAGE_SLOTS_MAX];
+    if (e->codec == PV__PTE_BY_SLOT && e->slots > 1 && e->slots <= PV__PAGE_SLOTS_MAX) {
+        memset(page + PV__PAGE_HEAD, 0, pv__page_front(e->slots) - PV__PAGE_HEAD);
+        for (unsigned i = 0; i < e->slots; i++) {
+            pv__put64(hashes + 8 * i,
+                      pv__hash64(page + (size_t)i * PV__SLOT_SIZE, PV__SLOT_SIZE, 0));
+        }
+        memcpy(page + PV__PAGE_HEAD, hashes, 8 * (size_t)e->slots);
+        return pv__hash64(hashes, 8 * (size_t)e->slots, seed);
+    }
     return pv__hash64(w->f->bytes + e->slot * PV__SLOT_SIZE, (size_t)e->slots * PV__SLOT_SIZE,
                       seed);
 }

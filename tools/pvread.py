@@ -32,6 +32,7 @@ SEGMENT_MAGIC = b"\x89PiramidLog\r\n\x1a\n\0"
 RECORD_MAGIC = 0x31525650
 SUPER_SLOTS = (0, 16, 1, 17)
 PAGE_MAX, PAGE_ID_MAX = 64, 1 << 29
+BY_SLOT = 16  # in an entry beside codec 0: hashes of the slots stand behind the head
 KINDS = {1: "page 1", 2: "free list", 3: "table", 4: "tree", 5: "overflow", 6: "collection",
          7: "column directory", 8: "column", 9: "graph"}
 ENTRY_NAMES = {1: "DELTA", 2: "FULL", 3: "REF", 4: "FREE"}
@@ -181,17 +182,27 @@ class Database:
 
     def read_page(self, page_id, pte):
         """The page that the entry vouches for, unpacked. Raises Damage or NoCodec."""
-        if not (1 <= pte.slots <= pte.raw_slots <= PAGE_MAX) or pte.slot < 2 or pte.codec > 1 or \
-                (pte.codec == 0) != (pte.slots == pte.raw_slots):
+        if not (1 <= pte.slots <= pte.raw_slots <= PAGE_MAX) or pte.slot < 2 or \
+                pte.codec not in (0, 1, BY_SLOT) or (pte.codec == BY_SLOT and pte.slots == 1) or \
+                (pte.codec != 1) != (pte.slots == pte.raw_slots):
             raise Damage(f"its entry makes no sense: {pte}")
         stored = self.read_slots(pte.slot, pte.slots)
         if len(stored) < pte.slots * SLOT:
             raise Damage(f"slot {pte.slot} lies beyond the end of the file")
-        if hash64(stored, mix(self.tag ^ mix(page_id))) != pte.checksum:
+        hashes = stored
+        if pte.codec == BY_SLOT:
+            hashes = stored[HEAD:HEAD + 8 * pte.slots]
+            room = -(-len(hashes) // 64) * 64
+            stored = stored[:HEAD] + bytes(room) + stored[HEAD + room:]
+            if any(hash64(stored[SLOT * i:SLOT * (i + 1)], 0) != u64(hashes, 8 * i)
+                   for i in range(pte.slots)):
+                raise Damage(f"checksum of a slot differs, slot {pte.slot}")
+        if hash64(hashes, mix(self.tag ^ mix(page_id))) != pte.checksum:
             raise Damage(f"checksum differs, slot {pte.slot}")
-        if u64(stored, 0) != self.tag or u64(stored, 8) != page_id or stored[34] != pte.raw_slots:
+        if u64(stored, 0) != self.tag or u64(stored, 8) != page_id or \
+                stored[34] != pte.raw_slots or (stored[35] & 1) != (pte.codec == BY_SLOT):
             raise Damage(f"it states another identity, slot {pte.slot}")
-        if pte.codec == 0:
+        if pte.codec != 1:
             return stored
         packed, size = u32(stored, 36), pte.raw_slots * SLOT - HEAD
         if packed > len(stored) - HEAD or any(stored[HEAD + packed:]):

@@ -59,10 +59,16 @@ static int flat_rows(pv__colview *v, const uint32_t *slots, size_t n, const uint
     return 0;
 }
 
+static inline int flat_ahead(pv__colview *v, const uint32_t *slots, size_t n, pv_error *err) {
+    (void)v, (void)slots, (void)n, (void)err;
+    return 0;
+}
+
 #define pv__colview_open flat_open
 #define pv__colview_done flat_done
 #define pv__colview_row flat_row
 #define pv__colview_rows flat_rows
+#define pv__colview_ahead flat_ahead
 #define WALK_PREFIX flat__
 #include "walk/rename.h"
 

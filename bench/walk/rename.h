@@ -29,3 +29,4 @@
 #define pv__graph_distance WALK_OWN(graph_distance)
 #define pv__graph_lower WALK_OWN(graph_lower)
 #define pv__graph_vectors WALK_OWN(graph_vectors)
+#define pv__graph_vectors_ahead WALK_OWN(graph_vectors_ahead)

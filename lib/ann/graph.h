@@ -272,6 +272,10 @@ PV_PRIVATE const float *pv__graph_lower(const pv__walker *w);
 PV_PRIVATE int pv__graph_vectors(pv__graph *g, pv__walker *w, const pv__hit *hits, size_t n,
                                  const uint8_t **out_rows, pv_error *err);
 
+/* The first n of them will probably be wanted: what is not in memory is read together. */
+PV_PRIVATE int pv__graph_vectors_ahead(pv__graph *g, pv__walker *w, const pv__hit *hits, size_t n,
+                                       pv_error *err);
+
 /* insert.c: give nodes to `count` slots whose vectors are in the column. Slots have none yet and
  * are different. Pauses. interrupt (may be NULL): asked between batches; non-zero ends the call
  * with that code, and the transaction is doomed. */

@@ -136,7 +136,7 @@ struct pv__walker {
     size_t hit_cap;
     uint8_t *query; /* prepared; 64-byte aligned */
     size_t query_bytes;
-    uint8_t *pair; /* a second one, for pruning */
+    uint8_t *pair;       /* a second one, for pruning */
     bool coarse;         /* what is found is to be measured again by the fine code */
     float doubt;         /* then: how far the code may be wrong, beyond every stop; else 0 */
     pv__code code, fine; /* of this walk, with their books; fine: in searches of a split graph */
@@ -145,6 +145,7 @@ struct pv__walker {
     pv__colview links, codes, slot_of, vectors;
     pv__colview second, *fines; /* fines: of a coarse walk, second, else codes */
     pv__colview upper[PV__GRAPH_LEVELS];
+    pv__stash fine_stash, vector_stash;
     struct {
         uint64_t hash; /* as in the graph's page; 0: empty */
         uint8_t *data; /* 64-byte aligned */

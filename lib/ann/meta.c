@@ -400,7 +400,7 @@ int pv__graph_save(pv__graph *g, pv_error *err) {
 static uint32_t gmeta_code_slots(uint32_t row_size) {
     for (uint32_t n = GMETA_CODE_SLOTS_MIN; n <= PV__PAGE_SLOTS_MAX; n++) {
         const uint32_t size = n * PV__SLOT_SIZE;
-        const uint32_t rows = (size - PV__PAGE_HEAD) / row_size;
+        const uint32_t rows = (size - pv__page_front(n)) / row_size;
         if (rows > 0 && (size - rows * row_size) * 100 <= size * GMETA_CODE_WASTE_PERCENT) {
             return n;
         }

@@ -8,6 +8,7 @@
 #define SEARCH_EXPANSIONS 8u      /* of the pool, beyond which a walk among the dead is given up */
 #define SEARCH_COARSE_SIGMAS 3.0f /* the same where the next code is to decide */
 #define SEARCH_DOUBT_SIGMAS 2.0f  /* what a walk by a coarse code looks at beyond its stop */
+#define SEARCH_AHEAD 256u         /* codes that the disk is asked for at once */
 #define SEARCH_SIGMAS 2.0f        /* deviations that an estimate is trusted to stay within */
 
 int pv__search_each_dup(pv__graph *g, uint32_t node, pv__graph_take_fn take, void *ctx,
@@ -78,6 +79,30 @@ static int gsearch_is_far(pv__walker *w, size_t at, float kth, float stop, bool 
     return 0;
 }
 
+/* Fine codes of `count` of the pool. */
+static int gsearch_fines(pv__walker *w, size_t at, size_t count, const uint8_t **rows,
+                         pv_error *err) {
+    for (size_t i = 0; i < count; i++) {
+        w->ids[i] = w->pool[at + i].slot;
+    }
+    return pv__colview_rows(w->fines, w->ids, count, rows, err);
+}
+
+/* The fine codes of what will be measured again, by all that is known before. */
+static int gsearch_ahead(pv__walker *w, uint32_t k, float stop, size_t count, pv_error *err) {
+    const float sigmas = SEARCH_COARSE_SIGMAS / SEARCH_DOUBT_SIGMAS * w->doubt;
+    const float bound = w->code.kind == PV__CODE_PQ
+                            ? stop
+                            : w->pool[PV_MIN((size_t)k, count) - 1].distance + sigmas;
+    uint32_t nodes[SEARCH_AHEAD];
+    size_t n = 0;
+    while (n < PV_MIN(count, (size_t)SEARCH_AHEAD) && w->pool[n].distance <= bound) {
+        nodes[n] = w->pool[n].slot;
+        n++;
+    }
+    return pv__colview_ahead(w->fines, nodes, n, err);
+}
+
 /* Candidates of a coarse walk are measured again by the finer code, nearest first, until the k-th
  * of those is nearer than the others can be. They come out in the pool, at most `cap`. */
 static int gsearch_refine(pv__walker *w, const void *query, const pv__effort *effort, uint32_t cap,
@@ -91,6 +116,9 @@ static int gsearch_refine(pv__walker *w, const void *query, const pv__effort *ef
     PV_TRY(pv__alloc_grow(w->mem, (void **)&w->front.hits, &w->front.cap, (size_t)cap + 1,
                           sizeof *w->front.hits, err));
     pv__hit *const best = w->front.hits;
+    if (*io_count > 0) {
+        PV_TRY(gsearch_ahead(w, k, stop, *io_count, err));
+    }
     for (size_t at = 0; at < *io_count; at += PV__WALK_ROWS) {
         const size_t count = PV_MIN(*io_count - at, (size_t)PV__WALK_ROWS);
         if (n >= cap) {
@@ -99,9 +127,7 @@ static int gsearch_refine(pv__walker *w, const void *query, const pv__effort *ef
                 break;
             }
         }
-        for (size_t i = 0; i < count; i++) {
-            PV_TRY(pv__colview_row(w->fines, w->pool[at + i].slot, &rows[i], err));
-        }
+        PV_TRY(gsearch_fines(w, at, count, rows, err));
         pv__code_distances(&w->fine, query, rows, count, distances);
         for (size_t i = 0; i < count; i++) {
             (void)pv__pool_insert(best, &n, cap, distances[i], w->pool[at + i].slot);
@@ -128,8 +154,8 @@ static int gsearch_lower(pv__graph *g, pv__walker *w, const void *query, size_t 
         const size_t n = PV_MIN(count - at, (size_t)PV__WALK_ROWS);
         for (size_t i = 0; i < n; i++) {
             distances[i] = w->pool[at + i].distance;
-            PV_TRY(pv__colview_row(w->fines, w->pool[at + i].slot, &rows[i], err));
         }
+        PV_TRY(gsearch_fines(w, at, n, rows, err));
         pv__code_sigmas(&w->fine, query, rows, n, distances, sigmas);
         for (size_t i = 0; i < n; i++) {
             w->lower[at + i] = pv__graph_distance(g, distances[i] - SEARCH_SIGMAS * sigmas[i]);
@@ -254,6 +280,27 @@ int pv__graph_search(pv__graph *g, pv__walker *w, const void *vector, const pv__
     return pv__search_end(g, w, vector, effort, want, NULL, count, hits, out_count, err);
 }
 
+/* A vector cannot be read: no other graph would mend that. */
+static int gsearch_data(pv__graph *g, int rc) {
+    if (PV_UNLIKELY(rc != 0)) {
+        atomic_store_explicit(&g->data_bad, true, memory_order_relaxed);
+    }
+    return rc;
+}
+
+int pv__graph_vectors_ahead(pv__graph *g, pv__walker *w, const pv__hit *hits, size_t n,
+                            pv_error *err) {
+    uint32_t slots[SEARCH_AHEAD];
+    n = PV_MIN(n, (size_t)SEARCH_AHEAD);
+    for (size_t i = 0; i < n; i++) {
+        if (hits[i].slot >= g->slots) {
+            return 0; /* it will be said when it is read */
+        }
+        slots[i] = hits[i].slot;
+    }
+    return gsearch_data(g, pv__colview_ahead(&w->vectors, slots, n, err));
+}
+
 int pv__graph_vectors(pv__graph *g, pv__walker *w, const pv__hit *hits, size_t n,
                       const uint8_t **out_rows, pv_error *err) {
     PV_ASSERT(n <= PV__WALK_ROWS);
@@ -264,15 +311,12 @@ int pv__graph_vectors(pv__graph *g, pv__walker *w, const pv__hit *hits, size_t n
         }
         w->ids[i] = hits[i].slot;
     }
-    const int rc = pv__colview_rows(&w->vectors, w->ids, n, out_rows, err);
-    if (PV_UNLIKELY(rc != 0)) {
-        atomic_store_explicit(&g->data_bad, true, memory_order_relaxed);
-    }
-    return rc;
+    return gsearch_data(g, pv__colview_rows(&w->vectors, w->ids, n, out_rows, err));
 }
 
 #undef SEARCH_POOL_MIN
 #undef SEARCH_EXPANSIONS
 #undef SEARCH_COARSE_SIGMAS
 #undef SEARCH_DOUBT_SIGMAS
+#undef SEARCH_AHEAD
 #undef SEARCH_SIGMAS

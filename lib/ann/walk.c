@@ -101,6 +101,9 @@ int pv__walk_level0(pv__graph *g, pv__walker *w, const pv__effort *effort, size_
         if (pool[at].distance > stop) {
             break;
         }
+        if (PV_UNLIKELY(pv__txn_crowded(g->txn))) {
+            PV_TRY(pv__walker_pause(w, g->txn, err));
+        }
         size_t n = 0;
         const uint32_t node = pool[at].slot;
         pool[at].slot |= PV__EXPANDED;

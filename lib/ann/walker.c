@@ -57,6 +57,9 @@ void pv__walker_free(pv__walker *w) {
     }
     pv__alloc_free(mem, w->lower, w->lower_cap * sizeof *w->lower);
     pv__alloc_free(mem, w->hits, w->hit_cap * sizeof *w->hits);
+    w->vector_stash.mem = w->fine_stash.mem = mem;
+    pv__stash_done(&w->vector_stash);
+    pv__stash_done(&w->fine_stash);
     pv__alloc_free(mem, w->seen_ranks, w->seen_cap * sizeof *w->seen_ranks);
     pv__alloc_free(mem, w, sizeof *w);
 }
@@ -159,6 +162,7 @@ static int walker_begin(pv__walker *w, const pv__graph *g, const pv__column *cod
     PV_TRY(walker_view(w, &w->codes, codes, nodes, err));
     PV_TRY(walker_view(w, &w->slot_of, &g->slot_of, nodes, err));
     PV_TRY(walker_view(w, &w->vectors, g->vectors, slots, err));
+    w->vectors.stash = w->second.stash = NULL;
     w->fines = &w->codes;
     if (codes != &g->fines) {
         w->fines = &w->second;
@@ -167,10 +171,21 @@ static int walker_begin(pv__walker *w, const pv__graph *g, const pv__column *cod
     return pv__book_load(w, g, err);
 }
 
+/* What a search looks at once need not stay. */
+static void walker_stash(pv__colview *v, pv__stash *stash, pv__mem *mem) {
+    stash->mem = mem;
+    stash->count = 0;
+    v->stash = stash;
+}
+
 int pv__walker_begin(pv__walker *w, const pv__graph *g, size_t ef, pv_error *err) {
     w->coarse = g->split && (g->code.kind != PV__CODE_PQ || g->meta.coded);
     PV_TRY(walker_begin(w, g, w->coarse ? &g->codes : &g->fines, ef, err));
     w->code = w->coarse ? w->code : w->fine;
+    walker_stash(&w->vectors, &w->vector_stash, w->mem);
+    if (w->coarse) {
+        walker_stash(&w->second, &w->fine_stash, w->mem);
+    }
     return 0;
 }
 

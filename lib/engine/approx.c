@@ -23,12 +23,27 @@
 #define APPROX_WITHIN_K 100u
 #define APPROX_ROUNDING 1e-5f /* of distances of codes against those of vectors */
 
+/* So many of n candidates have to be read, if codes say right what the k-th distance will be. */
+static uint32_t approx_needed(pv__parts *p, const float *lower, const pv__hit *hits, uint32_t n,
+                              size_t k) {
+    uint32_t needed = (uint32_t)PV_MIN((size_t)n, k);
+    if (needed == k && k > 0) {
+        const float kth = pv__graph_distance(&p->graph, hits[k - 1].distance);
+        while (needed < n && lower[needed] <= kth) {
+            needed++;
+        }
+    }
+    return needed;
+}
+
 /* Rank candidates by their vectors, a block at a time so that the rows come together; those
  * whose codes say that they are farther than the k-th are not read. */
 static int approx_rank(pv__parts *p, pv__walker *w, const pv__scan *s, size_t q,
                        const pv__hit *hits, uint32_t n, pv_error *err) {
     const float *lower = pv__graph_lower(w);
     const pv__topk *top = &s->nearest[q].top;
+    PV_TRY(
+        pv__graph_vectors_ahead(&p->graph, w, hits, approx_needed(p, lower, hits, n, top->k), err));
     for (uint32_t i = 0; i < n; i += APPROX_BLOCK) {
         if ((top->count == top->k && lower[i] > top->hits[0].distance) ||
             lower[i] - fabsf(lower[i]) * APPROX_ROUNDING > s->max_distance) {

@@ -133,9 +133,7 @@ int pv__results_fill(pv_results *r, size_t i, pv__parts *p, uint32_t slot, const
         PV_TRY(results_metadata(r, i, row, err));
     }
     if (r->vectors) {
-        const uint8_t *vector = NULL;
-        PV_TRY(pv__column_read(&p->column, slot, &vector, err));
-        memcpy(r->vectors + i * r->row_bytes, vector, r->row_bytes);
+        PV_TRY(pv__column_copy(&p->column, slot, r->vectors + i * r->row_bytes, err));
     }
     if (r->found) {
         r->found[i] = 1;

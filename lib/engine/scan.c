@@ -245,7 +245,7 @@ static int scan_compare_all(scan_state *st, const uint8_t *next, pv_error *err) 
 static const uint8_t *scan_whereabouts(const scan_state *st, uint32_t ordinal) {
     const uint64_t id = ordinal < st->known ? st->ids[ordinal % SCAN_WINDOW] : 0;
     const uint8_t *page = id ? pv__page_whereabouts(st->p->txn, id) : NULL;
-    return page ? page + PV__PAGE_HEAD : NULL;
+    return page ? page + st->p->column.front : NULL;
 }
 
 /* n bits behind those of the rows collected. */
@@ -324,7 +324,7 @@ static int scan_page(scan_state *st, uint32_t ordinal, uint32_t first, uint32_t 
     const uint8_t *rows = NULL, *next = scan_whereabouts(st, ordinal + 1);
     PV_TRY(pv__column_page_at(&st->p->column, st->ids[ordinal % SCAN_WINDOW], ordinal, &rows, err));
     if (next) { /* its head, which is looked at first */
-        PV_PREFETCH(next - PV__PAGE_HEAD);
+        PV_PREFETCH(next - st->p->column.front);
     }
     if (!rows) {
         return pv__err(err, PV_ERR_CORRUPT, "collection '%s': the vectors from slot %u on are gone",

@@ -15,9 +15,13 @@
  *   32  u8   kind       PV__PAGE_*
  *   33  u8   version    of the payload layout, 1
  *   34  u8   slots      length of the page in 4 KiB slots, before compression
- *   35  u8   flags      0
+ *   35  u8   flags      bit 0: by slot
  *   36  u32  packed     bytes of the compressed payload that follows; 0 when not compressed
- *   40  ..   zero */
+ *   40  ..   zero
+ *
+ * A page by slot has, as it is stored, the hash of each of its slots behind the head, and the entry
+ * the hash of these: any slot can be verified without the others (piece.c). In memory they are 0,
+ * and hashes are of that. */
 #ifndef PV_STORE_FORMAT_H
 #define PV_STORE_FORMAT_H
 
@@ -45,6 +49,14 @@
 #define PV__HEAD_SLOTS 34
 #define PV__HEAD_FLAGS 35
 #define PV__HEAD_PACKED 36
+#define PV__HEAD_BY_SLOT 0x1u /* flag */
+
+/* Bytes before the owner's in a page by slot: the head, and u64 for each slot, to a full line. One
+ * slot needs none. */
+#define PV__PAGE_FRONT_MAX (PV__PAGE_HEAD + 8 * PV__PAGE_SLOTS_MAX)
+static inline uint32_t pv__page_front(unsigned slots) {
+    return slots > 1 ? PV__PAGE_HEAD + (slots + 7) / 8 * 64 : PV__PAGE_HEAD;
+}
 
 static inline unsigned pv__page_slots(const uint8_t *page) { return page[PV__HEAD_SLOTS]; }
 static inline unsigned pv__page_kind(const uint8_t *page) { return page[PV__HEAD_KIND]; }
@@ -99,12 +111,16 @@ static inline uint32_t pv__page_ordinal(const uint8_t *page) {
 
 #define PV__PTE_SIZE 24u
 #define PV__PT_FANOUT 168u
-#define PV__PTE_CHECKSUM 0   /* u64, XXH3-64 of the stored bytes, seeded with uuid and page id */
+#define PV__PTE_CHECKSUM                                                                           \
+    0                        /* u64, XXH3-64 of the stored bytes, or of the hashes of the slots of
+                              * a page by slot, seeded with uuid and page id */
 #define PV__PTE_BIRTH 8      /* u64, LSN of the checkpoint that first referred to it */
 #define PV__PTE_SLOT 16      /* u40 */
 #define PV__PTE_SLOTS 21     /* u8, stored slots; 0: no such page */
-#define PV__PTE_CODEC 22     /* u8, low half: 0 none, 1 zstd; high half: flags, 0 */
+#define PV__PTE_CODEC 22     /* u8, low half: 0 none, 1 zstd; high half: flags */
 #define PV__PTE_RAW_SLOTS 23 /* u8, slots before compression */
+
+#define PV__PTE_BY_SLOT 0x10u /* flag, beside codec 0: a page by slot */
 
 typedef struct pv__pte {
     uint64_t checksum, birth, slot;

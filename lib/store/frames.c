@@ -13,7 +13,7 @@
  * wanders between sizes.
  *
  * Single are: the first MiB of each size (a small database stays small), frames beyond the budget
- * while nothing can be evicted, all frames where the cache is smaller than 32 MiB, and all frames
+ * while nothing can be evicted, all frames where the cache is smaller than 8 MiB, and all frames
  * over a caller's allocator: that one owns every byte, in requests it can count and refuse. So
  * are all frames in debug builds and under the address sanitizer, unless a test asks for slabs:
  * one request a frame lets the sanitizer see each use of a freed one. Free frames of slabs are
@@ -40,8 +40,11 @@
 #endif
 
 #define FRAMES_UNIT ((size_t)2 << 20)         /* a huge page */
-#define FRAMES_CACHE_MIN ((uint64_t)32 << 20) /* below it 2 MiB are too much of the whole */
-#define FRAMES_SINGLE_MAX ((uint64_t)1 << 20) /* bytes of a size before its first slab */
+#define FRAMES_UNIT_SMALL ((size_t)256 << 10) /* where 2 MiB are too much of the whole: */
+#define FRAMES_SMALL ((uint64_t)32 << 20)     /* caches below this, and */
+#define FRAMES_CACHE_MIN ((uint64_t)8 << 20)  /* not below that */
+#define FRAMES_SINGLE_SHARE 32u /* bytes of a size before its first slab: of the cache, and ... */
+#define FRAMES_SINGLE_MAX ((uint64_t)1 << 20) /* ... at most */
 #define FRAMES_WASTE 32u                      /* at most 1/32 of a slab, if some length can */
 #define FRAMES_SHARE 16u                      /* a slab is at most this part of the cache */
 
@@ -53,9 +56,11 @@ PV_PRIVATE int pv__frames_init(pv__store *s, uint64_t slab_bytes, pv_error *err)
     if (slab_bytes == 0) {
 #if !defined(FRAMES_ASAN) && !defined(PV_DEBUG)
         const bool own = s->mem->allocator.realloc == NULL;
-        f->unit = own && s->cache_limit >= FRAMES_CACHE_MIN ? FRAMES_UNIT : 0;
+        f->unit = !own || s->cache_limit < FRAMES_CACHE_MIN ? 0
+                  : s->cache_limit < FRAMES_SMALL           ? FRAMES_UNIT_SMALL
+                                                            : FRAMES_UNIT;
 #endif
-        f->single_max = FRAMES_SINGLE_MAX;
+        f->single_max = PV_MIN(s->cache_limit / FRAMES_SINGLE_SHARE, FRAMES_SINGLE_MAX);
     }
     return PV_OK;
 }
@@ -398,6 +403,9 @@ PV_PRIVATE void pv__frames_done(pv__store *s) {
 #undef FRAMES_SHOW
 #undef FRAMES_UNIT
 #undef FRAMES_CACHE_MIN
+#undef FRAMES_UNIT_SMALL
+#undef FRAMES_SMALL
+#undef FRAMES_SINGLE_SHARE
 #undef FRAMES_SINGLE_MAX
 #undef FRAMES_WASTE
 #undef FRAMES_SHARE

@@ -18,10 +18,10 @@
 #define IMAGE_BULK_BYTES ((uint64_t)1 << 20) /* images beyond this in one commit go by reference */
 #define IMAGE_RUN 64u                        /* pages in one write at most, and ... */
 #define IMAGE_RUN_BYTES ((size_t)1 << 20)    /* ... this many bytes, so that they stay in a cache */
-#define IMAGE_ROOM (IMAGE_RUN_BYTES + IMAGE_SCRATCH)
+#define IMAGE_ROOM (IMAGE_RUN_BYTES + IMAGE_PAGE) /* the last one may be the largest */
 #define IMAGE_LARGE 16u                 /* slots: what is spilled and large is hardly read again */
 #define IMAGE_KEEP ((uint64_t)32 << 20) /* a cache of this size can spare two rooms */
-#define IMAGE_SCRATCH ((size_t)PV__PAGE_SLOTS_MAX * PV__SLOT_SIZE)
+#define IMAGE_PAGE ((size_t)PV__PAGE_SLOTS_MAX * PV__SLOT_SIZE)
 
 /* ---- work ---------------------------------------------------------------------------------- */
 
@@ -49,17 +49,18 @@ static int image_write_room(pv__store *s, const pv__image *images, size_t n, uin
     return pv__vfs_write_around(s->vfs, s->file, io, count, err);
 }
 
-/* Write n pages, n >= 1, with one call. Scratch: for compression, or NULL. */
-static int image_write(pv__store *s, pv__image *images, size_t n, uint8_t *scratch, uint8_t *room,
-                       pv_error *err) {
+/* Write n pages, n >= 1, with one call. */
+static int image_write(pv__store *s, pv__image *images, size_t n, uint8_t *room, pv_error *err) {
     size_t used = 0;
     for (size_t i = 0; i < n; i++) {
         pv__image *im = &images[i];
         const uint8_t *page = pv__ver_page(im->ver);
         memset(&im->pte, 0, sizeof im->pte);
-        const uint8_t *bytes = pv__pageio_encode(s, im->ver->page_id, page, scratch, &im->pte);
+        const uint8_t *bytes = pv__pageio_encode(s, im->ver->page_id, page, room + used, &im->pte);
         im->sum = pv__sum_page(im->ver->page_id, page, (size_t)im->ver->raw_slots * PV__SLOT_SIZE);
-        memcpy(room + used, bytes, (size_t)im->pte.slots * PV__SLOT_SIZE);
+        if (bytes == page) {
+            memcpy(room + used, page, (size_t)im->pte.slots * PV__SLOT_SIZE);
+        }
         used += (size_t)im->pte.slots * PV__SLOT_SIZE;
     }
     PV_TRY(pv__space_alloc_all(s, images, n, err));
@@ -131,7 +132,6 @@ static void image_room_give(pv__store *s, uint8_t *room) {
 static int image_run(pv__store *s, pv_error *err) {
     pv__images *q = &s->images;
     pv__image run[IMAGE_RUN];
-    uint8_t *scratch = s->codec ? pv__alloc(s->mem, IMAGE_SCRATCH) : NULL;
     uint8_t *room = image_room_take(s);
     int rc = room ? PV_OK : pv__err_nomem(err, IMAGE_ROOM);
     pv__mutex_lock(&q->mutex);
@@ -142,14 +142,13 @@ static int image_run(pv__store *s, pv_error *err) {
             break;
         }
         pv__mutex_unlock(&q->mutex);
-        rc = image_write(s, run, n, scratch, room, err);
+        rc = image_write(s, run, n, room, err);
         pv__mutex_lock(&q->mutex);
         memcpy(q->list + first, run, n * sizeof *run); /* the list may have moved */
         q->busy--;
         pv__cond_signal(&q->cond);
     }
     pv__mutex_unlock(&q->mutex);
-    pv__alloc_free(s->mem, scratch, IMAGE_SCRATCH);
     image_room_give(s, room);
     return rc;
 }
@@ -323,7 +322,7 @@ PV_PRIVATE void pv__images_done(pv__store *s) {
 #undef IMAGE_BULK_BYTES
 #undef IMAGE_RUN
 #undef IMAGE_RUN_BYTES
-#undef IMAGE_SCRATCH
+#undef IMAGE_PAGE
 #undef IMAGE_ROOM
 #undef IMAGE_KEEP
 #undef IMAGE_LARGE

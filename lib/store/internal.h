@@ -19,6 +19,7 @@
  *   50 space_mutex    slot bitmap
  *   60 ver_mutex      chains, publish, sweep, eviction, dirty list, dead slots; never across I/O
  *   65 frames.mutex   slabs; a leaf
+ *   66 fronts.mutex   heads and hashes of pages that are read in pieces; a leaf
  *   70 log.mutex      batch, durable and visible LSN; released during write and sync
  * Readers that hit take none of them. */
 #ifndef PV_STORE_INTERNAL_H
@@ -249,6 +250,22 @@ typedef struct pv__images {
     uint8_t *rooms[2];   /* where runs are put together, kept while not in use */
 } pv__images;
 
+/* ---- pieces -------------------------------------------------------------------------------- */
+
+typedef struct pv__front { /* head and hashes of a page by slot (piece.c) */
+    uint64_t page_id, checksum;
+    uint8_t *bytes; /* NULL: none */
+    uint8_t slots;
+    bool used;
+} pv__front;
+
+typedef struct pv__fronts {
+    pv__mutex mutex;
+    pv__front *ways;
+    size_t sets; /* 0: none was wanted yet */
+    uint64_t bytes;
+} pv__fronts;
+
 /* ---- the store ----------------------------------------------------------------------------- */
 
 typedef struct pv__superseded {
@@ -292,10 +309,14 @@ struct pv__store {
 
     pv__xlat xlat;
     pv__frames frames;
+    pv__fronts fronts;
+    _Atomic uint64_t pieces; /* that were wanted while there was no room */
+    _Atomic bool cramped;    /* eviction was needed, and not much has gone since */
     pv__rchunk readers;
     _Atomic uint64_t epoch;
     pv__retired *retired; /* ver_mutex, oldest first from retired_first */
     size_t retired_first, retired_count, retired_cap;
+    uint64_t retired_bytes[PV__PAGE_SLOTS_MAX + 1]; /* of resident ones, by size; ver_mutex */
     pv__superseded *superseded;
     size_t superseded_count, superseded_cap, superseded_after_sweep;
     uint64_t *dirty; /* page ids changed since the last checkpoint's cut; ver_mutex */
@@ -458,6 +479,9 @@ PV_PRIVATE pv__ver *pv__ver_evictable(const pv__xent *x);
 PV_PRIVATE bool pv__ver_used(pv__xent *x, unsigned raw_slots);
 /* Evict v, which pv__ver_evictable gave. Returns its bytes, 0 when there was no memory. */
 PV_PRIVATE size_t pv__ver_evict_head(pv__store *s, pv__xent *x, pv__ver *v);
+/* A page of raw_slots in the place of another of that size that was not used lately: soon. Takes
+ * ver_mutex. */
+PV_PRIVATE void pv__ver_evict_same(pv__store *s, unsigned raw_slots);
 /* Make room for pages of raw_slots. Takes ver_mutex. */
 PV_PRIVATE void pv__ver_evict(pv__store *s, unsigned raw_slots, uint64_t want_bytes);
 PV_PRIVATE int pv__reader_begin(pv__store *s, pv__rslot **out, uint64_t *out_snap, pv_error *err);
@@ -466,6 +490,13 @@ PV_PRIVATE int pv__reader_join(pv__store *s, uint64_t snap, pv__rslot **out, pv_
 PV_PRIVATE void pv__reader_end(pv__rslot *slot);
 PV_PRIVATE void pv__reader_enter(pv__store *s, pv__rslot *slot);
 PV_PRIVATE void pv__reader_leave(pv__rslot *slot);
+/* Pointers may be held from here on. */
+static inline void pv__txn_enter(pv__txn *t) {
+    if (PV_UNLIKELY(!t->in_epoch)) {
+        pv__reader_enter(t->store, t->slot);
+        t->in_epoch = true;
+    }
+}
 /* All snapshots somebody reads or may begin to read now. Under ver_mutex. */
 #define PV__SNAPS_MAX 256u
 typedef struct pv__snaps {
@@ -487,13 +518,19 @@ static inline uintptr_t pv__ver_frame(pv__ver *v) {
 
 /* ---- pageio.c: one page between slots and memory -------------------------------------------- */
 PV_PRIVATE uint64_t pv__page_seed(const pv__store *s, uint64_t page_id);
+PV_PRIVATE uint64_t pv__slot_hash(const uint8_t *slot);
+PV_PRIVATE uint64_t pv__slots_checksum(const pv__store *s, uint64_t page_id, const uint8_t *hashes,
+                                       unsigned slots);
+/* Does a head whose bytes are verified state that it is of this page? */
+PV_PRIVATE bool pv__head_is_of(const pv__store *s, uint64_t page_id, const pv__pte *pte,
+                               const uint8_t *head);
 /* Is every number of the entry one that can be followed? */
 PV_PRIVATE int pv__pageio_check_pte(uint64_t page_id, const pv__pte *pte, pv_error *err);
 /* Read and verify the page that `pte` vouches for into `page` (raw_slots * 4 KiB). */
 PV_PRIVATE int pv__pageio_read(pv__store *s, uint64_t page_id, const pv__pte *pte, uint8_t *page,
                                pv_error *err);
-/* Bytes to store for `page`: itself, or a compressed image in `scratch` (as large as the page).
- * Fills everything of *pte but slot and birth. */
+/* Bytes to store for `page`: itself, or another form of it in `scratch` (as large as the page; NULL
+ * for nodes). Fills everything of *pte but slot and birth. */
 PV_PRIVATE const uint8_t *pv__pageio_encode(pv__store *s, uint64_t page_id, const uint8_t *page,
                                             uint8_t *scratch, pv__pte *pte);
 static inline pv__mutex *pv__page_stripe(pv__store *s, uint64_t page_id) {
@@ -501,6 +538,10 @@ static inline pv__mutex *pv__page_stripe(pv__store *s, uint64_t page_id) {
 }
 PV_PRIVATE int pv__page_fetch(pv__store *s, uint64_t page_id, uint64_t snap, pv__ver **out,
                               pv_error *err); /* any version visible at snap, resident */
+
+/* ---- piece.c ------------------------------------------------------------------------------- */
+PV_PRIVATE int pv__fronts_init(pv__store *s, pv_error *err);
+PV_PRIVATE void pv__fronts_done(pv__store *s);
 
 /* ---- delta.c: ranges and the database checksum ---------------------------------------------- */
 PV_PRIVATE uint64_t pv__sum_page(uint64_t page_id, const uint8_t *page, size_t size);

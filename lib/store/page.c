@@ -9,19 +9,12 @@
  * versioned pages, so that ids follow rollback and snapshots like all else. */
 #include "store/internal.h"
 
-static void page_enter(pv__txn *t) {
-    if (PV_UNLIKELY(!t->in_epoch)) {
-        pv__reader_enter(t->store, t->slot);
-        t->in_epoch = true;
-    }
-}
-
 static int page_may_change(pv__txn *t, pv_error *err) {
     if (!t->write) {
         return pv__err(err, PV_ERR_MISUSE, "a read transaction cannot change pages");
     }
     PV_TRY(pv__txn_doomed(t, err));
-    page_enter(t);
+    pv__txn_enter(t);
     return PV_OK;
 }
 
@@ -110,7 +103,7 @@ PV_PRIVATE int pv__page_read(pv__txn *t, uint64_t page_id, unsigned kind, const 
     pv__xent *x = pv__xlat_find(t->store, page_id);
     const uint8_t *page = NULL;
     pv__ver *v = NULL;
-    page_enter(t);
+    pv__txn_enter(t);
     if (PV_LIKELY(x != NULL)) {
         if (t->write) {
             v = atomic_load_explicit(&x->mine, memory_order_acquire);
@@ -156,7 +149,7 @@ PV_PRIVATE pv__peek pv__peek_of(const pv__txn *t) {
 }
 
 PV_PRIVATE pv__sight pv__sight_of(pv__txn *t) {
-    page_enter(t);
+    pv__txn_enter(t);
     if (t->write) {
         return (pv__sight){0, 0};
     }
@@ -419,6 +412,7 @@ static int page_create(pv__txn *t, uint64_t page_id, unsigned kind, unsigned slo
     p[PV__HEAD_KIND] = (uint8_t)kind;
     p[PV__HEAD_VERSION] = 1;
     p[PV__HEAD_SLOTS] = (uint8_t)slots;
+    p[PV__HEAD_FLAGS] = (kind & PV__PAGE_BY_SLOT) && slots > 1 ? PV__HEAD_BY_SLOT : 0;
     *out = p;
     return PV_OK;
 }
@@ -542,7 +536,7 @@ PV_PRIVATE int pv__store_root_get(pv__txn *t, unsigned index, uint64_t *out_valu
     const uint8_t *meta = NULL;
     PV_ASSERT(index < PV__META_ROOT_COUNT);
     *out_value = 0;
-    page_enter(t);
+    pv__txn_enter(t);
     pv__xent *x = pv__xlat_find(t->store, PV__META_PAGE);
     bool here = x && ((t->write && atomic_load_explicit(&x->mine, memory_order_relaxed)) ||
                       atomic_load_explicit(&x->frame, memory_order_acquire));

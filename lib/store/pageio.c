@@ -34,12 +34,56 @@ PV_PRIVATE int pv__pageio_check_pte(uint64_t page_id, const pv__pte *pte, pv_err
                        (unsigned long long)page_id);
     }
     if (pte->slots > PV__PAGE_SLOTS_MAX || pte->raw_slots > PV__PAGE_SLOTS_MAX ||
-        pte->raw_slots < pte->slots || pte->slot < 2 || (pte->codec & 0xF0) ||
-        (pte->codec == 0 && pte->raw_slots != pte->slots)) {
+        pte->raw_slots < pte->slots || pte->slot < 2 ||
+        (pte->codec != PV__PTE_BY_SLOT && (pte->codec & 0xF0)) ||
+        ((pte->codec & 0x0F) == 0 && pte->raw_slots != pte->slots) ||
+        (pte->codec == PV__PTE_BY_SLOT && pte->slots == 1)) {
         return pv__err(err, PV_ERR_CORRUPT, "page %llu: its table entry makes no sense",
                        (unsigned long long)page_id);
     }
     return PV_OK;
+}
+
+/* ---- pages by slot -------------------------------------------------------------------------- */
+
+/* The hash of slot i of a page by slot, with the hashes themselves 0. */
+PV_PRIVATE uint64_t pv__slot_hash(const uint8_t *slot) {
+    return pv__hash64(slot, PV__SLOT_SIZE, 0);
+}
+
+/* What the table entry holds: the hash of these. */
+PV_PRIVATE uint64_t pv__slots_checksum(const pv__store *s, uint64_t page_id, const uint8_t *hashes,
+                                       unsigned slots) {
+    return pv__hash64(hashes, 8 * (size_t)slots, pv__page_seed(s, page_id));
+}
+
+static uint64_t pageio_store_by_slot(const pv__store *s, uint64_t page_id, const uint8_t *page,
+                                     unsigned slots, uint8_t *room) {
+    uint8_t hashes[8 * PV__PAGE_SLOTS_MAX];
+    memcpy(room, page, PV__SLOT_SIZE);
+    memset(room + PV__PAGE_HEAD, 0, pv__page_front(slots) - PV__PAGE_HEAD);
+    pv__put64(hashes, pv__slot_hash(room));
+    for (unsigned i = 1; i < slots; i++) { /* hashed first: then it is at hand */
+        const uint8_t *slot = page + (size_t)i * PV__SLOT_SIZE;
+        pv__put64(hashes + 8 * (size_t)i, pv__slot_hash(slot));
+        memcpy(room + (size_t)i * PV__SLOT_SIZE, slot, PV__SLOT_SIZE);
+    }
+    memcpy(room + PV__PAGE_HEAD, hashes, 8 * (size_t)slots);
+    return pv__slots_checksum(s, page_id, hashes, slots);
+}
+
+/* Verify all of a page and leave it as it is in memory. */
+static bool pageio_verify_by_slot(const pv__store *s, uint64_t page_id, const pv__pte *pte,
+                                  uint8_t *page) {
+    uint8_t hashes[8 * PV__PAGE_SLOTS_MAX];
+    uint64_t wrong = 0;
+    memcpy(hashes, page + PV__PAGE_HEAD, 8 * (size_t)pte->slots);
+    memset(page + PV__PAGE_HEAD, 0, pv__page_front(pte->slots) - PV__PAGE_HEAD);
+    for (unsigned i = 0; i < pte->slots; i++) {
+        wrong |=
+            pv__slot_hash(page + (size_t)i * PV__SLOT_SIZE) ^ pv__get64(hashes + 8 * (size_t)i);
+    }
+    return wrong == 0 && pv__slots_checksum(s, page_id, hashes, pte->slots) == pte->checksum;
 }
 
 /* Compressed pages: 64 bytes of head as they are, then the packed payload. */
@@ -60,6 +104,13 @@ static int pageio_unpack(pv__store *s, uint64_t page_id, const pv__pte *pte, con
     return PV_OK;
 }
 
+PV_PRIVATE bool pv__head_is_of(const pv__store *s, uint64_t page_id, const pv__pte *pte,
+                               const uint8_t *head) {
+    const bool by_slot = head[PV__HEAD_FLAGS] & PV__HEAD_BY_SLOT;
+    return pv__get64(head + PV__HEAD_UUID) == s->uuid_tag && pv__page_id(head) == page_id &&
+           pv__page_slots(head) == pte->raw_slots && by_slot == (pte->codec == PV__PTE_BY_SLOT);
+}
+
 static int pageio_load(pv__store *s, uint64_t page_id, const pv__pte *pte, uint8_t *stored,
                        pv_error *err) {
     size_t size = (size_t)pte->slots * PV__SLOT_SIZE;
@@ -71,11 +122,12 @@ static int pageio_load(pv__store *s, uint64_t page_id, const pv__pte *pte, uint8
                              (unsigned long long)page_id, (unsigned long long)pte->slot)
                    : rc;
     }
-    if (pv__hash64(stored, size, pv__page_seed(s, page_id)) != pte->checksum) {
+    if (pte->codec == PV__PTE_BY_SLOT
+            ? !pageio_verify_by_slot(s, page_id, pte, stored)
+            : pv__hash64(stored, size, pv__page_seed(s, page_id)) != pte->checksum) {
         return pageio_damaged(s, page_id, pte, stored, "checksum differs", err);
     }
-    if (pv__get64(stored + PV__HEAD_UUID) != s->uuid_tag || pv__page_id(stored) != page_id ||
-        pv__page_slots(stored) != pte->raw_slots) {
+    if (!pv__head_is_of(s, page_id, pte, stored)) {
         return pageio_damaged(s, page_id, pte, stored, "it states another identity", err);
     }
     return PV_OK;
@@ -84,7 +136,7 @@ static int pageio_load(pv__store *s, uint64_t page_id, const pv__pte *pte, uint8
 PV_PRIVATE int pv__pageio_read(pv__store *s, uint64_t page_id, const pv__pte *pte, uint8_t *page,
                                pv_error *err) {
     PV_TRY(pv__pageio_check_pte(page_id, pte, err));
-    if (pte->codec == 0) {
+    if ((pte->codec & 0x0F) == 0) {
         return pageio_load(s, page_id, pte, page, err);
     }
     size_t size = (size_t)pte->slots * PV__SLOT_SIZE;
@@ -106,6 +158,11 @@ PV_PRIVATE const uint8_t *pv__pageio_encode(pv__store *s, uint64_t page_id, cons
     const uint8_t *out = page;
     pte->raw_slots = pte->slots = (uint8_t)raw;
     pte->codec = 0;
+    if (raw > 1 && (page[PV__HEAD_FLAGS] & PV__HEAD_BY_SLOT)) {
+        pte->codec = PV__PTE_BY_SLOT;
+        pte->checksum = pageio_store_by_slot(s, page_id, page, raw, scratch);
+        return scratch;
+    }
     /* Vectors hardly shrink, so only the pages of trees are tried. */
     unsigned kind = pv__page_kind(page);
     if (s->codec && scratch && raw > 1 && (kind == PV__PAGE_TREE || kind == PV__PAGE_OVERFLOW)) {

@@ -79,6 +79,7 @@ static void store_free(pv__store *s) {
     pv__cond_done(&s->writer_cond);
     pv__cond_done(&s->worker_cond);
     pv__images_done(s);
+    pv__fronts_done(s);
     for (unsigned i = 0; i < PV__STRIPES; i++) {
         pv__mutex_done(&s->stripe[i]);
     }
@@ -100,6 +101,7 @@ static int store_init_locks(pv__store *s, uint64_t slab_bytes, pv_error *err) {
         PV_TRY(pv__mutex_init(&s->stripe[i], err));
     }
     PV_TRY(pv__images_init(s, err));
+    PV_TRY(pv__fronts_init(s, err));
     return pv__log_init(s, err);
 }
 

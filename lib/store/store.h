@@ -43,6 +43,9 @@ enum {
     PV__PAGE_COLUMN = 8,     /* vector: rows of a column */
     PV__PAGE_GRAPH = 9       /* ann: counters and roots of a graph */
 };
+/* Beside a kind, of pages of several slots that are also read in pieces: what is the owner's begins
+ * behind pv__page_front. */
+#define PV__PAGE_BY_SLOT 0x100u
 
 /* Work of the layer above that nobody waits for, done a little at a time by the thread of the
  * store (checkpoint.c): returns after how many ms it wants to be called again, or CHORE_DONE. It
@@ -143,6 +146,8 @@ PV_PRIVATE int pv__txn_pause(pv__txn *txn, pv_error *err);
 PV_PRIVATE int pv__txn_rest(pv__txn *txn, pv_error *err);
 /* Memory is short: a pause would give some back. For loops that pause now and then only. */
 PV_PRIVATE bool pv__txn_tight(const pv__txn *txn);
+/* The same for a read transaction: what pointers hold is beyond the cache. */
+PV_PRIVATE bool pv__txn_crowded(const pv__txn *txn);
 
 /* Savepoints of a write transaction, nested; numbers count from 1. rollback_to undoes all changes
  * since it and forgets the inner ones, it itself stays; release forgets it and the inner ones, the
@@ -162,6 +167,21 @@ PV_PRIVATE int pv__page_write(pv__txn *txn, uint64_t page_id, unsigned kind, uin
                               pv_error *err);
 /* Pages that will be read soon (0: none): those not in memory are asked of the disk meanwhile. */
 PV_PRIVATE void pv__pages_expect(pv__txn *txn, const uint64_t *page_ids, size_t count);
+/* Some bytes of pages of one kind: what lies in memory is copied from there, else they may be read
+ * without the page (piece.c). At most PIECES_MAX at once. `scratch`: pv__piece_scratch of each, one
+ * behind the other. */
+#define PV__PIECES_MAX 32u
+typedef struct pv__piece {
+    uint64_t page_id;
+    uint32_t offset, size; /* in the page; size > 0 */
+    uint8_t *to;
+    uint32_t owner, ordinal, slots; /* what the page's head states */
+} pv__piece;
+PV_PRIVATE int pv__page_pieces(pv__txn *txn, unsigned kind, pv__piece *pieces, size_t n,
+                               uint8_t *scratch, pv_error *err);
+static inline size_t pv__piece_scratch(uint32_t size) {
+    return ((size + 2 * PV__SLOT_SIZE - 2) / PV__SLOT_SIZE + 1) * (size_t)PV__SLOT_SIZE;
+}
 /* Where a page probably lies, to be fetched into the processor's cache: an address that must not be
  * read. NULL: not in memory. */
 PV_PRIVATE const void *pv__page_whereabouts(pv__txn *txn, uint64_t page_id);

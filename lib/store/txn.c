@@ -235,6 +235,12 @@ PV_PRIVATE int pv__txn_pause(pv__txn *t, pv_error *err) {
     return t->asks ? pv__store_interrupted(t->store, err) : PV_OK;
 }
 
+PV_PRIVATE bool pv__txn_crowded(const pv__txn *t) {
+    const pv__store *s = t->store;
+    return !t->write && !s->memory &&
+           atomic_load_explicit(&s->cache_bytes, memory_order_relaxed) > s->cache_limit;
+}
+
 /* ---- commit -------------------------------------------------------------------------------- */
 
 static void txn_encode_one(pv__txn *t, size_t i, pv__buf *body, uint32_t *entries,

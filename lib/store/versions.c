@@ -289,6 +289,9 @@ PV_PRIVATE void pv__ver_retire(pv__store *s, pv__ver *v) {
     s->retired[at].ver = v;
     s->retired[at].epoch = atomic_load_explicit(&s->epoch, memory_order_relaxed);
     s->retired_count++;
+    if (pv__ver_flags(v) & PV__VER_RESIDENT) {
+        s->retired_bytes[v->raw_slots] += pv__ver_bytes(v->raw_slots);
+    }
 }
 
 PV_PRIVATE void pv__ver_reclaim(pv__store *s) {
@@ -297,7 +300,11 @@ PV_PRIVATE void pv__ver_reclaim(pv__store *s) {
     }
     uint64_t min = versions_min_epoch(s);
     while (s->retired_count > 0 && s->retired[s->retired_first].epoch < min) {
-        pv__ver_free(s, s->retired[s->retired_first].ver);
+        pv__ver *v = s->retired[s->retired_first].ver;
+        if (pv__ver_flags(v) & PV__VER_RESIDENT) {
+            s->retired_bytes[v->raw_slots] -= pv__ver_bytes(v->raw_slots);
+        }
+        pv__ver_free(s, v);
         s->retired_first++;
         s->retired_count--;
     }
@@ -519,8 +526,34 @@ static uint64_t versions_evict_slabs(pv__store *s, unsigned raw_slots, uint64_t 
     return freed;
 }
 
+PV_PRIVATE void pv__ver_evict_same(pv__store *s, unsigned raw_slots) {
+    pv_error ignored = PV_ERROR_INIT;
+    pv__slab_view b;
+    size_t most = 1;
+    pv__mutex_lock(&s->ver_mutex);
+    pv__ver_reclaim(s);
+    if (s->retired_bytes[raw_slots] == 0 && pv__ver_reserve(s, most, &ignored) == PV_OK) {
+        for (uint64_t step = 0; most != 0 && pv__frames_next(s, &b) && step < 2 * b.count; step++) {
+            if (b.raw_slots == raw_slots) {
+                (void)versions_evict_slab(s, &b, raw_slots, &most);
+            }
+        }
+    }
+    pv__mutex_unlock(&s->ver_mutex);
+}
+
+/* What is on its way out will be free before long: asking again does not make it sooner. */
+static uint64_t versions_leaving(const pv__store *s) {
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i <= PV__PAGE_SLOTS_MAX; i++) {
+        bytes += s->retired_bytes[i];
+    }
+    return bytes;
+}
+
 PV_PRIVATE void pv__ver_evict(pv__store *s, unsigned raw_slots, uint64_t want_bytes) {
     pv_error ignored = PV_ERROR_INIT;
+    atomic_store_explicit(&s->cramped, true, memory_order_relaxed);
     pv__mutex_lock(&s->ver_mutex);
     pv__ver_reclaim(s);
     uint64_t used = atomic_load_explicit(&s->cache_bytes, memory_order_relaxed);
@@ -528,7 +561,10 @@ PV_PRIVATE void pv__ver_evict(pv__store *s, unsigned raw_slots, uint64_t want_by
     size_t most = VERSIONS_EVICT_MAX;
     /* The last round found nothing: not again before more is there, or less since a pin went. */
     const bool futile = used < s->evict_again_at && used + step >= s->evict_again_at;
-    if (futile || pv__ver_reserve(s, most, &ignored)) {
+    const uint64_t leaving = versions_leaving(s);
+    const bool soon = leaving >= want_bytes && used <= s->cache_limit + leaving &&
+                      (s->frames.unit == 0 || s->retired_bytes[raw_slots] >= want_bytes);
+    if (futile || soon || pv__ver_reserve(s, most, &ignored)) {
         pv__mutex_unlock(&s->ver_mutex);
         return;
     }
@@ -539,7 +575,8 @@ PV_PRIVATE void pv__ver_evict(pv__store *s, unsigned raw_slots, uint64_t want_by
         freed = versions_evict_singles(s, want, &most);
     } else {
         const uint64_t excess = pv__frames_excess(s);
-        const uint64_t over = used > s->cache_limit ? used - s->cache_limit : 0;
+        const uint64_t most_used = s->cache_limit + leaving;
+        const uint64_t over = used > most_used ? used - most_used : 0;
         if (excess > 0) { /* back to what fits slabs */
             versions_evict_singles(s, excess, &most);
         }

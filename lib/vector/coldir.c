@@ -30,6 +30,7 @@ int pv__coldir_create(pv__txn *txn, const pv__column *shape, uint64_t *out_root,
     pv__put16(page + PV__COLDIR_PART, (uint16_t)shape->part);
     pv__put32(page + PV__COLDIR_ROW_SIZE, shape->row_size);
     pv__put32(page + PV__COLDIR_ROWS_PER_PAGE, shape->rows_per_page);
+    pv__put32(page + PV__COLDIR_FRONT, shape->front);
     *out_root = root;
     return 0;
 }
@@ -45,6 +46,7 @@ int pv__coldir_root(const pv__column *c, const uint8_t **out_page, pv_error *err
         page[PV__COLDIR_PAGE_SLOTS] != c->page_slots ||
         pv__get16(page + PV__COLDIR_PART) != c->part ||
         pv__get32(page + PV__COLDIR_ROW_SIZE) != c->row_size ||
+        pv__coldir_front(page) != c->front ||
         pv__get32(page + PV__COLDIR_ROWS_PER_PAGE) != c->rows_per_page) {
         return coldir_corrupt(c, c->root, "wrong shape in the root", err);
     }
@@ -200,7 +202,8 @@ static int coldir_add(const pv__column *c, uint32_t ordinal, uint8_t **out_page,
         p.offset =
             PV__COLDIR_NODE_IDS + 8 * (ordinal / coldir_span[p.level - 2] % PV__COLDIR_FANOUT);
     }
-    PV_TRY(pv__page_new(c->txn, PV__PAGE_COLUMN, c->page_slots, c->owner,
+    const unsigned by_slot = c->front > PV__PAGE_HEAD ? PV__PAGE_BY_SLOT : 0;
+    PV_TRY(pv__page_new(c->txn, PV__PAGE_COLUMN | by_slot, c->page_slots, c->owner,
                         pv__coldir_ordinal(c, ordinal), &id, out_page, err));
     PV_TRY(coldir_link(c, &p, id, err));
     return coldir_count(c, 1, err);

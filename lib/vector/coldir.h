@@ -25,6 +25,7 @@
 #define PV__COLDIR_ROW_SIZE (PV__PAGE_HEAD + 4)      /* u32 */
 #define PV__COLDIR_ROWS_PER_PAGE (PV__PAGE_HEAD + 8) /* u32 */
 #define PV__COLDIR_PAGE_COUNT (PV__PAGE_HEAD + 12)   /* u32, pages of rows that exist */
+#define PV__COLDIR_FRONT (PV__PAGE_HEAD + 16)        /* u32, bytes before the first row; 0: 64 */
 #define PV__COLDIR_ROOT_IDS (PV__PAGE_HEAD + 64)
 #define PV__COLDIR_ROOT_FANOUT 496u
 #define PV__COLDIR_NODE_IDS PV__PAGE_HEAD
@@ -42,6 +43,17 @@ static inline uint32_t pv__coldir_ordinal(const pv__column *c, uint32_t ordinal)
 static inline uint32_t pv__coldir_node_ordinal(const pv__column *c, unsigned level,
                                                uint32_t index) {
     return pv__coldir_ordinal(c, (uint32_t)level << 28 | index);
+}
+
+/* Does the page that a piece is from state what the way to it implies? V1 */
+static inline bool pv__coldir_is_rows(const pv__column *c, const pv__piece *p, uint32_t ordinal) {
+    return p->owner == c->owner && p->slots == c->page_slots &&
+           p->ordinal == pv__coldir_ordinal(c, ordinal);
+}
+
+/* Columns that were made before pages by slot have 0 there. */
+static inline uint32_t pv__coldir_front(const uint8_t *root) {
+    return PV_MAX(pv__get32(root + PV__COLDIR_FRONT), PV__PAGE_HEAD);
 }
 
 PV_PRIVATE int pv__coldir_create(pv__txn *txn, const pv__column *shape, uint64_t *out_root,

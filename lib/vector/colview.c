@@ -132,26 +132,136 @@ static int colview_group_first(pv__colview *v, uint32_t group, pv_error *err) {
 /* The page of an ordinal is here. */
 static inline void colview_note(pv__colview *v, uint32_t ordinal, const uint8_t *page) {
     if (v->base) {
-        v->base[ordinal] = (uintptr_t)page + PV__PAGE_HEAD -
+        v->base[ordinal] = (uintptr_t)page + v->c.front -
                            (uintptr_t)ordinal * v->c.rows_per_page * (uintptr_t)v->c.row_size;
     }
 }
 
-int pv__colview_find(pv__colview *v, uint32_t slot, const uint8_t **out_row, pv_error *err) {
-    const uint32_t ordinal = (uint32_t)(slot * v->magic >> v->shift);
+static int colview_id(pv__colview *v, uint32_t ordinal, uint64_t *out_id, pv_error *err) {
     const uint32_t group = ordinal / PV__COLDIR_FANOUT;
-    const uint8_t *page;
     PV_DEBUG_ASSERT(ordinal < v->ordinals);
     if (PV_UNLIKELY(!v->groups[group])) {
         PV_TRY(colview_group_first(v, group, err));
     }
-    const uint64_t id = pv__get64(v->groups[group] + 8 * (size_t)(ordinal % PV__COLDIR_FANOUT));
+    *out_id = pv__get64(v->groups[group] + 8 * (size_t)(ordinal % PV__COLDIR_FANOUT));
+    return 0;
+}
+
+#define STASH_ROWS ((size_t)256) /* what one search may look at */
+#define STASH_BYTES ((size_t)256 << 10)
+
+/* ---- rows without their pages ---------------------------------------------------------------- */
+
+void pv__stash_done(pv__stash *s) {
+    pv__alloc_free(s->mem, s->slots, s->room * sizeof *s->slots);
+    pv__alloc_free(s->mem, s->rows, s->room * s->row_size);
+    pv__alloc_free(s->mem, s->scratch, PV__PIECES_MAX * pv__piece_scratch((uint32_t)s->row_size));
+    s->slots = NULL;
+    s->rows = s->scratch = NULL;
+    s->count = 0;
+}
+
+static int stash_ready(pv__stash *s, size_t row_size, pv_error *err) {
+    if (s->slots && s->row_size == row_size) {
+        return 0;
+    }
+    pv__stash_done(s);
+    s->row_size = row_size;
+    s->room = PV_MIN(PV_MAX(STASH_BYTES / row_size, PV__PIECES_MAX), STASH_ROWS);
+    s->slots = pv__alloc_array(s->mem, s->room, sizeof *s->slots);
+    s->rows = pv__alloc_array(s->mem, s->room, row_size);
+    s->scratch = pv__alloc_array(s->mem, PV__PIECES_MAX, pv__piece_scratch((uint32_t)row_size));
+    if (!s->slots || !s->rows || !s->scratch) {
+        pv__stash_done(s);
+        return pv__err_nomem(err, s->room * row_size);
+    }
+    return 0;
+}
+
+static const uint8_t *stash_find(const pv__stash *s, uint32_t slot) {
+    for (size_t i = 0; i < s->count; i++) {
+        if (s->slots[i] == slot) {
+            return s->rows + i * s->row_size;
+        }
+    }
+    return NULL;
+}
+
+/* Some rows that are not there, at most PV__PIECES_MAX. */
+static int stash_read(pv__colview *v, pv__piece *pieces, size_t n, pv_error *err) {
+    pv__stash *s = v->stash;
+    PV_TRY(pv__page_pieces(v->c.txn, PV__PAGE_COLUMN, pieces, n, s->scratch, err));
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t ordinal = s->slots[s->count + i] / v->c.rows_per_page;
+        if (!pv__coldir_is_rows(&v->c, &pieces[i], ordinal)) {
+            return pv__err(err, PV_ERR_CORRUPT, "page %llu: not the expected page of rows",
+                           (unsigned long long)pieces[i].page_id);
+        }
+    }
+    s->count += n;
+    return 0;
+}
+
+/* Those of n rows that are neither in memory nor in the stash. */
+static int stash_add(pv__colview *v, const uint32_t *slots, size_t n, pv_error *err) {
+    pv__stash *s = v->stash;
+    pv__piece pieces[PV__PIECES_MAX];
+    size_t m = 0;
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t ordinal = (uint32_t)(slots[i] * v->magic >> v->shift);
+        pv__piece *p = &pieces[m];
+        PV_TRY(colview_id(v, ordinal, &p->page_id, err));
+        if (pv__page_peek(&v->peek, p->page_id) || stash_find(s, slots[i])) {
+            continue;
+        }
+        p->offset = v->c.front + (slots[i] - ordinal * v->c.rows_per_page) * v->c.row_size;
+        p->size = v->c.row_size;
+        p->to = s->rows + (s->count + m) * s->row_size;
+        s->slots[s->count + m] = slots[i];
+        if (++m == PV__PIECES_MAX) {
+            PV_TRY(stash_read(v, pieces, m, err));
+            m = 0;
+        }
+    }
+    return m > 0 ? stash_read(v, pieces, m, err) : 0;
+}
+
+/* The first of n rows, which is not in memory; the others come with it. `fresh`: what lies there
+ * may go for it. NULL: there is no room, or it has come into memory. */
+static int stash_row(pv__colview *v, const uint32_t *slots, size_t n, bool fresh,
+                     const uint8_t **out_row, pv_error *err) {
+    pv__stash *s = v->stash;
+    PV_TRY(stash_ready(s, v->c.row_size, err));
+    *out_row = stash_find(s, slots[0]);
+    if (!*out_row && fresh && s->count + n > s->room) {
+        s->count = 0;
+    }
+    if (!*out_row) {
+        PV_TRY(stash_add(v, slots, PV_MIN(n, s->room - s->count), err));
+        *out_row = stash_find(s, slots[0]);
+    }
+    return 0;
+}
+
+/* ---- rows ------------------------------------------------------------------------------------ */
+
+int pv__colview_find(pv__colview *v, uint32_t slot, const uint8_t **out_row, pv_error *err) {
+    const uint32_t ordinal = (uint32_t)(slot * v->magic >> v->shift);
+    const uint8_t *page;
+    uint64_t id;
+    PV_TRY(colview_id(v, ordinal, &id, err));
     page = pv__page_peek(&v->peek, id);
-    if (PV_UNLIKELY(!page)) {
+    if (!page && v->stash) {
+        PV_TRY(stash_row(v, &slot, 1, true, out_row, err));
+        if (*out_row) {
+            return 0;
+        }
+    }
+    if (!page) {
         PV_TRY(pv__page_read(v->c.txn, id, PV__PAGE_ANY, &page, err));
     }
     colview_note(v, ordinal, page);
-    *out_row = page + PV__PAGE_HEAD + (size_t)(slot - ordinal * v->c.rows_per_page) * v->c.row_size;
+    *out_row = page + v->c.front + (size_t)(slot - ordinal * v->c.rows_per_page) * v->c.row_size;
     return 0;
 }
 
@@ -177,6 +287,19 @@ static void colview_pages_expect(pv__colview *v, const uint32_t *slots, size_t n
     pv__pages_expect(v->c.txn, ids, count);
 }
 
+int pv__colview_ahead(pv__colview *v, const uint32_t *slots, size_t n, pv_error *err) {
+    const uint8_t *row;
+    for (size_t i = 0; i < n && v->stash; i++) {
+        const uint32_t ordinal = (uint32_t)(slots[i] * v->magic >> v->shift);
+        uint64_t id;
+        PV_TRY(colview_id(v, ordinal, &id, err));
+        if (!pv__page_peek(&v->peek, id)) {
+            return stash_row(v, slots + i, n - i, true, &row, err);
+        }
+    }
+    return 0;
+}
+
 /* Rows whose pages are not all known. */
 static int colview_rows_ask(pv__colview *v, const uint32_t *slots, size_t n,
                             const uint8_t **out_rows, pv_error *err) {
@@ -185,7 +308,7 @@ static int colview_rows_ask(pv__colview *v, const uint32_t *slots, size_t n,
     const uint8_t *const *const groups = v->groups;
     const uint64_t magic = v->magic;
     const uint32_t shift = v->shift, rows_per_page = v->c.rows_per_page;
-    const size_t size = v->c.row_size;
+    const size_t size = v->c.row_size, front = v->c.front;
     bool asked = false;
     for (size_t i = 0; i < n; i++) { /* what leads to a row comes together too */
         const uint32_t ordinal = (uint32_t)(slots[i] * magic >> shift);
@@ -205,14 +328,19 @@ static int colview_rows_ask(pv__colview *v, const uint32_t *slots, size_t n,
             page = pv__page_peek(&peek, pv__get64(ids + 8 * at));
         }
         if (PV_LIKELY(page != NULL)) {
-            row = page + PV__PAGE_HEAD + (slot - (size_t)ordinal * rows_per_page) * size;
+            row = page + front + (slot - (size_t)ordinal * rows_per_page) * size;
             colview_note(v, ordinal, page);
         } else {
-            if (ids != NULL && !asked && n - i > 1) {
+            if (v->stash) {
+                PV_TRY(stash_row(v, slots + i, n - i, !asked, &row, err));
+                asked = true;
+            } else if (ids != NULL && !asked && n - i > 1) {
                 colview_pages_expect(v, slots + i, n - i);
                 asked = true;
             }
-            PV_TRY(pv__colview_find(v, slot, &row, err));
+            if (!row) {
+                PV_TRY(pv__colview_find(v, slot, &row, err));
+            }
         }
         colview_expect(row, size);
         out_rows[i] = row;
@@ -243,3 +371,5 @@ int pv__colview_rows(pv__colview *v, const uint32_t *slots, size_t n, const uint
 #undef COLVIEW_STEADY
 #undef COLVIEW_AHEAD
 #undef COLVIEW_ASK
+#undef STASH_ROWS
+#undef STASH_BYTES

@@ -11,6 +11,8 @@
  * it remembers is good as long as their sight is the same (pv__sight, S14), and within one
  * transaction until that pauses or changes a page of the column. pv__colview_open sees to that.
  *
+ * What comes from a stash is good until the next call.
+ *
  * Identity of pages of rows is not compared again (V1): the page table vouches for them, and what
  * is read through a view is derived data that is verified before it counts.
  *
@@ -20,6 +22,16 @@
 
 #include "store/peek.h"
 #include "vector/coldir.h"
+
+/* Rows that were read without their pages (store/piece.c), until the next that find no room. */
+typedef struct pv__stash {
+    pv__mem *mem;
+    uint32_t *slots; /* `room` of them; NULL: nothing has been stashed */
+    uint8_t *rows;
+    uint8_t *scratch;
+    size_t row_size, room, count;
+} pv__stash;
+PV_PRIVATE void pv__stash_done(pv__stash *stash);
 
 /* What views that are used together remember. */
 typedef struct pv__sights {
@@ -45,6 +57,7 @@ typedef struct pv__colview {
                         one page; 0: not met yet. NULL: asked */
     size_t group_cap, base_cap;
     uintptr_t *base_room; /* behind `base`, whether in use or not */
+    pv__stash *stash;     /* for rows of pages that are not in memory; NULL: their pages come */
 } pv__colview;
 
 PV_PRIVATE void pv__colview_done(pv__colview *v, pv__mem *mem);
@@ -73,6 +86,10 @@ static inline int pv__colview_row(pv__colview *v, uint32_t slot, const uint8_t *
     }
     return pv__colview_find(v, slot, out_row, err);
 }
+
+/* Rows that will be asked for soon: those that are not in memory are read now, together, as far as
+ * the stash has room. Without one nothing. */
+PV_PRIVATE int pv__colview_ahead(pv__colview *v, const uint32_t *slots, size_t n, pv_error *err);
 
 /* n rows at once; memory is asked for all lines of each, so that all of them come at once. */
 PV_PRIVATE int pv__colview_rows(pv__colview *v, const uint32_t *slots, size_t n,

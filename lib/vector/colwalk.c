@@ -116,7 +116,7 @@ static int colwalk_check_rows(colwalk_check *k, uint64_t id, uint32_t ordinal, p
     k->pages++;
     const int rc = pv__coldir_rows(k->c, id, ordinal, &page, &found);
     if (rc == 0) {
-        const size_t end = PV__PAGE_HEAD + (size_t)k->c->rows_per_page * k->c->row_size;
+        const size_t end = k->c->front + (size_t)k->c->rows_per_page * k->c->row_size;
         for (size_t i = end; i < pv__page_size(page); i++) {
             if (page[i]) {
                 colwalk_found(k, id, "bytes behind the last row of a page");

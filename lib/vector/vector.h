@@ -21,8 +21,8 @@
 
 /* ---- columns ------------------------------------------------------------------------------- */
 
-#define PV__ROW_SIZE_MAX (PV__PAGE_SLOTS_MAX * PV__SLOT_SIZE - PV__PAGE_HEAD)
-#define PV__ROWS_PER_PAGE_MAX 65472u /* rows of one byte; so the size of a bit array of a page */
+#define PV__ROW_SIZE_MAX (PV__PAGE_SLOTS_MAX * PV__SLOT_SIZE - PV__PAGE_FRONT_MAX)
+#define PV__ROWS_PER_PAGE_MAX 65344u /* rows of one byte; so the size of a bit array of a page */
 #define PV__ROW_WORDS_MAX ((PV__ROWS_PER_PAGE_MAX + 63u) / 64u)
 
 typedef struct pv__column {
@@ -32,6 +32,7 @@ typedef struct pv__column {
     uint32_t row_size;
     uint32_t page_slots;    /* length of a page of rows in 4 KiB */
     uint32_t rows_per_page; /* slot s is row s % rows_per_page of page s / rows_per_page */
+    uint32_t front;         /* bytes of a page of rows before the first */
     uint32_t part;          /* tells apart two columns of one owner (pv__slots has two), else 0 */
 } pv__column;
 
@@ -53,6 +54,8 @@ PV_PRIVATE int pv__column_open(pv__txn *txn, uint32_t owner, uint64_t root, uint
  * asks followed a wrong slot. Slots beyond PV__SLOTS_PER_COLLECTION_MAX are PV_ERR_LIMIT. */
 PV_PRIVATE int pv__column_read(const pv__column *c, uint32_t slot, const uint8_t **out_row,
                                pv_error *err);
+/* The same into `to`, row_size bytes; its page need not come into memory for it. */
+PV_PRIVATE int pv__column_copy(const pv__column *c, uint32_t slot, uint8_t *to, pv_error *err);
 /* The row, to be changed; its page is allocated, zeroed, when there is none. */
 PV_PRIVATE int pv__column_write(const pv__column *c, uint32_t slot, uint8_t **out_row,
                                 pv_error *err);
@@ -71,7 +74,7 @@ PV_PRIVATE int pv__column_page_write(const pv__column *c, uint32_t ordinal, uint
                                      pv_error *err);
 /* `rows`, given by page_write, will hardly be written again: pv__page_finished. */
 static inline void pv__column_page_finished(const pv__column *c, const uint8_t *rows) {
-    pv__page_finished(c->txn, pv__page_id(rows - PV__PAGE_HEAD));
+    pv__page_finished(c->txn, pv__page_id(rows - c->front));
 }
 /* Give a page back; its rows read as absent. No page: 0. */
 PV_PRIVATE int pv__column_page_free(const pv__column *c, uint32_t ordinal, pv_error *err);

@@ -303,6 +303,46 @@ static void test_frames__random_changes_with_a_small_cache(void **state) {
     }
 }
 
+/* What is evicted while a reader holds pointers is not free before it pauses: its misses drive out
+ * about as much as they bring, not as much again each time. */
+static void test_frames__a_reader_that_does_not_pause_drives_out_what_it_brings(void **state) {
+    (void)state;
+    enum { PAGES = 160, HOT = 120, COLD = 24 };
+    static uint64_t ids[PAGES];
+    pv_error err = PV_ERROR_INIT;
+    pv__txn *t = NULL;
+    const uint8_t *page = NULL;
+    t_begin(7, 8, 1);
+    sim *s = sim_new(1);
+    sim_log_enable(s, false);
+    const pv__store_opts o = t_slabs(sim_vfs(s), 9u << 20); /* about HOT pages */
+    t_open(o);
+    t_fill(ids, PAGES, 16);
+    t_close();
+    t_open(o);
+    test_assert_ok(pv__txn_begin(t_w.store, 0, &t, &err), &err);
+    for (size_t i = 0; i < HOT; i++) {
+        test_assert_ok(pv__page_read(t, ids[i], PV__PAGE_COLUMN, &page, &err), &err);
+        test_assert_ok(pv__txn_pause(t, &err), &err);
+    }
+    unsigned before = 0, after = 0;
+    for (size_t i = 0; i < HOT; i++) {
+        before += pv__page_whereabouts(t, ids[i]) != NULL;
+    }
+    assert_in_range(before, HOT - 16, HOT);
+    for (size_t i = 0; i < COLD; i++) {
+        test_assert_ok(pv__page_read(t, ids[HOT + i], PV__PAGE_COLUMN, &page, &err), &err);
+    }
+    for (size_t i = 0; i < HOT; i++) {
+        after += pv__page_whereabouts(t, ids[i]) != NULL;
+    }
+    assert_in_range(before - after, COLD / 2, 2 * COLD);
+    pv__txn_rollback(t);
+    t_close();
+    sim_free(s);
+    test_mem_done(&t_mem);
+}
+
 /* Of a few readings with a cache to be filled, each allocation in turn fails: slabs too. */
 static void test_frames__a_failed_allocation_is_an_error_or_nothing(void **state) {
     (void)state;
@@ -561,6 +601,7 @@ int main(void) {
         cmocka_unit_test(test_frames__the_ring_holds_the_single_frames),
         cmocka_unit_test(test_frames__excess_is_given_back),
         cmocka_unit_test(test_frames__random_changes_with_a_small_cache),
+        cmocka_unit_test(test_frames__a_reader_that_does_not_pause_drives_out_what_it_brings),
         cmocka_unit_test(test_frames__a_failed_allocation_is_an_error_or_nothing),
         cmocka_unit_test(test_frames__a_database_in_memory_uses_its_budget),
         cmocka_unit_test(test_pages__what_is_expected_and_absent_is_asked_of_the_disk_in_runs),
