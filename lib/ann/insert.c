@@ -316,7 +316,7 @@ static int insert_plan_rows(insert_batch *b, insert_part *parts, unsigned thread
         parts[t].next = &next;
         parts[t].end = end;
         parts[t].rc =
-            pv__walker_begin_build(parts[t].w, b->g, b->g->meta.ef_construction, &parts[t].err);
+            pv__walker_begin_plan(parts[t].w, b->g, b->g->meta.ef_construction, &parts[t].err);
     }
     for (unsigned t = 1; t < threads; t++) { /* one that cannot start is run here instead */
         parts[t].started =

@@ -168,6 +168,8 @@ struct pv__walker {
 PV_PRIVATE int pv__walker_begin(pv__walker *w, const pv__graph *g, size_t ef, pv_error *err);
 /* The same for walks by the code that the graph is built by. */
 PV_PRIVATE int pv__walker_begin_build(pv__walker *w, const pv__graph *g, size_t ef, pv_error *err);
+/* The same for walks between which no page is changed. */
+PV_PRIVATE int pv__walker_begin_plan(pv__walker *w, const pv__graph *g, size_t ef, pv_error *err);
 PV_PRIVATE void pv__walker_clear(pv__walker *w); /* visited */
 /* w->upper[level] for a walk there: until the next change of its column, or the next pause. */
 PV_PRIVATE int pv__walker_upper(pv__walker *w, const pv__graph *g, uint32_t level, pv_error *err);

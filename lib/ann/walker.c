@@ -147,7 +147,7 @@ static int walker_view(pv__walker *w, pv__colview *v, const pv__column *c, uint3
 }
 
 static int walker_begin(pv__walker *w, const pv__graph *g, const pv__column *codes, size_t ef,
-                        pv_error *err) {
+                        bool still, pv_error *err) {
     const uint32_t nodes = PV_MAX(g->meta.node_high, 1u);
     const uint32_t slots = PV_MAX(g->slots, 1u);
     pv__walker_clear(w);
@@ -158,6 +158,9 @@ static int walker_begin(pv__walker *w, const pv__graph *g, const pv__column *cod
     PV_TRY(pv__alloc_grow(w->mem, (void **)&w->seen_ranks, &w->seen_cap, ef + 1,
                           sizeof *w->seen_ranks, err));
     pv__sights_now(&w->sights, g->txn);
+    if (still) {
+        pv__sights_still(&w->sights);
+    }
     PV_TRY(walker_view(w, &w->links, &g->links, nodes, err));
     PV_TRY(walker_view(w, &w->codes, codes, nodes, err));
     PV_TRY(walker_view(w, &w->slot_of, &g->slot_of, nodes, err));
@@ -180,7 +183,7 @@ static void walker_stash(pv__colview *v, pv__stash *stash, pv__mem *mem) {
 
 int pv__walker_begin(pv__walker *w, const pv__graph *g, size_t ef, pv_error *err) {
     w->coarse = g->split && (g->code.kind != PV__CODE_PQ || g->meta.coded);
-    PV_TRY(walker_begin(w, g, w->coarse ? &g->codes : &g->fines, ef, err));
+    PV_TRY(walker_begin(w, g, w->coarse ? &g->codes : &g->fines, ef, false, err));
     w->code = w->coarse ? w->code : w->fine;
     walker_stash(&w->vectors, &w->vector_stash, w->mem);
     if (w->coarse) {
@@ -189,11 +192,20 @@ int pv__walker_begin(pv__walker *w, const pv__graph *g, size_t ef, pv_error *err
     return 0;
 }
 
-int pv__walker_begin_build(pv__walker *w, const pv__graph *g, size_t ef, pv_error *err) {
-    PV_TRY(walker_begin(w, g, &g->fines, ef, err));
+static int walker_begin_fine(pv__walker *w, const pv__graph *g, size_t ef, bool still,
+                             pv_error *err) {
+    PV_TRY(walker_begin(w, g, &g->fines, ef, still, err));
     w->code = w->fine;
     w->coarse = false;
     return 0;
+}
+
+int pv__walker_begin_build(pv__walker *w, const pv__graph *g, size_t ef, pv_error *err) {
+    return walker_begin_fine(w, g, ef, false, err);
+}
+
+int pv__walker_begin_plan(pv__walker *w, const pv__graph *g, size_t ef, pv_error *err) {
+    return walker_begin_fine(w, g, ef, true, err);
 }
 
 int pv__walker_upper(pv__walker *w, const pv__graph *g, uint32_t level, pv_error *err) {

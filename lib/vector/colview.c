@@ -16,6 +16,12 @@ void pv__sights_now(pv__sights *s, pv__txn *txn) {
     s->times = same ? PV_MIN(s->times, COLVIEW_STEADY) + 1 : 1;
     s->number += same ? 0 : 1;
     s->last = now;
+    s->moves = now.epoch == 0;
+}
+
+void pv__sights_still(pv__sights *s) {
+    s->moves = false;
+    s->times = COLVIEW_STEADY + 1;
 }
 
 void pv__colview_done(pv__colview *v, pv__mem *mem) {
@@ -64,8 +70,7 @@ static int colview_know(pv__colview *v, pv__mem *mem, pv_error *err) {
 
 int pv__colview_open(pv__colview *v, const pv__column *c, uint32_t slots, const pv__sights *s,
                      pv__mem *mem, pv_error *err) {
-    const bool writes = s->last.epoch == 0; /* the directory may be another one each time */
-    if (writes || v->sight != s->number || v->c.root != c->root || v->slots != slots) {
+    if (s->moves || v->sight != s->number || v->c.root != c->root || v->slots != slots) {
         PV_TRY(colview_begin(v, c, slots, mem, err));
     }
     v->c.txn = c->txn;

@@ -38,11 +38,14 @@ typedef struct pv__sights {
     pv__sight last;
     uint64_t number; /* of the sight; what was remembered under another one is void */
     unsigned times;  /* it was met in a row */
+    bool moves;      /* of a write transaction: what it changes lies elsewhere then */
 } pv__sights;
 
 /* The transaction holds pointers now: is it the same sight as before? Once for each transaction,
  * and again after each pause. */
 PV_PRIVATE void pv__sights_now(pv__sights *s, pv__txn *txn);
+/* And the write transaction changes nothing before the next pv__sights_now. */
+PV_PRIVATE void pv__sights_still(pv__sights *s);
 
 typedef struct pv__colview {
     pv__column c;
