@@ -369,7 +369,8 @@ static int prepare_lookups(pv__changes *ch, pv_error *err) {
     prepare_next next = {0};
     ch->near.depth = 0;
     ch->parts->ids.near = ch->count > 1 ? &ch->near : NULL;
-    int rc = ch->ascending ? pv__cursor_new(&ch->parts->ids.tree, &next.cursor, err) : 0;
+    const bool worth = ch->ascending && ch->count > 4 * PREPARE_MISSES;
+    int rc = worth ? pv__cursor_new(&ch->parts->ids.tree, &next.cursor, err) : 0;
     rc = rc == 0 ? prepare_look(ch, &next, err) : rc;
     pv__cursor_free(next.cursor);
     PV_TRY(rc);
@@ -461,7 +462,9 @@ static int prepare_heads(pv__changes *ch, pv_error *err) {
         const size_t head = pv__row_head(docs, prepare_key(row)), at = docs->len;
         uint8_t *to = pv__buf_extend(docs, row->doc_len);
         PV_TRY(pv__buf_check(docs, err));
-        memcpy(to, pv__change_doc(ch, row).data, row->doc_len);
+        if (row->doc_len > 0) {
+            memcpy(to, pv__change_doc(ch, row).data, row->doc_len);
+        }
         row->doc_part = 0;
         row->doc_at = at;
         row->doc_head = (uint16_t)head;

@@ -7,7 +7,8 @@
  * The thread is started with the first job and sleeps between jobs. A job that is not accepted
  * (the thread is busy, cannot be started, or there shall be none) is the owner's to do.
  *
- * Threads: start and wait by one thread at a time, the owner. */
+ * Threads: start and wait by one thread at a time, the owner. Where several have jobs for it, a
+ * flag of theirs says whose turn it is (store/image.c). */
 #ifndef PV_OS_HELPER_H
 #define PV_OS_HELPER_H
 

@@ -5,7 +5,9 @@
  *
  *   finished page --> queue ---(more than IMAGE_BULK_BYTES in all)---> helper thread ---.
  *                       |                                                              v
- *   commit: the rest ---'---> this thread too ------------> sum, checksum, slots, one write of many
+ *   commit: the rest ---'---> this thread too ------------> sum, checksum, slots, a room with a run
+ *                                                                                      |
+ *                   writer's thread, or, when that is busy, the same: one write of many <-'
  *   settle: nobody works on the queue any more; the versions learn their slots
  *
  * Only the owner of the transaction changes versions and `touched`. The helper reads the bytes of
@@ -16,11 +18,10 @@
 #include "store/internal.h"
 
 #define IMAGE_BULK_BYTES ((uint64_t)1 << 20) /* images beyond this in one commit go by reference */
-#define IMAGE_RUN 64u                        /* pages in one write at most, and ... */
-#define IMAGE_RUN_BYTES ((size_t)1 << 20)    /* ... this many bytes, so that they stay in a cache */
+#define IMAGE_RUN_BYTES ((size_t)512 << 10) /* in one write at most, so that they stay in a cache */
 #define IMAGE_ROOM (IMAGE_RUN_BYTES + IMAGE_PAGE) /* the last one may be the largest */
 #define IMAGE_LARGE 16u                 /* slots: what is spilled and large is hardly read again */
-#define IMAGE_KEEP ((uint64_t)32 << 20) /* a cache of this size can spare two rooms */
+#define IMAGE_KEEP ((uint64_t)32 << 20) /* a cache of this size can spare three rooms */
 #define IMAGE_PAGE ((size_t)PV__PAGE_SLOTS_MAX * PV__SLOT_SIZE)
 
 /* ---- work ---------------------------------------------------------------------------------- */
@@ -28,7 +29,7 @@
 /* Write n images that lie one behind the other in `room`. */
 static int image_write_room(pv__store *s, const pv__image *images, size_t n, uint8_t *room,
                             pv_error *err) {
-    pv_io io[IMAGE_RUN];
+    pv_io io[PV__IMAGE_RUN];
     size_t count = 0;
     for (size_t i = 0; i < n; i++) {
         const uint64_t offset = images[i].pte.slot * PV__SLOT_SIZE;
@@ -49,8 +50,8 @@ static int image_write_room(pv__store *s, const pv__image *images, size_t n, uin
     return pv__vfs_write_around(s->vfs, s->file, io, count, err);
 }
 
-/* Write n pages, n >= 1, with one call. */
-static int image_write(pv__store *s, pv__image *images, size_t n, uint8_t *room, pv_error *err) {
+/* Put n pages, n >= 1, into the room and give them slots. */
+static int image_seal(pv__store *s, pv__image *images, size_t n, uint8_t *room, pv_error *err) {
     size_t used = 0;
     for (size_t i = 0; i < n; i++) {
         pv__image *im = &images[i];
@@ -63,8 +64,12 @@ static int image_write(pv__store *s, pv__image *images, size_t n, uint8_t *room,
         }
         used += (size_t)im->pte.slots * PV__SLOT_SIZE;
     }
-    PV_TRY(pv__space_alloc_all(s, images, n, err));
-    int rc = image_write_room(s, images, n, room, err);
+    return pv__space_alloc_all(s, images, n, err);
+}
+
+/* Write what was sealed. */
+static int image_write(pv__store *s, pv__image *images, size_t n, uint8_t *room, pv_error *err) {
+    const int rc = image_write_room(s, images, n, room, err);
     for (size_t i = 0; i < n; i++) {
         if (rc) {
             pv__space_free_now(s, images[i].pte.slot, images[i].pte.slots);
@@ -81,7 +86,7 @@ static size_t image_take(pv__images *q, pv__image *out, size_t *out_first) {
     if (q->left_bytes < IMAGE_RUN_BYTES && !q->finish) {
         return 0;
     }
-    while (q->next < q->count && n < IMAGE_RUN && bytes < IMAGE_RUN_BYTES) {
+    while (q->next < q->count && n < PV__IMAGE_RUN && bytes < IMAGE_RUN_BYTES) {
         out[n] = q->list[q->next++];
         bytes += (size_t)out[n++].ver->raw_slots * PV__SLOT_SIZE;
     }
@@ -116,6 +121,9 @@ static void image_room_free(pv__store *s, uint8_t *room) {
 }
 
 static void image_room_give(pv__store *s, uint8_t *room) {
+    if (!room) {
+        return;
+    }
     pv__mutex_lock(&s->images.mutex);
     for (size_t i = 0; i < PV_COUNTOF(s->images.rooms) && s->cache_limit >= IMAGE_KEEP; i++) {
         if (!s->images.rooms[i]) {
@@ -128,10 +136,61 @@ static void image_room_give(pv__store *s, uint8_t *room) {
     image_room_free(s, room);
 }
 
-/* Work on the queue until nothing is left to take, or a write fails. */
-static int image_run(pv__store *s, pv_error *err) {
+/* A run that image_take gave is done with. Under the mutex. */
+static void image_put_back(pv__images *q, const pv__image *run, size_t n, size_t first) {
+    memcpy(q->list + first, run, n * sizeof *run); /* the list may have moved */
+    q->busy--;
+    pv__cond_signal(&q->cond);
+}
+
+/* The writer's thread. */
+static void image_job_run(void *ctx) {
+    pv__image_job *job = ctx;
+    pv__store *s = job->store;
+    pv_error told_again = PV_ERROR_INIT; /* by the commit */
+    (void)image_write(s, job->run, job->n, job->room, &told_again);
+    image_room_give(s, job->room);
+    pv__mutex_lock(&s->images.mutex);
+    job->taken = false;
+    image_put_back(&s->images, job->run, job->n, job->first);
+    pv__mutex_unlock(&s->images.mutex);
+}
+
+/* Leave the writing of a sealed run to the writer's thread, and take another room for the next.
+ * False: it has one, or there is no memory; nothing was changed. */
+static bool image_hand_over(pv__store *s, const pv__image *run, size_t n, size_t first,
+                            uint8_t **io_room) {
     pv__images *q = &s->images;
-    pv__image run[IMAGE_RUN];
+    pv__image_job *job = &q->job;
+    pv__mutex_lock(&q->mutex);
+    const bool mine = q->writer.allowed && s->cache_limit >= IMAGE_KEEP && !job->taken;
+    job->taken |= mine;
+    pv__mutex_unlock(&q->mutex);
+    uint8_t *next = mine ? image_room_take(s) : NULL;
+    if (next) {
+        memcpy(job->run, run, n * sizeof *run);
+        job->n = n;
+        job->first = first;
+        job->room = *io_room;
+        if (pv__helper_start(&q->writer, image_job_run, job)) {
+            *io_room = next;
+            return true;
+        }
+    }
+    if (mine) {
+        image_room_give(s, next);
+        pv__mutex_lock(&q->mutex);
+        job->taken = false;
+        pv__mutex_unlock(&q->mutex);
+    }
+    return false;
+}
+
+/* Work on the queue until nothing is left to take, or a write fails. hand_over: what the writer's
+ * thread takes and fails at is not told. */
+static int image_run(pv__store *s, bool hand_over, pv_error *err) {
+    pv__images *q = &s->images;
+    pv__image run[PV__IMAGE_RUN];
     uint8_t *room = image_room_take(s);
     int rc = room ? PV_OK : pv__err_nomem(err, IMAGE_ROOM);
     pv__mutex_lock(&q->mutex);
@@ -142,11 +201,15 @@ static int image_run(pv__store *s, pv_error *err) {
             break;
         }
         pv__mutex_unlock(&q->mutex);
-        rc = image_write(s, run, n, room, err);
+        rc = image_seal(s, run, n, room, err);
+        const bool handed = !rc && hand_over && image_hand_over(s, run, n, first, &room);
+        if (!rc && !handed) {
+            rc = image_write(s, run, n, room, err);
+        }
         pv__mutex_lock(&q->mutex);
-        memcpy(q->list + first, run, n * sizeof *run); /* the list may have moved */
-        q->busy--;
-        pv__cond_signal(&q->cond);
+        if (!handed) {
+            image_put_back(q, run, n, first);
+        }
     }
     pv__mutex_unlock(&q->mutex);
     image_room_give(s, room);
@@ -155,7 +218,7 @@ static int image_run(pv__store *s, pv_error *err) {
 
 static void image_help(void *ctx) {
     pv_error told_again = PV_ERROR_INIT; /* by the commit */
-    (void)image_run(ctx, &told_again);
+    (void)image_run(ctx, true, &told_again);
 }
 
 /* ---- queue --------------------------------------------------------------------------------- */
@@ -229,7 +292,7 @@ static int image_finish(pv__store *s, pv_error *err) {
     if (share) {
         (void)pv__helper_start(&s->helper, image_help, s);
     }
-    return image_run(s, err);
+    return image_run(s, false, err);
 }
 
 PV_PRIVATE int pv__images_settle(pv__txn *t, bool finish, pv_error *err) {
@@ -307,12 +370,16 @@ PV_PRIVATE int pv__images_store(pv__txn *t, bool *out_sync, pv_error *err) {
 PV_PRIVATE int pv__images_init(pv__store *s, pv_error *err) {
     PV_TRY(pv__mutex_init(&s->images.mutex, err));
     PV_TRY(pv__cond_init(&s->images.cond, err));
+    s->images.job.store = s;
+    PV_TRY(pv__helper_init(&s->images.writer, !s->no_threads, err));
     return pv__helper_init(&s->helper, !s->no_threads, err);
 }
 
 PV_PRIVATE void pv__images_done(pv__store *s) {
-    image_room_free(s, s->images.rooms[0]);
-    image_room_free(s, s->images.rooms[1]);
+    for (size_t i = 0; i < PV_COUNTOF(s->images.rooms); i++) {
+        image_room_free(s, s->images.rooms[i]);
+    }
+    pv__helper_done(&s->images.writer);
     pv__alloc_free(s->mem, s->images.list, s->images.cap * sizeof(pv__image));
     pv__cond_done(&s->images.cond);
     pv__mutex_done(&s->images.mutex);
@@ -320,7 +387,6 @@ PV_PRIVATE void pv__images_done(pv__store *s) {
 }
 
 #undef IMAGE_BULK_BYTES
-#undef IMAGE_RUN
 #undef IMAGE_RUN_BYTES
 #undef IMAGE_PAGE
 #undef IMAGE_ROOM

@@ -200,6 +200,7 @@ typedef struct pv__space {
     uint64_t count; /* bits in use: the file's length in slots */
     size_t words;   /* allocated */
     uint64_t free, cursor;
+    uint64_t ahead; /* slots the file has been given; UINT64_MAX: it gets no more ahead */
     uint64_t fail_at[PV__PAGE_SLOTS_MAX + 1]; /* value of `frees` when this size last failed */
     uint64_t frees;
     pv__dead_space *dead;
@@ -237,6 +238,17 @@ typedef struct pv__image { /* a page of the write transaction on its way to slot
     bool stored;
 } pv__image;
 
+#define PV__IMAGE_RUN 64u /* pages in one write at most */
+
+/* A run that is sealed and whose bytes lie in a room; a thread of its own writes it. */
+typedef struct pv__image_job {
+    pv__store *store;
+    pv__image run[PV__IMAGE_RUN];
+    size_t n, first;
+    uint8_t *room;
+    bool taken; /* by a run on its way */
+} pv__image_job;
+
 typedef struct pv__images {
     pv__mutex mutex;
     pv__cond cond;
@@ -247,7 +259,9 @@ typedef struct pv__images {
     uint64_t left_bytes; /* of those that nobody has taken */
     bool finish;         /* no more will come: short runs are taken too */
     bool soon;           /* small ones may be read again soon: through the system's cache */
-    uint8_t *rooms[2];   /* where runs are put together, kept while not in use */
+    uint8_t *rooms[3];   /* where runs are put together, kept while not in use */
+    pv__helper writer;   /* while one run is written, the next is put together */
+    pv__image_job job;   /* the writer's */
 } pv__images;
 
 /* ---- pieces -------------------------------------------------------------------------------- */

@@ -9,6 +9,9 @@
 #include "store/internal.h"
 
 #define SPACE_GROW_WORDS 1024u /* 256 MiB of file */
+#define SPACE_AHEAD_SHARE 8u   /* the file is given this part of its length ahead, ... */
+#define SPACE_AHEAD_MIN 256u   /* ... if that is 1 MiB ... */
+#define SPACE_AHEAD_MAX 8192u  /* ... and at most 32 MiB */
 
 static bool space_get(const pv__space *a, uint64_t slot) {
     return a->used[slot / 64] >> (slot % 64) & 1;
@@ -127,6 +130,24 @@ static uint64_t space_find(const pv__space *a, uint64_t from, uint64_t to, unsig
     return UINT64_MAX;
 }
 
+/* The end of the file has moved from `end`. A write that makes the file longer is one that the file
+ * system lets nobody else write beside; so it is made longer before, where nobody has slots yet. A
+ * hint: without it writes are slower, and the space is given back at close. */
+static void space_ahead(pv__store *s, uint64_t end) {
+    pv__space *a = &s->space;
+    pv_error ignored = PV_ERROR_INIT;
+    const uint64_t more = PV_MIN(a->count / SPACE_AHEAD_SHARE, (uint64_t)SPACE_AHEAD_MAX);
+    if (a->count <= a->ahead || more < SPACE_AHEAD_MIN || s->no_threads) {
+        return;
+    }
+    const uint64_t from = PV_MAX(a->ahead, end);
+    a->ahead = a->count + more;
+    if (s->vfs->allocate(s->vfs, s->file, from * PV__SLOT_SIZE, (a->ahead - from) * PV__SLOT_SIZE,
+                         &ignored)) {
+        a->ahead = UINT64_MAX;
+    }
+}
+
 static int space_take(pv__store *s, unsigned count, uint64_t *out_slot, pv_error *err) {
     pv__space *a = &s->space;
     uint64_t at = UINT64_MAX;
@@ -145,9 +166,11 @@ static int space_take(pv__store *s, unsigned count, uint64_t *out_slot, pv_error
         while (at > 2 && !space_get(a, at - 1)) {
             at--;
         }
+        const uint64_t end = a->count;
         PV_TRY(space_grow(s, at + count, err));
         a->free += at + count - PV_MAX(a->count, at);
         a->count = PV_MAX(a->count, at + count);
+        space_ahead(s, end);
     } else {
         a->cursor = at + count;
     }
@@ -250,4 +273,7 @@ PV_PRIVATE void pv__space_done(pv__store *s) {
     memset(a, 0, sizeof *a);
 }
 
+#undef SPACE_AHEAD_SHARE
+#undef SPACE_AHEAD_MIN
+#undef SPACE_AHEAD_MAX
 #undef SPACE_GROW_WORDS

@@ -202,6 +202,55 @@ static void test_api_write__batch_is_all_or_nothing(void **state) {
     t_api_done(&t);
 }
 
+/* Ids in ascending order among some that are there: each of those is met, wherever it is. */
+static void test_api_write__ascending_ids_meet_those_that_exist(void **state) {
+    (void)state;
+    enum { N = 90 };
+    for (unsigned step = 1; step < 40; step += 3) {
+        t_api t;
+        float vectors[N][2] = {{0, 0}};
+        char ids[N][16];
+        const char *id_list[N];
+        pv_batch b = PV_BATCH_INIT;
+        const unsigned from = step % 7;
+        unsigned there = 0;
+        t_api_open(&t, NULL);
+        t_api_create(&t, "docs", 2, PV_METRIC_L2, 0);
+        for (unsigned i = 0; i < N; i++) {
+            snprintf(ids[i], sizeof(ids[i]), "id%03u", i);
+            id_list[i] = ids[i];
+            vectors[i][0] = (float)i;
+            if (i >= from && (i - from) % step == 0) {
+                t_put2(&t, NULL, "docs", ids[i], 1, 2, "{\"old\":true}");
+                there++;
+            }
+        }
+        b.vectors = vectors;
+        b.dims = 2;
+        b.ids = id_list;
+        for (unsigned first = 0; first < N; first += 29) { /* insert: the first is named */
+            const pv_batch was = b;
+            const unsigned next =
+                first <= from ? from : from + (first - from + step - 1) / step * step;
+            b.count = N - first;
+            b.ids = id_list + first;
+            if (next < N) {
+                test_assert_rc(pv_insert_batch(t.db, NULL, "docs", &b, NULL, &t.err), PV_ERR_EXISTS,
+                               &t.err);
+                assert_int_equal(t.err.record_index, next - first);
+            }
+            b = was;
+        }
+        b.count = N;
+        assert_int_equal(t_count(&t, NULL, "docs", NULL), there);
+        test_assert_ok(pv_upsert_batch(t.db, NULL, "docs", &b, NULL, &t.err), &t.err);
+        assert_int_equal(t_count(&t, NULL, "docs", NULL), N);
+        assert_int_equal(t_count(&t, NULL, "docs", "{\"old\":true}"), 0);
+        t_expect_sound(&t);
+        t_api_done(&t);
+    }
+}
+
 static void test_api_write__columns_come_in_every_shape(void **state) {
     (void)state;
     t_api t;
@@ -544,6 +593,7 @@ int main(void) {
         cmocka_unit_test(test_api_write__refused_records_leave_no_trace),
         cmocka_unit_test(test_api_write__bad_json_is_named_by_byte),
         cmocka_unit_test(test_api_write__batch_is_all_or_nothing),
+        cmocka_unit_test(test_api_write__ascending_ids_meet_those_that_exist),
         cmocka_unit_test(test_api_write__columns_come_in_every_shape),
         cmocka_unit_test(test_api_write__records_have_a_stride),
         cmocka_unit_test(test_api_write__twins_of_one_call),

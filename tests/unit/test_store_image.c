@@ -202,6 +202,51 @@ static void test_image__failed_writes(void **state) {
     }
 }
 
+/* A larger file is given space ahead, so that several threads may write its end. It is a hint: a
+ * disk that has none changes nothing, a crash leaves a longer file, and a close the shortest. */
+static void test_image__space_ahead(void **state) {
+    (void)state;
+    for (unsigned round = 0; round < 3; round++) {
+        sim *s = t_start(round > 0, 64u << 20);
+        pv_error err = PV_ERROR_INIT;
+        pv__store_stats st;
+        pv__txn *t = NULL;
+        t_load l[6];
+        const sim_fault full = {SIM_FAULT_FULL, SIM_ALLOCATE, SIM_CLASS_DB, 1, true};
+        sim_fault_set(s, round == 2 ? &full : NULL);
+        for (size_t i = 0; i < PV_COUNTOF(l); i++) {
+            test_assert_ok(pv__txn_begin(t_w.store, PV__TXN_WRITE, &t, &err), &err);
+            t_fill(t, &l[i], 1000 * i + 1);
+            test_assert_ok(pv__txn_commit(t, NULL, &err), &err);
+        }
+        sim_fault_set(s, NULL);
+        pv__store_stats_get(t_w.store, &st);
+        const uint64_t wanted = t_w.store->space.count * PV__SLOT_SIZE;
+        assert_int_equal(st.file_bytes > wanted, round == 1);
+        assert_true(st.file_bytes <= wanted + wanted / 8);
+        for (size_t i = 0; i < PV_COUNTOF(l); i++) {
+            t_expect(&l[i]);
+        }
+        sim *image = sim_image(s, sim_op_count(s), SIM_CUT_KEEP_ALL, 1);
+        t_close();
+        sim_free(s);
+        pv__store_opts o = t_opts(sim_vfs(image));
+        t_open(o);
+        for (size_t i = 0; i < PV_COUNTOF(l); i++) {
+            t_expect(&l[i]);
+        }
+        t_commit(3, 0);
+        t_close();
+        t_open(o);
+        pv__store_stats_get(t_w.store, &st);
+        assert_true(st.file_bytes <
+                    PV_COUNTOF(l) * T_PAGES * (T_SLOTS * PV__SLOT_SIZE) + (1u << 20));
+        t_close();
+        sim_free(image);
+        test_mem_done(&t_mem);
+    }
+}
+
 /* ---- a full disk and the superblock -------------------------------------------------------- */
 
 /* Every image of the operations [from, to] holds one of the two states. */
@@ -324,6 +369,7 @@ int main(void) {
         cmocka_unit_test(test_image__rollback_gives_all_slots_back),
         cmocka_unit_test(test_image__a_second_thread_changes_no_content),
         cmocka_unit_test(test_image__failed_writes),
+        cmocka_unit_test(test_image__space_ahead),
         cmocka_unit_test(test_image__full_disk_at_the_superblock_of_a_checkpoint),
         cmocka_unit_test(test_image__full_disk_at_the_word_that_the_log_is_required),
     };
