@@ -14,6 +14,7 @@ import venv
 import zipfile
 
 import pytest
+
 from piramiddb._native import ffi
 
 HERE = pathlib.Path(__file__).resolve().parent.parent
