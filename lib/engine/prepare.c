@@ -462,7 +462,7 @@ static int prepare_heads(pv__changes *ch, pv_error *err) {
         const size_t head = pv__row_head(docs, prepare_key(row)), at = docs->len;
         uint8_t *to = pv__buf_extend(docs, row->doc_len);
         PV_TRY(pv__buf_check(docs, err));
-        if (row->doc_len > 0) {
+        if (row->doc_len > 0) { /* {} has no bytes, and may have no place */
             memcpy(to, pv__change_doc(ch, row).data, row->doc_len);
         }
         row->doc_part = 0;

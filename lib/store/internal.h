@@ -49,12 +49,14 @@ typedef struct pv__ver {
     _Atomic(struct pv__ver *) prev; /* older version or NULL */
     struct pv__ver *newer;          /* ver_mutex */
     uint64_t page_id;
-    pv__pte pte;                    /* STORED; ver_mutex */
-    uint32_t level;                 /* of a private version: the savepoint it was made under */
-    uint8_t raw_slots;              /* size of the page */
-    struct pv__slab *slab;          /* of a resident one: where it lies; NULL: a single request */
+    pv__pte pte;       /* STORED; ver_mutex */
+    uint32_t level;    /* of a private version: the savepoint it was made under */
+    uint8_t raw_slots; /* size of the page */
+    /* From here on of a resident one alone. */
+    struct pv__slab *slab;          /* where it lies; NULL: a single request */
     struct pv__ver *before, *after; /* in the ring of single frames; frames.mutex */
 } pv__ver;
+#define PV__VER_STUB offsetof(pv__ver, slab) /* bytes of one without its page */
 PV_STATIC_ASSERT(sizeof(pv__ver) <= PV__VER_HEAD, version_descriptor_fits);
 PV_STATIC_ASSERT(offsetof(pv__ver, flags) == 0, flags_are_the_first_member);
 

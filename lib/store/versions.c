@@ -17,11 +17,11 @@
 /* ---- memory -------------------------------------------------------------------------------- */
 
 static pv__ver *versions_stub(pv__store *s, uint64_t page_id) {
-    pv__ver *v = pv__alloc_aligned(s->mem, PV__VER_HEAD, 64);
+    pv__ver *v = pv__alloc(s->mem, PV__VER_STUB);
     if (v) {
-        memset(v, 0, PV__VER_HEAD);
+        memset(v, 0, PV__VER_STUB);
         v->page_id = page_id;
-        atomic_fetch_add_explicit(&s->cache_bytes, PV__VER_HEAD, memory_order_relaxed);
+        atomic_fetch_add_explicit(&s->cache_bytes, PV__VER_STUB, memory_order_relaxed);
     }
     return v;
 }
@@ -75,7 +75,7 @@ PV_PRIVATE int pv__ver_new(pv__store *s, uint64_t page_id, unsigned raw_slots, b
                        (unsigned long long)s->cache_limit);
     }
     if (!v) {
-        return pv__err_nomem(err, resident ? pv__ver_bytes(raw_slots) : PV__VER_HEAD);
+        return pv__err_nomem(err, resident ? pv__ver_bytes(raw_slots) : PV__VER_STUB);
     }
     v->raw_slots = (uint8_t)raw_slots;
     pv__ver_set(v, resident ? PV__VER_RESIDENT : 0);
@@ -89,8 +89,8 @@ PV_PRIVATE void pv__ver_free(pv__store *s, pv__ver *v) {
     if (pv__ver_flags(v) & PV__VER_RESIDENT) {
         pv__frame_free(s, v);
     } else {
-        atomic_fetch_sub_explicit(&s->cache_bytes, PV__VER_HEAD, memory_order_relaxed);
-        pv__alloc_free_aligned(s->mem, v, PV__VER_HEAD, 64);
+        atomic_fetch_sub_explicit(&s->cache_bytes, PV__VER_STUB, memory_order_relaxed);
+        pv__alloc_free(s->mem, v, PV__VER_STUB);
     }
 }
 

@@ -423,6 +423,62 @@ static void test_ann_inside__work_is_cut_by_questions(void **state) {
     free(v);
 }
 
+/* A calibration ranks by vectors that lie in many large pages, each sample by others: where the graph
+ * is this transaction's and larger than the cache, what was read goes before the next is. */
+static void test_ann_inside__a_calibration_keeps_the_budget(void **state) {
+    (void)state;
+    enum { ROWS = 600, WIDTH = 1024, SAMPLES = 5 };
+    const uint64_t cache = 1024u << 10;
+    float *v = malloc(sizeof(float) * ROWS * WIDTH);
+    uint64_t *ids = malloc(sizeof(uint64_t) * ROWS);
+    pv_open_opts o = PV_OPEN_OPTS_INIT;
+    pv_collection_opts c = PV_COLLECTION_OPTS_INIT;
+    pv_batch b = PV_BATCH_INIT;
+    pv_txn *txn = NULL;
+    pv__walker *w = NULL;
+    pv__parts p;
+    test_rng rng;
+    t_api t;
+    assert_true(v && ids);
+    test_rng_init(&rng, test_seed());
+    for (size_t i = 0; i < (size_t)ROWS * WIDTH; i++) {
+        v[i] = (float)test_rng_below(&rng, 1000) / 400.0f;
+    }
+    for (size_t i = 0; i < ROWS; i++) {
+        ids[i] = i;
+    }
+    o.threads = 1;
+    o.cache_bytes = cache;
+    t_api_open(&t, &o);
+    c.dims = WIDTH;
+    c.metric = PV_METRIC_L2;
+    c.key = PV_KEY_U64;
+    c.index = PV_INDEX_HNSW;
+    c.ef_construction = 16;
+    b.count = ROWS;
+    b.dims = WIDTH;
+    b.vectors = v;
+    b.ids_u64 = ids;
+    test_assert_ok(pv_txn_begin(t.db, PV_TXN_WRITE, &txn, &t.err), &t.err);
+    test_assert_ok(pv_collection_create(t.db, txn, "c", &c, &t.err), &t.err);
+    test_assert_ok(pv_insert_batch(t.db, txn, "c", &b, NULL, &t.err), &t.err);
+    test_assert_ok(pv__parts_open(&p, txn->txn, "c", &t.err), &t.err);
+    test_assert_ok(pv__parts_graph(&p, t.db->cpu, 1, &t.err), &t.err);
+    test_assert_ok(pv__db_walker_take(t.db, &w, &t.err), &t.err);
+    memset(&p.graph.meta.curve, 0, sizeof p.graph.meta.curve);
+    pv__mem *mem = &t.db->env->mem;
+    atomic_store(&mem->bytes_peak, atomic_load(&mem->bytes_used));
+    test_assert_ok(pv__graph_calibrate(&p.graph, w, SAMPLES, &t.err), &t.err);
+    /* Beside it: 1.25 MiB where pages are put together on their way out, and the walker. */
+    assert_true(atomic_load(&mem->bytes_peak) < 3 * cache);
+    pv__db_walker_give(t.db, w);
+    pv__parts_done(&p);
+    pv_txn_rollback(txn);
+    t_api_done(&t);
+    free(ids);
+    free(v);
+}
+
 /* ---- the order of a large call --------------------------------------------------------------- */
 
 static double t_apart(const t_inside *in, const uint32_t *slots, size_t from) {
@@ -479,6 +535,7 @@ static void test_ann_inside__near_rows_of_a_large_call_come_together(void **stat
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ann_inside__work_is_cut_by_questions),
+        cmocka_unit_test(test_ann_inside__a_calibration_keeps_the_budget),
         cmocka_unit_test(test_ann_inside__near_rows_of_a_large_call_come_together),
         cmocka_unit_test(test_ann_inside__threads_change_no_byte),
         cmocka_unit_test(test_ann_inside__every_plan_finds_what_is_allowed),

@@ -125,6 +125,29 @@ static void test_spill__what_is_used_stays(void **state) {
     }
 }
 
+/* What a transaction has for each of its pages, in memory or not, is part of the budget. */
+static void test_spill__the_budget_has_what_pages_need(void **state) {
+    (void)state;
+    pv_error err = PV_ERROR_INIT;
+    pv__txn *t = NULL;
+    sim *s = t_start(0);
+    test_assert_ok(pv__txn_begin(t_w.store, PV__TXN_WRITE, &t, &err), &err);
+    uint64_t before = 0;
+    for (size_t i = 0; i < T_PAGES; i++) {
+        t_new(t, i);
+        t_pause(t);
+        if (i == T_PAGES / 2) { /* twice the cache: what is as long as a round is there by now */
+            before = atomic_load(&t_mem.bytes_used) - t_cache_bytes();
+        }
+    }
+    const uint64_t after = atomic_load(&t_mem.bytes_used) - t_cache_bytes();
+    assert_true(after < before + (4u << 10));
+    const uint64_t held = t_cache_bytes();
+    pv__txn_rollback(t);
+    assert_true(t_cache_bytes() < held);
+    t_end(s);
+}
+
 /* Brought back and only read, a page keeps its slots and goes without being written again; changed,
  * it gets others. */
 static void test_spill__what_is_not_changed_is_not_written_again(void **state) {
@@ -257,6 +280,7 @@ static void test_spill__savepoints_and_failing_disks(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_spill__what_is_used_stays),
+        cmocka_unit_test(test_spill__the_budget_has_what_pages_need),
         cmocka_unit_test(test_spill__what_is_not_changed_is_not_written_again),
         cmocka_unit_test(test_spill__one_budget_for_old_and_new),
         cmocka_unit_test(test_spill__savepoints_and_failing_disks),

@@ -54,6 +54,11 @@ static pvpy_rows *glue_rows(pv_results *results) {
     rows->ids_size = offsets && rows->count > 0 ? (size_t)offsets[rows->count] - 1 : 0;
     rows->scores = pv_results_scores(results);
     rows->distances = pv_results_distances(results);
+    rows->id_bytes_size = rows->ids_u64 ? rows->count * sizeof(*rows->ids_u64) : 0;
+    rows->float_bytes_size = rows->scores && rows->distances ? rows->count * sizeof(float) : 0;
+    rows->id_bytes = rows->id_bytes_size ? (const char *)rows->ids_u64 : "";
+    rows->score_bytes = rows->float_bytes_size ? (const char *)rows->scores : "";
+    rows->distance_bytes = rows->float_bytes_size ? (const char *)rows->distances : "";
     return rows;
 }
 
@@ -65,9 +70,8 @@ pvpy_rows *pvpy_rows_new(pv_results *results) {
     return rows;
 }
 
-pvpy_rows *pvpy_search(pv_db *db, pv_txn *txn, const char *collection, const void *vector,
-                       uint32_t dims, uint32_t type, int64_t k, uint32_t include,
-                       const pv_query *more) {
+pvpy_rows *pvpy_search(const pvpy_place *place, pv_txn *txn, const void *vector, uint32_t dims,
+                       int64_t k, uint32_t include, const pv_query *more) {
     static const pv_query nothing = PV_QUERY_INIT;
     pv_query q = more ? *more : nothing;
     pv_results *results = NULL;
@@ -83,10 +87,10 @@ pvpy_rows *pvpy_search(pv_db *db, pv_txn *txn, const char *collection, const voi
     }
     q.vector = vector;
     q.dims = dims;
-    q.type = type;
+    q.type = place->type;
     q.k = k > PV_LIMIT_K ? PV_LIMIT_K + 1 : (uint32_t)k; /* for the library to refuse */
     q.include = include;
-    if (pv_search(db, txn, collection, &q, &results, pvpy_err()) != 0) {
+    if (pv_search(place->db, txn, place->collection, &q, &results, pvpy_err()) != 0) {
         return NULL;
     }
     return pvpy_rows_new(results);

@@ -22,6 +22,9 @@ typedef struct pvpy_rows {
     size_t ids_size;         /* bytes of ids_text, each key but the last with its NUL */
     const float *scores;
     const float *distances;
+    /* The columns of numbers as bytes, from which arrays are made; never NULL where size is 0. */
+    const char *id_bytes, *score_bytes, *distance_bytes;
+    size_t id_bytes_size, float_bytes_size;
 } pvpy_rows;
 /* Takes the results over, in every case. NULL: no memory. */
 pvpy_rows *pvpy_rows_new(pv_results *results);
@@ -44,11 +47,17 @@ void pvpy_batch_distances(const pvpy_batch *batch, float *out);
 void pvpy_batch_numbers(const pvpy_batch *batch, uint64_t *out);
 void pvpy_batch_texts(const pvpy_batch *batch, char *out); /* ids_size bytes */
 
+/* What is the same in all searches of a collection: each argument takes Python some time. */
+typedef struct pvpy_place {
+    pv_db *db;
+    const char *collection;
+    uint32_t type; /* of its vectors */
+} pvpy_place;
+
 /* One search. `more` has what the usual search does without, of pv_query: flags, filter, distance,
  * ef and target; NULL: nothing. k: refused below 1. NULL: pvpy_err() has the error. */
-pvpy_rows *pvpy_search(pv_db *db, pv_txn *txn, const char *collection, const void *vector,
-                       uint32_t dims, uint32_t type, int64_t k, uint32_t include,
-                       const pv_query *more);
+pvpy_rows *pvpy_search(const pvpy_place *place, pv_txn *txn, const void *vector, uint32_t dims,
+                       int64_t k, uint32_t include, const pv_query *more);
 
 /* Destructors of Python objects; the collector of garbage calls them on any thread and at any time,
  * even while a callback runs inside a call of the library. What may not be done there is put off

@@ -19,7 +19,7 @@ class Error(c.Structure):
 
 
 class CollectionOpts(c.Structure):
-    """pv_collection_opts, as it was in 0.1.0; later ones only grow at the end."""
+    """pv_collection_opts: its beginning, which is enough where struct_size says so."""
 
     _fields_ = [(name, c.c_uint32)
                 for name in ("struct_size", "dims", "metric", "type", "key", "flags")]
@@ -35,12 +35,13 @@ class Record(c.Structure):
 
 
 class Query(c.Structure):
-    """pv_query, as it was in 0.1.0."""
+    """pv_query."""
 
     _fields_ = [("struct_size", c.c_uint32), ("flags", c.c_uint32), ("vector", c.c_void_p),
                 ("dims", c.c_uint32), ("type", c.c_uint32), ("k", c.c_uint32),
                 ("include", c.c_uint32), ("filter", c.c_char_p), ("filter_len", c.c_size_t),
-                ("max_distance", c.c_float), ("reserved0", c.c_uint32)]
+                ("max_distance", c.c_float), ("ef", c.c_uint32), ("target_recall", c.c_float),
+                ("threads", c.c_uint32)]
 
 
 ID_NONE = 2**64 - 1
@@ -83,7 +84,7 @@ def main():
 
     point = (c.c_float * 2)(0.9, 0.1)
     query = Query(struct_size=c.sizeof(Query), vector=c.cast(point, c.c_void_p), dims=2, k=2,
-                  include=INCLUDE_METADATA)
+                  include=INCLUDE_METADATA, target_recall=0.99)
     check(lib.pv_search(db, None, b"winds", c.byref(query), c.byref(rows), e), error)
     for i in range(lib.pv_results_count(rows)):
         at = c.c_size_t(i)

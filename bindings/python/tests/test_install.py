@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Source distribution, wheel and clean environments; the programs of the README; the plain ABI."""
 
+import ctypes
 import os
 import pathlib
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -12,6 +14,8 @@ import venv
 import zipfile
 
 import pytest
+
+from piramiddb._native import ffi
 
 HERE = pathlib.Path(__file__).resolve().parent.parent
 ROOT = HERE.parent.parent
@@ -144,3 +148,17 @@ def test_a_program_through_ctypes(tmp_path):
             "west [-1.0, 0.0]",
             "refused: vector has 3 dimensions, collection 'winds' wants 2 True",
         ]
+
+
+def test_the_structures_of_the_ctypes_program_are_those_of_the_header():
+    program = runpy.run_path(str(HERE / "examples/ctypes_search.py"))
+    for cls, name, whole in (("Error", "pv_error", True), ("Record", "pv_record", True),
+                             ("Query", "pv_query", True),
+                             ("CollectionOpts", "pv_collection_opts", False)):
+        structure, declared = program[cls], ffi.typeof(name)
+        members = [(member, getattr(structure, member).offset, getattr(structure, member).size)
+                   for member, _ in structure._fields_]
+        wanted = [(member, field.offset, ffi.sizeof(field.type))
+                  for member, field in declared.fields]
+        assert members == (wanted if whole else wanted[:len(members)])
+        assert not whole or ctypes.sizeof(structure) == ffi.sizeof(name)

@@ -260,15 +260,15 @@ class Collection(Generic[K]):
     [('a', 1.0)]
     """
 
-    __slots__ = ("_db", "_element", "_fast", "_handle", "_key", "_name", "_raw_name", "_view",
-                 "dims", "dtype", "key", "metric")
+    __slots__ = ("_db", "_element", "_fast", "_handle", "_key", "_name", "_place", "_raw_name",
+                 "_view", "dims", "dtype", "key", "metric")
 
     def __init__(self, db: Database, view: View | None, name: str) -> None:
         self._db = db
         self._handle = db._handle
         self._view = view
         self._name = name
-        self._raw_name = convert.name_text(name)
+        self._raw_name = ffi.new("char[]", convert.name_text(name))
         info = self.info()
         self._key: int = KEYS[info.key]
         self.dims = info.dims
@@ -276,6 +276,11 @@ class Collection(Generic[K]):
         self.dtype = info.dtype
         self.key = info.key
         self._element = convert.ELEMENTS[info.dtype]
+        place = ffi.new("pvpy_place *")
+        place.db = self._handle
+        place.collection = self._raw_name
+        place.type = self._element.number
+        self._place = place
         # A vector of this type has as many elements as dimensions and needs no look.
         self._fast = None if info.dtype == "bit" else self._element.dtype
 
@@ -709,12 +714,10 @@ class Collection(Generic[K]):
         include = (_METADATA if metadata else 0) | (_VECTOR if vectors else 0)
         view = self._view
         if view is None:
-            rows = _search(self._handle, _NULL, self._raw_name, pointer, dims,
-                           self._element.number, k, include, more)
+            rows = _search(self._place, _NULL, pointer, dims, k, include, more)
         else:
             with view._lock:
-                rows = _search(self._handle, view._pointer(), self._raw_name, pointer, dims,
-                               self._element.number, k, include, more)
+                rows = _search(self._place, view._pointer(), pointer, dims, k, include, more)
         if not rows:
             fail(lib.pvpy_err().code)
         del keep

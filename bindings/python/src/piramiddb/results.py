@@ -64,10 +64,10 @@ def key_array(rows: Any) -> npt.NDArray[Any]:
     size = rows.ids_size
     if size:
         return _asarray(_unpack(rows.ids_text, size).decode().split("\0"), _OBJECT)
-    numbers = rows.ids_u64
-    if numbers:
-        return _frombuffer(_buffer(numbers, 8 * rows.count)[:], _U64)
-    return np.empty(0, _OBJECT)
+    size = rows.id_bytes_size
+    if size:
+        return _frombuffer(_unpack(rows.id_bytes, size), _U64)
+    return np.empty(0, _U64 if rows.ids_u64 else _OBJECT)
 
 
 def _nothing(keep: object, pointer: object) -> None:
@@ -159,19 +159,23 @@ class Results(Sequence[Hit[K]]):
     @property
     def ids(self) -> npt.NDArray[Any]:
         """Ids: uint64, or objects of type str. Shape ``(rows,)``."""
-        return key_array(self._rows)
+        rows = self._rows
+        size = rows.ids_size
+        if size:
+            return _asarray(_unpack(rows.ids_text, size).decode().split("\0"), _OBJECT)
+        return key_array(rows)
 
     @property
     def scores(self) -> npt.NDArray[np.float32]:
         """Scores, falling: cos, dot, or minus the l2 distance. Shape ``(rows,)``."""
         rows = self._rows
-        return _frombuffer(_buffer(rows.scores, 4 * rows.count)[:], _F32)
+        return _frombuffer(_unpack(rows.score_bytes, rows.float_bytes_size), _F32)
 
     @property
     def distances(self) -> npt.NDArray[np.float32]:
         """Distances, rising: 1 - cos, minus dot, or l2. Shape ``(rows,)``."""
         rows = self._rows
-        return _frombuffer(_buffer(rows.distances, 4 * rows.count)[:], _F32)
+        return _frombuffer(_unpack(rows.distance_bytes, rows.float_bytes_size), _F32)
 
     @property
     def vectors(self) -> npt.NDArray[Any]:
