@@ -19,7 +19,7 @@ import sys
 from common import ROOT
 
 RESERVE = 6 << 20
-SPARE = 2 << 20
+SPARE = 3 << 20
 V1 = pathlib.Path("/sys/fs/cgroup/memory")
 V2 = pathlib.Path("/sys/fs/cgroup")
 

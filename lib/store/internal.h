@@ -326,8 +326,10 @@ struct pv__store {
     pv__xlat xlat;
     pv__frames frames;
     pv__fronts fronts;
-    _Atomic uint64_t pieces; /* that were wanted while there was no room */
-    _Atomic bool cramped;    /* eviction was needed, and not much has gone since */
+    _Atomic uint64_t pieces;     /* that were wanted while there was no room */
+    _Atomic uint64_t piece_page; /* of the last one, and how many were of it in a row */
+    _Atomic uint32_t piece_run;
+    _Atomic bool cramped; /* eviction was needed, and not much has gone since */
     pv__rchunk readers;
     _Atomic uint64_t epoch;
     pv__retired *retired; /* ver_mutex, oldest first from retired_first */

@@ -11,14 +11,15 @@
  *
  * Pages come whole while the cache has room. When it has none, one in PIECE_WHOLE does, in place of
  * another page of its size: what is wanted again and again gets there, and what is wanted once does
- * not drive out what a walk needs all the time. Where a piece fails, the page is read, which says
- * why.
+ * not drive out what a walk needs all the time. So does one of which several pieces are asked for
+ * in a row. Where a piece fails, the page is read, which says why.
  *
  * Lock: fronts.mutex, a leaf; never held during I/O. */
 #include "store/internal.h"
 
 #define PIECE_WHOLE 32u    /* so many pieces are read as such for one that brings its page */
 #define PIECE_ANYWAY 1024u /* and so many for one that may drive out pages of other sizes */
+#define PIECE_RUN 3u       /* more pieces of one page in a row: it comes */
 #define PIECE_SHARE 32u    /* of the cache, for fronts */
 #define PIECE_WAYS 4u      /* places where a front may be */
 #define PIECE_SETS_MAX ((size_t)1 << 14)
@@ -180,14 +181,27 @@ static bool piece_slots(pv__txn *t, piece_job *j) {
     return true;
 }
 
+/* The last pieces were of this page too: rows are asked for one after the other. Only a guess, and
+ * threads that ask at the same time may spoil it. */
+static bool piece_again(pv__store *s, uint64_t page_id) {
+    if (atomic_exchange_explicit(&s->piece_page, page_id, memory_order_relaxed) != page_id) {
+        atomic_store_explicit(&s->piece_run, 1, memory_order_relaxed);
+        return false;
+    }
+    return atomic_fetch_add_explicit(&s->piece_run, 1, memory_order_relaxed) + 1 > PIECE_RUN;
+}
+
 /* Is there so little room that the page should not come for this piece? */
-static bool piece_pays(pv__store *s, unsigned slots) {
+static bool piece_pays(pv__store *s, uint64_t page_id, unsigned slots) {
     if (!atomic_load_explicit(&s->cramped, memory_order_relaxed)) {
         return false;
     }
     const uint64_t used = atomic_load_explicit(&s->cache_bytes, memory_order_relaxed);
     if (used < s->cache_limit / 4 * 3) { /* much has gone */
         atomic_store_explicit(&s->cramped, false, memory_order_relaxed);
+        return false;
+    }
+    if (piece_again(s, page_id)) {
         return false;
     }
     const uint64_t turn = atomic_fetch_add_explicit(&s->pieces, 1, memory_order_relaxed);
@@ -208,7 +222,7 @@ static bool piece_plan(pv__txn *t, piece_job *j) {
     if (t->write || s->memory || !piece_slots(t, j) || j->pte.codec != PV__PTE_BY_SLOT ||
         pv__pageio_check_pte(p->page_id, &j->pte, &ignored) ||
         (size_t)p->offset + p->size > (size_t)j->pte.slots * PV__SLOT_SIZE ||
-        !piece_pays(s, j->pte.slots)) {
+        !piece_pays(s, p->page_id, j->pte.slots)) {
         return false;
     }
     j->first = p->offset / PV__SLOT_SIZE;
@@ -304,6 +318,7 @@ PV_PRIVATE int pv__page_pieces(pv__txn *t, unsigned kind, pv__piece *pieces, siz
 
 #undef PIECE_WHOLE
 #undef PIECE_ANYWAY
+#undef PIECE_RUN
 #undef PIECE_SHARE
 #undef PIECE_WAYS
 #undef PIECE_SETS_MAX

@@ -9,7 +9,7 @@
 #define T_ROWS 60
 #define T_DIMS 5
 
-static const char *const t_versions[] = {"0.1"};
+static const char *const t_versions[] = {"0.1", "0.1-by-slot"};
 
 static void t_vector(int row, float v[T_DIMS]) {
     for (int i = 0; i < T_DIMS; i++) {

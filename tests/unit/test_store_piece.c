@@ -135,8 +135,19 @@ static void test_piece__a_page_that_is_wanted_often_comes(void **state) {
         for (; !pv__page_whereabouts(t, t_ids[0]); reads++) {
             assert_true(reads < 2000);
             test_assert_ok(t_piece(t, t_ids[0], 9000, sizeof got, got, &err), &err);
+            t_w.store->piece_page = 0; /* not in a row */
             test_assert_ok(pv__txn_pause(t, &err), &err);
         }
+        /* Rows of one page, one after the other: the fourth brings it. */
+        assert_null(pv__page_whereabouts(t, t_ids[1]));
+        for (unsigned i = 0; i < 4; i++) {
+            assert_null(pv__page_whereabouts(t, t_ids[1]));
+            t_w.store->pieces = 1;
+            t_w.store->cramped = true;
+            test_assert_ok(t_piece(t, t_ids[1], 9000 + 64 * i, sizeof got, got, &err), &err);
+            assert_int_equal(got[0], t_byte(t_ids[1], 0, 9000 + 64 * i));
+        }
+        assert_non_null(pv__page_whereabouts(t, t_ids[1]));
         assert_in_range(reads, 32, slabs ? 128 : 1024);
         pv__txn_rollback(t);
         t_end(s);
@@ -207,6 +218,7 @@ static void t_slots_are(pv__txn *t, uint64_t id, uint64_t round, uint32_t bad) {
         uint8_t got[8];
         const uint32_t at = i * 4096 + 1000;
         t_w.store->pieces = 1; /* not the one that brings the page */
+        t_w.store->piece_page = 0;
         t_w.store->cramped = true;
         const int rc = t_piece(t, id, at, sizeof got, got, &err);
         if (bad >> i & 1) {
