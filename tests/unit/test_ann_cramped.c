@@ -7,7 +7,7 @@
 #include "store/internal.h"
 #include "test_api_kit.h"
 
-enum { T_DIMS = 128, T_ROWS = 2400, T_QUERIES = 40, T_K = 10 };
+enum { T_DIMS = 128, T_ROWS = 2000, T_QUERIES = 24, T_K = 10 };
 static float t_vectors[T_ROWS][T_DIMS];
 
 typedef struct t_answer {
@@ -98,7 +98,7 @@ static void test_cramped__answers_are_those_of_a_search_that_has_everything(void
             t_ask(&t, i, &t_want[i]);
         }
         t_api_shut(&t);
-        o.cache_bytes = 600u << 10; /* the vectors alone take 1.2 MB */
+        o.cache_bytes = 500u << 10; /* the vectors alone take 1 MB */
         t_api_reopen(&t, &o);
         t_ask_all(&t);
         const pv__store *s = t.db->store;
