@@ -81,6 +81,7 @@ static void crew_wait(pv__crew *c) {
 
 int pv__crew_run(pv_db *db, pv__crew *c, pv__crew_hand *hands, unsigned count, uint32_t from,
                  uint32_t end, uint32_t step, pv_error *err) {
+    PV_TRY(pv__db_interrupted(db, err)); /* once at least, whoever does the work */
     c->db = db;
     c->end = end;
     c->step = step;
