@@ -14,9 +14,9 @@
 
 #include "ann/lists.h"
 
-#define LRANK_NEAR 6u  /* groups, at least */
-#define LRANK_PART 4u  /* of all groups, one in so many */
-#define LRANK_SHARE 4u /* of the lists that are known, one in so many is taken */
+#define LRANK_NEAR 6u   /* groups, at least */
+#define LRANK_PART 4u   /* of all groups, one in so many */
+#define LRANK_SHARE 24u /* of the lists that are known, one in so many is taken */
 
 static int lrank_corrupt(const pv__graph *g, const char *what, pv_error *err) {
     return pv__err(err, PV_ERR_CORRUPT, "lists of object %u: %s", (unsigned)g->owner, what);

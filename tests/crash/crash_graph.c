@@ -275,7 +275,8 @@ static int t_work_deletes(t_work *t) {
 }
 
 static int t_work_rebuild(t_work *t) {
-    T_DO(t_delete(t, t_all.nodes * 2 / 5));
+    /* Lists have places to spare: they are made anew later. */
+    T_DO(t_delete(t, t_all.nodes * (t_all.index == PV_INDEX_IVF ? 4 : 2) / 5));
     T_DO(t_upkeep(t, (uint32_t)t_all.nodes / 16, 6));
     for (unsigned i = 0; i < 6; i++) {
         T_DO(t_insert(t, 2));
