@@ -59,7 +59,7 @@ static pv_db *insert_open(const char *dir, uint32_t sync, unsigned threads, char
 }
 
 static int insert_make(const char *dir, const char *base, uint64_t rows, uint32_t metric,
-                       uint32_t efc) {
+                       uint32_t efc, uint32_t index) {
     char path[1024];
     pv_error err = PV_ERROR_INIT;
     pv_collection_opts c = PV_COLLECTION_OPTS_INIT;
@@ -69,7 +69,7 @@ static int insert_make(const char *dir, const char *base, uint64_t rows, uint32_
     pv_batch columns;
     c.dims = (uint32_t)in.dims;
     c.metric = metric;
-    c.index = PV_INDEX_HNSW;
+    c.index = index;
     c.ef_construction = efc;
     bench_check(pv_collection_create(db, NULL, "docs", &c, &err), &err, "create");
     bench_batch_init(&b, INSERT_BATCH, c.dims, 0);
@@ -168,12 +168,13 @@ static int insert_add(const char *dir, const char *base, uint64_t count, int ful
 int main(int argc, char **argv) {
     const char *what = argc > 2 ? argv[1] : "";
     setvbuf(stdout, NULL, _IOLBF, 0);
-    if (strcmp(what, "make") == 0 && argc == 7) {
+    if (strcmp(what, "make") == 0 && (argc == 7 || argc == 8)) {
         const uint32_t metric = strcmp(argv[5], "l2") == 0   ? PV_METRIC_L2
                                 : strcmp(argv[5], "ip") == 0 ? PV_METRIC_DOT
                                                              : PV_METRIC_COSINE;
         return insert_make(argv[2], argv[3], bench_number(argv[4], "rows"), metric,
-                           (uint32_t)bench_number(argv[6], "efc"));
+                           (uint32_t)bench_number(argv[6], "efc"),
+                           argc == 8 && strcmp(argv[7], "ivf") == 0 ? PV_INDEX_IVF : PV_INDEX_HNSW);
     }
     if (strcmp(what, "add") == 0 && argc == 6) {
         return insert_add(argv[2], argv[3], bench_number(argv[4], "count"),
@@ -185,7 +186,7 @@ int main(int argc, char **argv) {
         bench_remove_db(path);
         return 0;
     }
-    fprintf(stderr, "usage: bench_insert make DIR base.fvecs ROWS l2|ip|cos EFC |\n"
+    fprintf(stderr, "usage: bench_insert make DIR base.fvecs ROWS l2|ip|cos EFC [ivf] |\n"
                     "       add DIR base.fvecs COUNT full|async | clean DIR\n");
     return 1;
 }

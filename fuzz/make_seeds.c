@@ -23,20 +23,24 @@ typedef struct seed_shape {
     uint32_t compression; /* PV_COMPRESSION_ */
     bool remove;          /* delete every third record, make and drop a collection */
     bool checkpoint;      /* in the middle */
-    uint32_t type;        /* PV_TYPE_; f16, i8 and bit have a graph from the first record on */
+    uint32_t type;        /* PV_TYPE_ */
+    uint32_t index;       /* PV_INDEX_ */
 } seed_shape;
 
 static const seed_shape seed_shapes[] = {
-    {"empty", 0, 2, PV_METRIC_L2, PV_KEY_U64, 0, 0, 0, false, false, 0},
-    {"one", 1, 2, PV_METRIC_L2, PV_KEY_U64, 0, 1, 0, false, false, 0},
-    {"numbers", 12, 3, PV_METRIC_DOT, PV_KEY_U64, 40, 3, 0, true, false, 0},
-    {"texts", 20, 4, PV_METRIC_COSINE, PV_KEY_STRING, 90, 4, 0, true, true, 0},
-    {"long", 8, 2, PV_METRIC_L2, PV_KEY_STRING, 9000, 2, 0, false, false, 0},
-    {"many", 400, 2, PV_METRIC_L2, PV_KEY_U64, 0, 3, 0, true, true, 0},
-    {"packed", 60, 2, PV_METRIC_L2, PV_KEY_STRING, 3000, 2, PV_COMPRESSION_ZSTD, false, true, 0},
-    {"halves", 24, 5, PV_METRIC_L1, PV_KEY_U64, 0, 2, 0, true, true, PV_TYPE_F16},
-    {"bytes", 24, 6, PV_METRIC_COSINE, PV_KEY_U64, 0, 2, 0, true, true, PV_TYPE_I8},
-    {"bits", 24, 21, PV_METRIC_JACCARD, PV_KEY_STRING, 0, 2, 0, true, true, PV_TYPE_BIT},
+    {"empty", 0, 2, PV_METRIC_L2, PV_KEY_U64, 0, 0, 0, false, false, 0, PV_INDEX_AUTO},
+    {"one", 1, 2, PV_METRIC_L2, PV_KEY_U64, 0, 1, 0, false, false, 0, PV_INDEX_AUTO},
+    {"numbers", 12, 3, PV_METRIC_DOT, PV_KEY_U64, 40, 3, 0, true, false, 0, PV_INDEX_AUTO},
+    {"texts", 20, 4, PV_METRIC_COSINE, PV_KEY_STRING, 90, 4, 0, true, true, 0, PV_INDEX_AUTO},
+    {"long", 8, 2, PV_METRIC_L2, PV_KEY_STRING, 9000, 2, 0, false, false, 0, PV_INDEX_AUTO},
+    {"many", 400, 2, PV_METRIC_L2, PV_KEY_U64, 0, 3, 0, true, true, 0, PV_INDEX_AUTO},
+    {"packed", 60, 2, PV_METRIC_L2, PV_KEY_STRING, 3000, 2, PV_COMPRESSION_ZSTD, false, true, 0,
+     PV_INDEX_AUTO},
+    {"halves", 24, 5, PV_METRIC_L1, PV_KEY_U64, 0, 2, 0, true, true, PV_TYPE_F16, PV_INDEX_HNSW},
+    {"bytes", 24, 6, PV_METRIC_COSINE, PV_KEY_U64, 0, 2, 0, true, true, PV_TYPE_I8, PV_INDEX_HNSW},
+    {"bits", 24, 21, PV_METRIC_JACCARD, PV_KEY_STRING, 0, 2, 0, true, true, PV_TYPE_BIT,
+     PV_INDEX_HNSW},
+    {"lists", 120, 6, PV_METRIC_L2, PV_KEY_U64, 0, 3, 0, true, true, 0, PV_INDEX_IVF},
 };
 
 static void seed_fail(const char *what, const pv_error *err) {
@@ -97,7 +101,7 @@ static void seed_fill(pv_db *db, const seed_shape *s) {
     opts.metric = s->metric;
     opts.key = s->key;
     opts.type = s->type;
-    opts.index = s->type ? PV_INDEX_HNSW : PV_INDEX_AUTO;
+    opts.index = s->index;
     if (s->commits == 0) {
         return;
     }

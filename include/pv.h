@@ -304,6 +304,7 @@ PV_EXTERN void pv_db_unref(pv_db *db);
 #define PV_INDEX_AUTO 0 /* by comparing with every record while there are few, then by a graph */
 #define PV_INDEX_FLAT 1 /* always by comparing with every record */
 #define PV_INDEX_HNSW 2 /* by a graph from the first record on */
+#define PV_INDEX_IVF 3  /* by lists about centres, from 64 records on: for data beyond memory */
 
 /* What a graph is walked by; answers are always ranked by the full vectors. F32 and F16 go with l2,
  * cosine, dot and l1, the others of numbers with the first three. B1 and PQ are for data beyond
@@ -336,9 +337,7 @@ typedef struct pv_collection_opts {
     uint32_t flags;       /* PV_COLLECTION_OPQ, or 0 */
     uint32_t index;       /* PV_INDEX_; 0: auto */
     uint32_t code;        /* PV_CODE_; 0: auto */
-    /* Candidates looked at for each record when the graph is built; more: better and slower.
-     * 0: 200; 16 to 4096. */
-    uint32_t ef_construction;
+    uint32_t ef_construction; /* candidates looked at when a graph is built: 16 to 4096; 0: 200 */
     uint32_t compression; /* with PV_CODE_PQ: 4 to 64; 0: 32 */
     uint32_t code_bits;   /* with PV_CODE_PQ: 4 or 8 for a part of the vector; 0: 8 */
     uint32_t code_parts;  /* with PV_CODE_PQ: parts, at most dims; 0: what compression gives */
@@ -367,7 +366,7 @@ typedef struct pv_collection_info {
     uint32_t index;      /* PV_INDEX_, as it was asked for */
     uint32_t code;       /* PV_CODE_ of the graph; 0 with PV_INDEX_FLAT, and until one is chosen */
     uint32_t ef_construction;
-    uint32_t reserved0;  /* 0 */
+    uint32_t lists;      /* of PV_INDEX_IVF; 0 until there are any */
     uint64_t indexed;    /* records that the graph holds; the others are compared one by one */
     uint64_t index_dead; /* nodes of records that are gone, until a sweep takes them out */
     uint32_t code_asked, reserved1; /* PV_CODE_, as it was asked for; 0 */
@@ -677,9 +676,9 @@ PV_EXTERN int pv_count(pv_db *db, pv_txn *txn, const char *collection, const cha
  * target_recall says; none that is too far is ever in the answer.
  *
  * ef: as in other libraries, about the number of candidates that a plain walk would have to keep
- * for the same answer; recall grows with it, and so does time. This walk keeps more, but stops
- * where distances grow beyond a ratio of the k-th that follows from ef / k. Left at 0, the effort
- * comes from target_recall and what the collection has measured on itself.
+ * for the same answer (this one keeps more, but stops where distances grow beyond a ratio of the
+ * k-th that follows from ef / k); with PV_INDEX_IVF the number of lists that are scanned. Left at
+ * 0, the effort comes from target_recall and what the collection has measured on itself.
  *
  * CODES: distances and order are by the graph's codes (B1, PQ: Q4), approximate (pv_results_error),
  * with less recall than target_recall; no vector is read. Not with EXACT, nor in a cursor.
@@ -840,9 +839,9 @@ PV_EXTERN const float *pv_results_scores(const pv_results *results);
 PV_EXTERN const void *pv_results_vectors(const pv_results *results);
 
 /* pv_results_plan - how the search of these rows went: "scan" (compared with every record, or with
- * every one that matches), "graph" (a walk of the graph), and with a filter, whatever was estimated
- * to be the cheapest: "graph, one hop" (the walk as always, keeping what matches), "graph, two
- * hops" (a walk from match to match) or "codes" (compared with the short codes of all that match).
+ * every one that matches), "graph" (a walk of the graph), "lists" (of PV_INDEX_IVF), and with a
+ * filter, as estimated to be cheapest: "graph, one hop" (the walk as always, keeping what matches),
+ * "graph, two hops" (from match to match) or "codes" (compared with the codes of all that match).
  * NULL when the rows come from no search. For looking at, not for deciding by: texts may be added.
  * Owner: the library, for ever. Threads: any. Since: 0.1 */
 PV_EXTERN const char *pv_results_plan(const pv_results *results);

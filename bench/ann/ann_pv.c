@@ -53,7 +53,7 @@ static uint32_t own_word(const ann_job *job, const char *key, const char *const 
 }
 
 static void own_collection(const ann_job *job, pv_collection_opts *c) {
-    static const char *const indexes[] = {"auto", "flat", "hnsw", NULL};
+    static const char *const indexes[] = {"auto", "flat", "hnsw", "ivf", NULL};
     static const char *const codes[] = {"auto", "f32", "sq8", "q4", "b1", "f16", "pq", NULL};
     const uint32_t index = own_word(job, "index", indexes), code = own_word(job, "code", codes);
     c->dims = (uint32_t)job->dims;
@@ -61,7 +61,10 @@ static void own_collection(const ann_job *job, pv_collection_opts *c) {
                 : job->metric == ANN_IP ? PV_METRIC_DOT
                                         : PV_METRIC_COSINE;
 #ifdef PV_INDEX_HNSW
-    c->index = index == 1 ? PV_INDEX_FLAT : index == 2 ? PV_INDEX_HNSW : PV_INDEX_AUTO;
+    c->index = index == 1   ? PV_INDEX_FLAT
+               : index == 2 ? PV_INDEX_HNSW
+               : index == 3 ? PV_INDEX_IVF
+                            : PV_INDEX_AUTO;
     c->code = code == 1   ? PV_CODE_F32
               : code == 2 ? PV_CODE_SQ8
               : code == 3 ? PV_CODE_Q4
@@ -74,7 +77,7 @@ static void own_collection(const ann_job *job, pv_collection_opts *c) {
     c->code_bits = (uint32_t)ann_number(job, "bits", 0);
 #else
     (void)code;
-    if (index == 2) {
+    if (index >= 2) {
         ann_die("this library has no index");
     }
 #endif

@@ -97,4 +97,4 @@ void walk_flat_add(const pv__column *c, uint32_t rows, pv_error *err) {
     flat_columns[flat_count++].rows = out;
 }
 
-const walk_kind walk_flat = {"flat array", pv__graph_search, pv__graph_lower, pv__graph_vectors};
+const walk_kind walk_flat = {"flat array", pv__links_search, pv__graph_lower, pv__graph_vectors};

@@ -24,4 +24,4 @@ static int plain_rows(pv__colview *v, const uint32_t *slots, size_t n, const uin
 
 #include "ann/search.c"
 
-const walk_kind walk_plain = {"no prefetch", pv__graph_search, pv__graph_lower, pv__graph_vectors};
+const walk_kind walk_plain = {"no prefetch", pv__links_search, pv__graph_lower, pv__graph_vectors};

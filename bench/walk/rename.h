@@ -25,7 +25,7 @@
 #define pv__search_dups WALK_OWN(search_dups)
 #define pv__search_begin WALK_OWN(search_begin)
 #define pv__search_end WALK_OWN(search_end)
-#define pv__graph_search WALK_OWN(graph_search)
+#define pv__links_search WALK_OWN(links_search)
 #define pv__graph_distance WALK_OWN(graph_distance)
 #define pv__graph_lower WALK_OWN(graph_lower)
 #define pv__graph_vectors WALK_OWN(graph_vectors)

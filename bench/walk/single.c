@@ -33,4 +33,4 @@ static void single_distances(const pv__code *c, const void *query, const uint8_t
 
 #include "ann/search.c"
 
-const walk_kind walk_single = {"row by row", pv__graph_search, pv__graph_lower, pv__graph_vectors};
+const walk_kind walk_single = {"row by row", pv__links_search, pv__graph_lower, pv__graph_vectors};

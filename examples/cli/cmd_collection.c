@@ -7,18 +7,20 @@ int cmd_create(cli *c, int argc, char **argv) {
     const char *metric = NULL;
     const char *type = NULL;
     const char *key = NULL;
+    const char *index = NULL;
     int if_missing = 0;
     const cli_option options[] = {
         {"dims", 'd', CLI_U64, &dims, NULL},
         {"metric", 0, CLI_TEXT, (void *)&metric, NULL},
         {"type", 0, CLI_TEXT, (void *)&type, NULL},
         {"key", 0, CLI_TEXT, (void *)&key, NULL},
+        {"index", 0, CLI_TEXT, (void *)&index, NULL},
         {"if-missing", 0, CLI_FLAG, &if_missing, NULL},
     };
     pv_collection_opts o = PV_COLLECTION_OPTS_INIT;
     cli_args args;
     pv_db *db = NULL;
-    int rc = cli_parse(c, argc, argv, options, 5, 2, 2, &args);
+    int rc = cli_parse(c, argc, argv, options, 6, 2, 2, &args);
     if (rc != CLI_OK || c->help) {
         return rc;
     }
@@ -33,6 +35,7 @@ int cmd_create(cli *c, int argc, char **argv) {
     rc = cli_metric(c, metric, &o.metric);
     rc = rc == CLI_OK ? cli_type(c, type, &o.type) : rc;
     rc = rc == CLI_OK ? cli_key(c, key, &o.key) : rc;
+    rc = rc == CLI_OK ? cli_index(c, index, &o.index) : rc;
     rc = rc == CLI_OK ? cli_open(c, args.at[0], CLI_CREATE, &db) : rc;
     if (rc != CLI_OK) {
         return rc;

@@ -72,6 +72,14 @@ int cli_type(cli *c, const char *name, uint32_t *out) {
                      : cli_fail(c, CLI_USAGE, "--type wants f32, f16, i8 or bit, not '%s'", name);
 }
 
+int cli_index(cli *c, const char *name, uint32_t *out) {
+    static const char *const names[] = {"auto", "flat", "hnsw", "ivf"};
+    *out = name == NULL ? PV_INDEX_AUTO : db_find(names, PV_INDEX_IVF, name);
+    return *out != PV_INDEX_AUTO || name == NULL || strcmp(name, names[0]) == 0
+               ? CLI_OK
+               : cli_fail(c, CLI_USAGE, "--index wants auto, flat, hnsw or ivf, not '%s'", name);
+}
+
 int cli_key(cli *c, const char *name, uint32_t *out) {
     *out = PV_KEY_STRING;
     if (name == NULL || strcmp(name, "string") == 0) {

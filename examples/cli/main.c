@@ -23,6 +23,7 @@ static const command commands[] = {
      "      --metric M       cosine (default), l2, dot or l1; of bits hamming or jaccard\n"
      "      --type T         f32 (default), f16, i8 or bit: what its vectors are made of\n"
      "      --key K          string (default) or u64: what its ids are\n"
+     "      --index I        auto (default), flat, hnsw (a graph) or ivf (lists)\n"
      "      --if-missing     fine when it exists with the same options\n"},
     {"import", cmd_import, "DB COLLECTION FILE|-", "add records from a file",
      "      --format F       jsonl, csv, npy or fvecs; default: by the file's name\n"

@@ -171,24 +171,39 @@ static int allowed_walk(pv__graph *g, pv__walker *w, allowed_search *s, uint32_t
     return 0;
 }
 
-int pv__graph_search_allowed(pv__graph *g, pv__walker *w, const void *vector,
+float pv__allowed_dense_ns(const pv__graph *g) { return allowed_row_ns(g, 1); }
+
+float pv__allowed_codes_ns(const pv__graph *g, const pv__allowed *a, float *out_share) {
+    const uint32_t nodes = PV_MAX(g->meta.node_count + g->meta.dup_count, 1u);
+    *out_share = PV_MIN((float)PV_MAX(a->count, 1u) / (float)nodes, 1.0f);
+    return a->words_ns + (float)a->count * allowed_row_ns(g, *out_share);
+}
+
+bool pv__allowed_codes_first(const pv__allowed *a, float codes_ns, uint32_t want) {
+    return codes_ns < ALLOWED_PROBE_NS || (!a->ask && a->count <= want);
+}
+
+int pv__allowed_by_codes(pv__graph *g, pv__walker *w, const void *vector, const pv__effort *effort,
+                         uint32_t want, const pv__allowed *a, pv__hit *hits, uint32_t *out_count,
+                         pv_error *err) {
+    size_t count = 0;
+    PV_TRY(pv__walker_begin(w, g, effort->pool, err));
+    pv__code_query(&w->code, vector, w->query);
+    PV_TRY(pv__allowed_codes(g, w, a, w->coarse ? effort->pool : want, &count, err));
+    return pv__search_end(g, w, vector, effort, want, a, count, hits, out_count, err);
+}
+
+int pv__links_search_allowed(pv__graph *g, pv__walker *w, const void *vector,
                              const pv__effort *effort, uint32_t want, const pv__allowed *a,
                              pv__plan *io_plan, pv__hit *hits, uint32_t *out_count,
                              bool *out_complete, pv_error *err) {
     const uint32_t nodes = g->meta.node_count + g->meta.dup_count;
     allowed_search s = {.a = a, .whole = *effort, .chooses = *io_plan == PV__PLAN_AUTO};
     size_t count = 0;
-    *out_count = 0;
-    *out_complete = true;
-    if (!g->built || nodes == 0) {
-        return 0;
-    }
-    PV_ASSERT(effort->k > 0 && effort->pool >= want && effort->pool <= PV__GRAPH_EF_MAX);
-    s.share = PV_MIN((float)PV_MAX(a->count, 1u) / (float)nodes, 1.0f);
-    s.codes_ns = a->words_ns + (float)a->count * allowed_row_ns(g, s.share);
+    s.codes_ns = pv__allowed_codes_ns(g, a, &s.share);
     s.roam = (pv__roam){.allowed = a, .two_hops = *io_plan == PV__PLAN_TWO_HOP};
-    bool given_up = *io_plan == PV__PLAN_CODES ||
-                    (s.chooses && (s.codes_ns < ALLOWED_PROBE_NS || (!a->ask && a->count <= want)));
+    bool given_up =
+        *io_plan == PV__PLAN_CODES || (s.chooses && pv__allowed_codes_first(a, s.codes_ns, want));
     if (!given_up) {
         PV_TRY(pv__search_begin(g, w, vector, effort->pool, &count, err));
         PV_TRY(allowed_walk(g, w, &s, want, &count, &given_up, err));
@@ -204,10 +219,7 @@ int pv__graph_search_allowed(pv__graph *g, pv__walker *w, const void *vector,
     }
     if (given_up) {
         *io_plan = PV__PLAN_CODES;
-        PV_TRY(pv__walker_begin(w, g, effort->pool, err));
-        pv__code_query(&w->code, vector, w->query);
-        PV_TRY(pv__allowed_codes(g, w, a, w->coarse ? effort->pool : want, &count, err));
-        return pv__search_end(g, w, vector, effort, want, a, count, hits, out_count, err);
+        return pv__allowed_by_codes(g, w, vector, effort, want, a, hits, out_count, err);
     }
     return 0;
 }

@@ -19,6 +19,16 @@ typedef struct pv__edge {
 PV_PRIVATE int pv__graph_vector(pv__graph *g, uint32_t slot, const uint8_t **out_row,
                                 pv_error *err);
 
+/* insert.c, calibrate.c, sweep.c: the table of graphs (shape.h). */
+PV_PRIVATE int pv__links_insert(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t count,
+                                pv__graph_interrupt_fn interrupt, void *ctx, pv_error *err);
+PV_PRIVATE pv__effort pv__links_effort(const pv__graph *g, uint32_t k, float pool, float at);
+PV_PRIVATE pv__effort pv__links_effort_truth(const pv__graph *g);
+PV_PRIVATE pv__effort pv__links_effort_ef(const pv__graph *g, uint32_t k, uint32_t ef);
+PV_PRIVATE bool pv__links_outgrown(const pv__graph *g);
+PV_PRIVATE uint32_t pv__links_upkeep_due(const pv__graph *g, size_t rows);
+PV_PRIVATE int pv__links_upkeep(pv__graph *g, pv__walker *w, uint32_t nodes, pv_error *err);
+
 /* order.c. By how many centres the rows of a call are put in order; 0: they keep theirs. */
 #define PV__ORDER_CENTRES_MAX 256u
 PV_PRIVATE uint32_t pv__graph_order_centres(const pv__graph *g, size_t count);
@@ -49,6 +59,11 @@ PV_PRIVATE int pv__links_write(pv__graph *g, uint32_t node, unsigned state, cons
  * empty. */
 PV_PRIVATE int pv__node_new(pv__graph *g, uint32_t slot, const uint8_t *fine, const uint8_t *coarse,
                             uint32_t *out, pv_error *err);
+/* Codes and maps of a node whose number is taken. */
+PV_PRIVATE int pv__node_set(pv__graph *g, uint32_t node, uint32_t slot, const uint8_t *fine,
+                            const uint8_t *coarse, pv_error *err);
+/* The node becomes a tombstone. */
+PV_PRIVATE int pv__links_bury(pv__graph *g, uint32_t node, pv_error *err);
 /* Another slot with an equal vector. */
 PV_PRIVATE int pv__node_share(pv__graph *g, uint32_t node, uint32_t slot, pv_error *err);
 /* Back to the list of free ones: nothing links to it any more. */

@@ -12,7 +12,8 @@
  * since the last curve; sums in the making lie in the graph's page beside the finished curve. */
 #include <math.h>
 
-#include "ann/internal.h"
+#include "ann/build.h"
+#include "ann/shape.h"
 #include "kernel/kernel.h"
 
 #define CALIBRATE_NODES_MIN 256u
@@ -39,14 +40,20 @@ static const float calibrate_share[PV__CURVE_POINTS] = {1.0f, 1.4f, 2.0f, 2.8f, 
                                                         5.6f, 8.0f, 11.f, 16.0f, 24.0f};
 
 /* The effort of a place between points 0 and CURVE_POINTS - 1; beyond the last it goes on. */
-static pv__effort calibrate_effort(const pv__graph *g, uint32_t k, float pool, float at) {
+pv__effort pv__links_effort(const pv__graph *g, uint32_t k, float pool, float at) {
     const bool dot = !pv__graph_has_ratio(g);
     const float *points = dot ? calibrate_share : calibrate_stop;
     const unsigned low = (unsigned)PV_MIN(at, (float)(PV__CURVE_POINTS - 2));
     const float value = points[low] + (at - (float)low) * (points[low + 1] - points[low]);
     const float coarse = g->split ? (float)CALIBRATE_COARSE : 1;
     const float want = PV_MAX(coarse * (dot ? value * (float)k : pool), (float)pv__graph_want(k));
-    return (pv__effort){(uint32_t)PV_MIN(want, (float)PV__GRAPH_EF_MAX), k, dot ? INFINITY : value};
+    return (pv__effort){(uint32_t)PV_MIN(want, (float)PV__GRAPH_EF_MAX), k, dot ? INFINITY : value,
+                        0};
+}
+
+pv__effort pv__links_effort_truth(const pv__graph *g) {
+    (void)g;
+    return (pv__effort){CALIBRATE_EF_TRUTH, CALIBRATE_EF_TRUTH, INFINITY, 0};
 }
 
 bool pv__graph_calibrate_due(const pv__graph *g) {
@@ -110,7 +117,7 @@ static int calibrate_curve(pv__graph *g, pv__walker *w, const pv__kernel *kernel
                            pv_error *err) {
     const uint32_t k = calibrate_k[curve];
     for (unsigned i = 0; i < PV__CURVE_POINTS; i++) {
-        const pv__effort effort = calibrate_effort(g, k, calibrate_pool[curve], (float)i);
+        const pv__effort effort = g->shape->effort(g, k, calibrate_pool[curve], (float)i);
         PV_TRY(calibrate_search(g, w, kernel, q, &effort, pv__graph_want(k), r, err));
         g->meta.curve.sums[curve][i] += calibrate_hits(r, k, kth);
     }
@@ -126,13 +133,9 @@ static int calibrate_pick(pv__graph *g, uint32_t *out_node, uint32_t *out_slot, 
         uint32_t word = 0;
         PV_TRY(pv__graph_word_get(&g->slot_of, (uint32_t)at, &word, err));
         if (word != PV__SLOT_NONE) {
-            const uint8_t *links;
-            PV_TRY(pv__column_read(&g->links, (uint32_t)at, &links, err));
-            if (pv__links_state(links) == PV__NODE_LIVE) {
-                *out_node = (uint32_t)at;
-                *out_slot = word & ~PV__SLOT_MORE;
-                return 0;
-            }
+            *out_node = (uint32_t)at;
+            *out_slot = word & ~PV__SLOT_MORE;
+            return 0;
         }
         at = at + 1 < g->meta.node_high ? at + 1 : 0;
     }
@@ -142,7 +145,7 @@ static int calibrate_pick(pv__graph *g, uint32_t *out_node, uint32_t *out_slot, 
 static int calibrate_sample(pv__graph *g, pv__walker *w, uint8_t *vector, calibrate_rows *r,
                             pv_error *err) {
     const pv__kernel *kernel = pv__kernel_table(g->cpu);
-    const pv__effort truth = {CALIBRATE_EF_TRUTH, CALIBRATE_EF_TRUTH, INFINITY};
+    const pv__effort truth = g->shape->effort_truth(g);
     pv__kernel_query q;
     const uint8_t *row;
     uint32_t own = 0;
@@ -178,18 +181,22 @@ static void calibrate_first(pv__graph_curve *c, uint32_t nodes) {
     }
 }
 
+bool pv__links_outgrown(const pv__graph *g) {
+    const uint64_t high = g->meta.node_high, spare = high - g->meta.node_count;
+    return high >= REBUILD_NODES_MIN && spare * 10 >= REBUILD_TENTHS * high;
+}
+
 bool pv__graph_rebuild_due(const pv__graph *g) {
     const pv__graph_meta *m = &g->meta;
     const pv__graph_curve *c = &m->curve;
-    const uint64_t nodes = m->node_count, spare = m->node_high - m->node_count;
+    const uint64_t nodes = m->node_count;
     if (m->sweep_phase != 0 || (uint64_t)m->tomb_count * 10 >= nodes + m->tomb_count) {
         return false; /* what is dead goes first */
     }
     if (m->choice.automatic && g->built && m->choice.wanted != PV__CODE_KIND(m->code)) {
         return true;
     }
-    if (m->node_high >= REBUILD_NODES_MIN &&
-        spare * 10 >= (uint64_t)REBUILD_TENTHS * m->node_high) {
+    if (g->shape->outgrown(g)) {
         return true;
     }
     return (uint64_t)m->removed * 10 >= REBUILD_TENTHS * nodes && c->first_nodes != 0 &&
@@ -262,18 +269,23 @@ pv__effort pv__graph_effort(const pv__graph *g, uint32_t k, float target) {
     }
     const float pool =
         (float)calibrate_pool[0] + share * (float)(calibrate_pool[1] - calibrate_pool[0]);
-    return calibrate_effort(g, k, PV_MAX(pool, 16.0f * (float)PV_MIN(k, 1000u)), at);
+    return g->shape->effort(g, k, PV_MAX(pool, 16.0f * (float)PV_MIN(k, 1000u)), at);
 }
 
 pv__effort pv__graph_effort_ef(const pv__graph *g, uint32_t k, uint32_t ef) {
+    return g->shape->effort_ef(g, k, ef);
+}
+
+pv__effort pv__links_effort_ef(const pv__graph *g, uint32_t k, uint32_t ef) {
     const uint32_t coarse = g->split ? CALIBRATE_COARSE : 1;
     const uint32_t least = PV_MAX(ef, pv__graph_want(k)) * coarse;
     if (!pv__graph_has_ratio(g)) {
-        return (pv__effort){PV_MIN(PV_MAX(ef, k) * coarse, PV__GRAPH_EF_MAX), k, INFINITY};
+        return (pv__effort){PV_MIN(PV_MAX(ef, k) * coarse, PV__GRAPH_EF_MAX), k, INFINITY, 0};
     }
     const float doublings = log2f(PV_MAX((float)ef / (float)k, 1.0f));
     const float stop = 1.05f + 0.05f * doublings + 0.05f * PV_MAX(doublings - 3.0f, 0.0f);
-    return (pv__effort){(uint32_t)PV_MIN(8 * (uint64_t)least, (uint64_t)PV__GRAPH_EF_MAX), k, stop};
+    return (pv__effort){(uint32_t)PV_MIN(8 * (uint64_t)least, (uint64_t)PV__GRAPH_EF_MAX), k, stop,
+                        0};
 }
 
 #undef CALIBRATE_NODES_MIN

@@ -7,24 +7,12 @@
  *   tree      the root reaches every node on exactly one way of protected links (G1)
  *   upper     rows and what they lead to
  *   codes     deep: those of the vectors */
-#include "ann/build.h"
+#include "ann/check.h"
+#include "ann/shape.h"
 
 #define GCHECK_PAUSE 256u
 
-typedef struct gcheck {
-    pv__graph *g;
-    const pv__slots *slots;
-    pv__check_fn fn;
-    void *ctx;
-    uint64_t *bad;
-    pv__walker *w;
-    uint64_t *seen; /* bit: reached from the root */
-    size_t words;
-    uint32_t live, tombs, free, shared;
-    uint32_t staying; /* nodes in use that no sweep is taking out */
-} gcheck;
-
-static void gcheck_report(gcheck *k, uint32_t node, const char *what) {
+void pv__gcheck_report(pv__gcheck *k, uint32_t node, const char *what) {
     pv_error text = PV_ERROR_INIT;
     ++*k->bad;
     if (k->fn) {
@@ -36,7 +24,7 @@ static void gcheck_report(gcheck *k, uint32_t node, const char *what) {
 static bool gcheck_bit(const uint64_t *words, uint32_t i) { return words[i / 64] >> (i % 64) & 1u; }
 static void gcheck_set(uint64_t *words, uint32_t i) { words[i / 64] |= UINT64_C(1) << (i % 64); }
 
-static int gcheck_pause(gcheck *k, uint32_t at, pv_error *err) {
+int pv__gcheck_pause(pv__gcheck *k, uint32_t at, pv_error *err) {
     if (at % GCHECK_PAUSE == GCHECK_PAUSE - 1) {
         PV_TRY(pv__walker_pause(k->w, k->g->txn, err));
     }
@@ -46,43 +34,43 @@ static int gcheck_pause(gcheck *k, uint32_t at, pv_error *err) {
 /* ---- nodes ----------------------------------------------------------------------------------- */
 
 /* Is a sweep taking out nodes of this state? They may have left the tree already. */
-static bool gcheck_going(const gcheck *k, unsigned state) {
+static bool gcheck_going(const pv__gcheck *k, unsigned state) {
     const pv__graph_meta *m = &k->g->meta;
     return m->sweep_phase != 0 && state == (m->sweep_mark ? PV__NODE_TOMB0 : PV__NODE_TOMB1);
 }
 
-static void gcheck_links(gcheck *k, uint32_t node, const uint8_t *row) {
+static void gcheck_links(pv__gcheck *k, uint32_t node, const uint8_t *row) {
     const unsigned count = pv__links_count(row);
     unsigned kept = 0;
     for (unsigned i = 0; i < count; i++) {
         const uint32_t link = pv__links_at(row, i), to = link & ~PV__PROTECTED;
         if (to >= k->g->meta.node_high) {
-            gcheck_report(k, node, "a link beyond the last node");
+            pv__gcheck_report(k, node, "a link beyond the last node");
             continue;
         }
         if (to == node) {
-            gcheck_report(k, node, "a link to itself");
+            pv__gcheck_report(k, node, "a link to itself");
         }
         for (unsigned j = 0; j < i; j++) {
             if ((pv__links_at(row, j) & ~PV__PROTECTED) == to) {
-                gcheck_report(k, node, "the same link twice");
+                pv__gcheck_report(k, node, "the same link twice");
             }
         }
         kept += link & PV__PROTECTED ? 1u : 0u;
     }
     if (kept != pv__links_protected(row) || kept > PV__PROTECTED_MAX) {
-        gcheck_report(k, node, "wrong number of protected links");
+        pv__gcheck_report(k, node, "wrong number of protected links");
     }
 }
 
-static int gcheck_targets(gcheck *k, uint32_t node, const uint8_t *row, pv_error *err) {
+static int gcheck_targets(pv__gcheck *k, uint32_t node, const uint8_t *row, pv_error *err) {
     for (unsigned i = 0; i < pv__links_count(row); i++) {
         const uint8_t *other;
         const uint32_t to = pv__links_at(row, i) & ~PV__PROTECTED;
         if (to < k->g->meta.node_high) {
             PV_TRY(pv__colview_row(&k->w->links, to, &other, err));
             if (pv__links_state(other) == PV__NODE_FREE) {
-                gcheck_report(k, node, "a link to a free node");
+                pv__gcheck_report(k, node, "a link to a free node");
             }
         }
     }
@@ -90,32 +78,32 @@ static int gcheck_targets(gcheck *k, uint32_t node, const uint8_t *row, pv_error
 }
 
 /* slot_of and back. */
-static int gcheck_maps(gcheck *k, uint32_t node, unsigned state, pv_error *err) {
+static int gcheck_maps(pv__gcheck *k, uint32_t node, unsigned state, pv_error *err) {
     uint32_t word = 0, back = 0;
     bool live = false;
     PV_TRY(pv__graph_word_get(&k->g->slot_of, node, &word, err));
     if (state != PV__NODE_LIVE) {
         if (word != PV__SLOT_NONE && state != PV__NODE_FREE) {
-            gcheck_report(k, node, "it is dead and has a slot");
+            pv__gcheck_report(k, node, "it is dead and has a slot");
         }
         return 0;
     }
     const uint32_t slot = word & ~PV__SLOT_MORE;
     if (word == PV__SLOT_NONE || slot >= k->slots->meta.high_water) {
-        gcheck_report(k, node, "it is live and has no slot");
+        pv__gcheck_report(k, node, "it is live and has no slot");
         return 0;
     }
     PV_TRY(pv__slots_is_live(k->slots, slot, &live, err));
     PV_TRY(pv__graph_word_get(&k->g->node_of, slot, &back, err));
     if (!live || back != node + 1) {
-        gcheck_report(k, node, live ? "its slot has another node" : "its slot is not live");
+        pv__gcheck_report(k, node, live ? "its slot has another node" : "its slot is not live");
     }
     k->shared += word & PV__SLOT_MORE ? 1u : 0u;
     return 0;
 }
 
 /* The code that searches walk by: of its vector, and of a book that is alive. */
-static bool gcheck_coarse(const gcheck *k, const uint8_t *v, const uint8_t *row, void *scratch,
+static bool gcheck_coarse(const pv__gcheck *k, const uint8_t *v, const uint8_t *row, void *scratch,
                           uint8_t *buf) {
     const pv__graph_meta *m = &k->g->meta;
     pv__code code = k->g->code;
@@ -134,7 +122,9 @@ static bool gcheck_coarse(const gcheck *k, const uint8_t *v, const uint8_t *row,
     return memcmp(row, buf, code.row_size) == 0;
 }
 
-static int gcheck_code(gcheck *k, uint32_t node, uint8_t *buf, void *scratch, pv_error *err) {
+static int gcheck_code(pv__gcheck *k, uint32_t node, pv_error *err) {
+    uint8_t *const buf = k->buf;
+    void *const scratch = k->scratch;
     const uint8_t *row, *vector;
     uint32_t word = 0;
     PV_TRY(pv__graph_word_get(&k->g->slot_of, node, &word, err));
@@ -153,12 +143,17 @@ static int gcheck_code(gcheck *k, uint32_t node, uint8_t *buf, void *scratch, pv
         same = same && gcheck_coarse(k, vector, row, scratch, buf);
     }
     if (!same) {
-        gcheck_report(k, node, "its code is not that of its vector");
+        pv__gcheck_report(k, node, "its code is not that of its vector");
     }
     return 0;
 }
 
-static int gcheck_nodes(gcheck *k, uint8_t *buf, void *scratch, pv_error *err) {
+int pv__gcheck_node(pv__gcheck *k, uint32_t node, unsigned state, pv_error *err) {
+    PV_TRY(gcheck_maps(k, node, state, err));
+    return k->buf && state == PV__NODE_LIVE ? gcheck_code(k, node, err) : 0;
+}
+
+static int gcheck_nodes(pv__gcheck *k, pv_error *err) {
     for (uint32_t node = 0; node < k->g->meta.node_high; node++) {
         const uint8_t *row;
         PV_TRY(pv__colview_row(&k->w->links, node, &row, err));
@@ -174,34 +169,31 @@ static int gcheck_nodes(gcheck *k, uint8_t *buf, void *scratch, pv_error *err) {
                 PV_TRY(gcheck_targets(k, node, row, err));
             }
         }
-        PV_TRY(gcheck_maps(k, node, state, err));
-        if (buf && state == PV__NODE_LIVE) {
-            PV_TRY(gcheck_code(k, node, buf, scratch, err));
-        }
-        PV_TRY(gcheck_pause(k, node, err));
+        PV_TRY(pv__gcheck_node(k, node, state, err));
+        PV_TRY(pv__gcheck_pause(k, node, err));
     }
     return 0;
 }
 
-static int gcheck_free_list(gcheck *k, pv_error *err) {
+static int gcheck_free_list(pv__gcheck *k, pv_error *err) {
     uint32_t at = k->g->meta.node_free, length = 0;
     while (at != 0 && length <= k->g->meta.node_high) {
         const uint8_t *row;
         if (at > k->g->meta.node_high) {
-            gcheck_report(k, at - 1, "the list of free nodes leads beyond the last one");
+            pv__gcheck_report(k, at - 1, "the list of free nodes leads beyond the last one");
             return 0;
         }
         PV_TRY(pv__colview_row(&k->w->links, at - 1, &row, err));
         if (pv__links_state(row) != PV__NODE_FREE) {
-            gcheck_report(k, at - 1, "it is in the list of free nodes");
+            pv__gcheck_report(k, at - 1, "it is in the list of free nodes");
             return 0;
         }
         length++;
         at = pv__links_at(row, 0);
-        PV_TRY(gcheck_pause(k, length, err));
+        PV_TRY(pv__gcheck_pause(k, length, err));
     }
     if (length != k->free) {
-        gcheck_report(k, 0, "the list of free nodes has the wrong length");
+        pv__gcheck_report(k, 0, "the list of free nodes has the wrong length");
     }
     return 0;
 }
@@ -210,7 +202,7 @@ static int gcheck_free_list(gcheck *k, pv_error *err) {
 
 /* From the root along protected links, each of which leads to a node for the first time; the stack
  * holds what is to be followed. *out_reached: nodes that no sweep is taking out. */
-static int gcheck_reach(gcheck *k, uint32_t *stack, uint32_t *out_reached, pv_error *err) {
+static int gcheck_reach(pv__gcheck *k, uint32_t *stack, uint32_t *out_reached, pv_error *err) {
     size_t depth = 0;
     uint32_t steps = 0;
     *out_reached = 0;
@@ -229,18 +221,18 @@ static int gcheck_reach(gcheck *k, uint32_t *stack, uint32_t *out_reached, pv_er
                 continue;
             }
             if (gcheck_bit(k->seen, to)) {
-                gcheck_report(k, to, "two protected links lead to it");
+                pv__gcheck_report(k, to, "two protected links lead to it");
             } else {
                 gcheck_set(k->seen, to);
                 stack[depth++] = to;
             }
         }
-        PV_TRY(gcheck_pause(k, ++steps, err));
+        PV_TRY(pv__gcheck_pause(k, ++steps, err));
     }
     return 0;
 }
 
-static int gcheck_tree(gcheck *k, pv_error *err) {
+static int gcheck_tree(pv__gcheck *k, pv_error *err) {
     pv__mem *mem = pv__txn_mem(k->g->txn);
     const size_t nodes = (size_t)k->g->meta.node_high + 1;
     uint32_t reached = 0;
@@ -251,7 +243,7 @@ static int gcheck_tree(gcheck *k, pv_error *err) {
     const int rc = gcheck_reach(k, stack, &reached, err);
     pv__alloc_free(mem, stack, nodes * sizeof *stack);
     if (rc == 0 && reached != k->staying) {
-        gcheck_report(k, k->g->meta.root - 1, "the root does not reach all nodes");
+        pv__gcheck_report(k, k->g->meta.root - 1, "the root does not reach all nodes");
     }
     return rc;
 }
@@ -260,7 +252,7 @@ static int gcheck_tree(gcheck *k, pv_error *err) {
 
 /* Every live slot below `built` has a node, and no dead one; their number is that of the nodes
  * and of the others that share one. */
-static int gcheck_slots(gcheck *k, pv_error *err) {
+static int gcheck_slots(pv__gcheck *k, pv_error *err) {
     const pv__graph *g = k->g;
     uint64_t with = 0;
     for (uint32_t slot = 0; slot < k->slots->meta.high_water; slot++) {
@@ -271,22 +263,22 @@ static int gcheck_slots(gcheck *k, pv_error *err) {
         const uint32_t node = words ? pv__get32(words + 4 * (size_t)(slot % per_page)) : 0;
         PV_TRY(pv__slots_is_live(k->slots, slot, &live, err));
         if (node > g->meta.node_high || (node != 0 && !live)) {
-            gcheck_report(k, node - 1, live ? "a slot leads to it" : "a dead slot leads to it");
+            pv__gcheck_report(k, node - 1, live ? "a slot leads to it" : "a dead slot leads to it");
         }
         if (node == 0 && live && slot < g->meta.built) {
-            gcheck_report(k, 0, "a slot has no node");
+            pv__gcheck_report(k, 0, "a slot has no node");
         }
         with += node != 0 ? 1u : 0u;
-        PV_TRY(gcheck_pause(k, slot, err));
+        PV_TRY(pv__gcheck_pause(k, slot, err));
     }
     if (with != (uint64_t)g->meta.node_count + g->meta.dup_count) {
-        gcheck_report(k, 0, "wrong number of slots with nodes");
+        pv__gcheck_report(k, 0, "wrong number of slots with nodes");
     }
     return 0;
 }
 
 /* Keys in order, each of a live node that says it has more. */
-static int gcheck_dups(gcheck *k, pv_error *err) {
+static int gcheck_dups(pv__gcheck *k, pv_error *err) {
     pv__graph *g = k->g;
     pv__cursor *cursor = NULL;
     bool valid = false;
@@ -304,7 +296,7 @@ static int gcheck_dups(gcheck *k, pv_error *err) {
             rc = rc == 0 ? pv__graph_word_get(&g->node_of, slot, &back, err) : rc;
         }
         if (word == PV__SLOT_NONE || !(word & PV__SLOT_MORE) || back != node + 1) {
-            gcheck_report(k, node, "its list of slots is wrong");
+            pv__gcheck_report(k, node, "its list of slots is wrong");
         }
         nodes += node != last ? 1u : 0u;
         last = node;
@@ -314,14 +306,14 @@ static int gcheck_dups(gcheck *k, pv_error *err) {
     }
     pv__cursor_free(cursor);
     if (rc == 0 && (count != g->meta.dup_count || nodes != k->shared)) {
-        gcheck_report(k, 0, "wrong number of shared nodes");
+        pv__gcheck_report(k, 0, "wrong number of shared nodes");
     }
     return rc;
 }
 
 /* ---- upper ----------------------------------------------------------------------------------- */
 
-static int gcheck_rank(gcheck *k, uint32_t level, uint32_t rank, uint32_t node, bool *out_ok,
+static int gcheck_rank(pv__gcheck *k, uint32_t level, uint32_t rank, uint32_t node, bool *out_ok,
                        pv_error *err) {
     const uint8_t *row;
     *out_ok = false;
@@ -332,22 +324,22 @@ static int gcheck_rank(gcheck *k, uint32_t level, uint32_t rank, uint32_t node, 
     return 0;
 }
 
-static int gcheck_upper_row(gcheck *k, uint32_t level, const uint8_t *row, pv_error *err) {
+static int gcheck_upper_row(pv__gcheck *k, uint32_t level, const uint8_t *row, pv_error *err) {
     const uint32_t node = pv__upper_node(row);
     const uint8_t *links;
     bool ok = false;
     if (node >= k->g->meta.node_high || pv__upper_count(row) > PV__UPPER_DEGREE) {
-        gcheck_report(k, node, "an upper row out of range");
+        pv__gcheck_report(k, node, "an upper row out of range");
         return 0;
     }
     PV_TRY(pv__colview_row(&k->w->links, node, &links, err));
     if (pv__links_state(links) == PV__NODE_FREE || pv__graph_level_of(k->g, node) <= level) {
-        gcheck_report(k, node, "it should not be in an upper level");
+        pv__gcheck_report(k, node, "it should not be in an upper level");
     }
     for (unsigned i = 0; i < pv__upper_count(row); i++) {
         PV_TRY(gcheck_rank(k, level, pv__upper_rank(row, i), pv__upper_link(row, i), &ok, err));
         if (!ok || pv__upper_link(row, i) == node) {
-            gcheck_report(k, node, "a wrong link in an upper level");
+            pv__gcheck_report(k, node, "a wrong link in an upper level");
         }
     }
     if (level > 0) {
@@ -356,12 +348,12 @@ static int gcheck_upper_row(gcheck *k, uint32_t level, const uint8_t *row, pv_er
         ok = pv__upper_down(row) == node;
     }
     if (!ok) {
-        gcheck_report(k, node, "an upper row leads down to another node");
+        pv__gcheck_report(k, node, "an upper row leads down to another node");
     }
     return 0;
 }
 
-static int gcheck_upper(gcheck *k, uint32_t level, pv_error *err) {
+static int gcheck_upper(pv__gcheck *k, uint32_t level, pv_error *err) {
     const pv__graph_level *l = &k->g->meta.levels[level];
     uint32_t used = 0;
     bool entry = l->entry == 0;
@@ -375,27 +367,22 @@ static int gcheck_upper(gcheck *k, uint32_t level, pv_error *err) {
             entry = entry || rank + 1 == l->entry;
             PV_TRY(gcheck_upper_row(k, level, copy, err));
         }
-        PV_TRY(gcheck_pause(k, rank, err));
+        PV_TRY(pv__gcheck_pause(k, rank, err));
     }
     if (used != l->count || !entry) {
-        gcheck_report(k, 0, entry ? "wrong number of upper rows" : "an upper level has no entry");
+        pv__gcheck_report(k, 0,
+                          entry ? "wrong number of upper rows" : "an upper level has no entry");
     }
     return 0;
 }
 
 /* ---- all ------------------------------------------------------------------------------------- */
 
-static int gcheck_run(gcheck *k, uint8_t *buf, void *scratch, pv_error *err) {
+int pv__gcheck_links(pv__gcheck *k, pv_error *err) {
     pv__graph *g = k->g;
-    PV_TRY(pv__walker_begin_build(k->w, g, 1, err));
-    PV_TRY(gcheck_nodes(k, buf, scratch, err));
+    PV_TRY(gcheck_nodes(k, err));
     PV_TRY(gcheck_free_list(k, err));
-    if (k->live != g->meta.node_count || k->tombs != g->meta.tomb_count) {
-        gcheck_report(k, 0, "wrong number of nodes");
-    }
     PV_TRY(gcheck_tree(k, err));
-    PV_TRY(gcheck_slots(k, err));
-    PV_TRY(gcheck_dups(k, err));
     for (uint32_t i = 0; i < PV__GRAPH_LEVELS && g->meta.levels[i].root != 0; i++) {
         PV_TRY(pv__graph_level_begin(g, i, err));
         PV_TRY(gcheck_upper(k, i, err));
@@ -403,7 +390,18 @@ static int gcheck_run(gcheck *k, uint8_t *buf, void *scratch, pv_error *err) {
     return 0;
 }
 
-static int gcheck_columns(gcheck *k, pv_error *err) {
+static int gcheck_run(pv__gcheck *k, pv_error *err) {
+    pv__graph *g = k->g;
+    PV_TRY(pv__walker_begin_build(k->w, g, 1, err));
+    PV_TRY(g->shape->check(k, err));
+    if (k->live != g->meta.node_count || k->tombs != g->meta.tomb_count) {
+        pv__gcheck_report(k, 0, "wrong number of nodes");
+    }
+    PV_TRY(gcheck_slots(k, err));
+    return gcheck_dups(k, err);
+}
+
+static int gcheck_columns(pv__gcheck *k, pv_error *err) {
     const pv__graph *g = k->g;
     PV_TRY(pv__column_check(&g->links, k->fn, k->ctx, k->bad, err));
     PV_TRY(pv__column_check(&g->codes, k->fn, k->ctx, k->bad, err));
@@ -420,9 +418,7 @@ static int gcheck_columns(gcheck *k, pv_error *err) {
 int pv__graph_check(pv__graph *g, const pv__slots *slots, bool deep, pv__check_fn fn, void *ctx,
                     uint64_t *io_bad, pv_error *err) {
     pv__mem *mem = pv__txn_mem(g->txn);
-    gcheck k = {.g = g, .slots = slots, .fn = fn, .ctx = ctx, .bad = io_bad};
-    uint8_t *buf = NULL;
-    void *scratch = NULL;
+    pv__gcheck k = {.g = g, .slots = slots, .fn = fn, .ctx = ctx, .bad = io_bad};
     if (!g->built) {
         return 0;
     }
@@ -432,19 +428,19 @@ int pv__graph_check(pv__graph *g, const pv__slots *slots, bool deep, pv__check_f
     const size_t scratch_bytes = PV_MAX(g->code.scratch_bytes, g->fine.scratch_bytes) + 64u;
     int rc = pv__walker_new(mem, &k.w, err);
     if (deep) {
-        buf = pv__alloc(mem, code_bytes);
-        scratch = pv__alloc_aligned(mem, scratch_bytes, 64);
+        k.buf = pv__alloc(mem, code_bytes);
+        k.scratch = pv__alloc_aligned(mem, scratch_bytes, 64);
     }
-    if (rc == 0 && (!k.seen || (deep && (!buf || !scratch)))) {
+    if (rc == 0 && (!k.seen || (deep && (!k.buf || !k.scratch)))) {
         rc = pv__err_nomem(err, k.words * sizeof *k.seen);
     }
     if (rc == 0) {
         memset(k.seen, 0, k.words * sizeof *k.seen);
         rc = gcheck_columns(&k, err);
     }
-    rc = rc == 0 ? gcheck_run(&k, buf, scratch, err) : rc;
-    pv__alloc_free(mem, buf, code_bytes);
-    pv__alloc_free_aligned(mem, scratch, scratch_bytes, 64);
+    rc = rc == 0 ? gcheck_run(&k, err) : rc;
+    pv__alloc_free(mem, k.buf, code_bytes);
+    pv__alloc_free_aligned(mem, k.scratch, scratch_bytes, 64);
     pv__walker_free(k.w);
     pv__alloc_free(mem, k.seen, k.words * sizeof *k.seen);
     return rc;

@@ -23,7 +23,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "ann/internal.h"
+#include "ann/shape.h"
 #include "base/sort.h"
 
 #define CHOOSE_ROWS 4096u
@@ -70,8 +70,8 @@ typedef struct choose_code {
 
 typedef struct choose_job {
     pv__graph *g;
-    const uint32_t *slots;
-    size_t rows, queries, train;
+    const uint32_t *slots; /* one of `step` */
+    size_t step, rows, queries, train;
     uint64_t all; /* rows of the collection */
     choose_code of[PV__CHOICES];
     choose_code *truth;
@@ -116,7 +116,7 @@ static void choose_places(choose_job *j) {
 }
 
 static uint64_t choose_hot(const choose_job *j, const choose_code *c) {
-    return j->all * (c->code.row_size + (uint64_t)PV__LINKS_BYTES);
+    return j->all * (c->code.row_size + (uint64_t)j->g->shape->node_bytes);
 }
 
 static float choose_cache(const choose_job *j) {
@@ -169,7 +169,7 @@ static int choose_begin(choose_job *j, pv_error *err) {
 /* ---- measuring ------------------------------------------------------------------------------- */
 
 static int choose_vector(choose_job *j, size_t at, const uint8_t **out, pv_error *err) {
-    const int rc = pv__column_read(j->g->vectors, j->slots[at], out, err);
+    const int rc = pv__column_read(j->g->vectors, j->slots[at * j->step], out, err);
     if (rc != 0) {
         atomic_store_explicit(&j->g->data_bad, true, memory_order_relaxed);
     }
@@ -470,6 +470,7 @@ int pv__choose(pv__graph *g, const uint32_t *slots, size_t count, uint64_t all,
                pv__graph_interrupt_fn interrupt, void *ctx, pv_error *err) {
     choose_job j = {.g = g,
                     .slots = slots,
+                    .step = PV_MAX(count / CHOOSE_ROWS, (size_t)1),
                     .rows = PV_MIN(count, (size_t)CHOOSE_ROWS),
                     .queries = CHOOSE_QUERIES,
                     .all = PV_MAX(all, (uint64_t)count),

@@ -98,6 +98,9 @@ static int coarse_node(pv__graph *g, pv__walker *w, uint32_t node, void *scratch
     uint8_t *out;
     uint32_t word = 0;
     PV_TRY(pv__graph_word_get(&g->slot_of, node, &word, err));
+    if (word == PV__SLOT_NONE && g->meta.tomb_count == 0) {
+        return 0; /* nothing leads to it */
+    }
     PV_TRY(pv__column_write(&g->codes, node, &out, err));
     if (word == PV__SLOT_NONE) {
         memset(out, 0, g->code.row_size);
@@ -111,11 +114,7 @@ static int coarse_node(pv__graph *g, pv__walker *w, uint32_t node, void *scratch
 static int coarse_recode(pv__graph *g, pv__walker *w, size_t nodes, void *scratch, pv_error *err) {
     pv__graph_meta *m = &g->meta;
     for (; nodes > 0 && m->recode_at < m->node_high; nodes--, m->recode_at++) {
-        const uint8_t *links;
-        PV_TRY(pv__column_read(&g->links, m->recode_at, &links, err));
-        if (pv__links_state(links) != PV__NODE_FREE) {
-            PV_TRY(coarse_node(g, w, m->recode_at, scratch, err));
-        }
+        PV_TRY(coarse_node(g, w, m->recode_at, scratch, err));
         if (nodes % COARSE_PAUSE == 0) {
             PV_TRY(pv__walker_pause(w, g->txn, err));
         }

@@ -14,23 +14,29 @@
  * code need not be settled there, nor is it here. */
 #include <math.h>
 
-#include "ann/internal.h"
+#include "ann/shape.h"
 
 #define GCURSOR_PAUSE 64u /* nodes followed between two pauses */
 
-int pv__graph_cursor_begin(pv__graph *g, pv__walker *w, const void *vector, pv__graph_cursor *c,
+int pv__links_cursor_begin(pv__graph *g, pv__walker *w, const void *vector, pv__graph_cursor *c,
                            pv_error *err) {
     size_t count = 0;
-    c->followed = 0;
-    c->taken = c->settled = 0;
-    c->found.count = c->early.count = 0;
-    w->front.count = 0;
-    if (!g->built || g->meta.root == 0) {
+    (void)c;
+    if (g->meta.root == 0) {
         return 0;
     }
     PV_TRY(pv__search_begin(g, w, vector, 0, &count, err));
     pv__roam roam = {.allowed = NULL};
     return pv__roam_begin(g, w, &roam, count, err);
+}
+
+int pv__graph_cursor_begin(pv__graph *g, pv__walker *w, const void *vector, pv__graph_cursor *c,
+                           pv_error *err) {
+    c->followed = 0;
+    c->taken = c->settled = 0;
+    c->found.count = c->early.count = 0;
+    w->front.count = 0;
+    return g->built ? g->shape->cursor_begin(g, w, vector, c, err) : 0;
 }
 
 void pv__graph_cursor_done(pv__graph_cursor *c, pv__walker *w, pv__mem *mem) {
@@ -80,11 +86,9 @@ static int gcursor_take(pv__graph *g, pv__walker *w, pv__graph_cursor *c, pv__gr
     return 0;
 }
 
-int pv__graph_cursor_settle(pv__graph *g, pv__walker *w, pv__graph_cursor *c,
-                            const pv__effort *effort, pv__graph_take_fn take, void *ctx,
-                            float *out_distance, pv_error *err) {
+int pv__links_cursor_fill(pv__graph *g, pv__walker *w, pv__graph_cursor *c,
+                          const pv__effort *effort, pv_error *err) {
     pv__roam roam = {.allowed = NULL};
-    uint32_t rows = 0;
     while (!gcursor_settled(w, c, effort)) {
         PV_TRY(pv__roam_step(g, w, &roam, INFINITY, err));
         if (roam.last_counts) {
@@ -94,6 +98,14 @@ int pv__graph_cursor_settle(pv__graph *g, pv__walker *w, pv__graph_cursor *c,
             PV_TRY(pv__walker_pause(w, g->txn, err));
         }
     }
+    return 0;
+}
+
+int pv__graph_cursor_settle(pv__graph *g, pv__walker *w, pv__graph_cursor *c,
+                            const pv__effort *effort, pv__graph_take_fn take, void *ctx,
+                            float *out_distance, pv_error *err) {
+    uint32_t rows = 0;
+    PV_TRY(g->shape->cursor_fill(g, w, c, effort, err));
     pv__queue *q = gcursor_next(c);
     *out_distance = q ? q->hits[0].distance : INFINITY;
     if (q == &c->early) {

@@ -51,6 +51,7 @@ typedef struct pv__effort {
     /* What is farther than this times the k-th nearest so far is neither kept nor followed (on
      * squared distances): a distance-adaptive stop, Al-Jazzazi et al. 2025. +inf: no such stop. */
     float stop;
+    uint32_t lists; /* of lists: so many are scanned; 0: all */
 } pv__effort;
 
 /* Which effort gives which recall (calibrate.c). */
@@ -86,6 +87,19 @@ typedef struct pv__graph_choice {
     uint32_t ns[PV__CHOICES];     /* estimate of one search; 0: not looked at */
 } pv__graph_choice;
 
+/* How nodes are found. */
+enum {
+    PV__SHAPE_LINKS = 0, /* a graph: from node to node */
+    PV__SHAPE_LISTS = 1  /* lists of the nodes that are nearest to a centre (lists.h) */
+};
+
+/* Of lists. */
+typedef struct pv__graph_lists {
+    uint32_t groups; /* of lists; 0: nothing has been learned */
+    uint32_t count;
+    uint32_t rows; /* records when they were learned */
+} pv__graph_lists;
+
 /* What the graph's page holds. */
 typedef struct pv__graph_meta {
     uint32_t code; /* PV__CODE_PACK */
@@ -120,10 +134,15 @@ typedef struct pv__graph_meta {
     float learned_lost;     /* what it lost of its sample, squared */
     float lost;             /* what it loses of new vectors, the last thousand or so */
     pv__graph_choice choice;
+    uint32_t shape; /* PV__SHAPE_ */
+    pv__graph_lists lists;
 } pv__graph_meta;
+
+struct pv__shape;
 
 typedef struct pv__graph {
     pv__txn *txn;
+    const struct pv__shape *shape; /* what it does in its own way (shape.h) */
     uint64_t page;
     uint32_t owner;
     uint32_t type, metric, dims, cpu;
@@ -138,6 +157,8 @@ typedef struct pv__graph {
      * unless the first is too coarse for that (split). */
     pv__code code, fine;
     bool split;
+    pv__code centre; /* of lists: of what centres are compared with */
+    /* Of lists, `links` has the blocks and upper[0] the centres. */
     pv__column links, codes, fines, slot_of, node_of, books, upper[PV__GRAPH_LEVELS];
     pv__tree dups;
 } pv__graph;
@@ -153,11 +174,16 @@ typedef struct pv__graph_space {
 #define PV__GRAPH_OWNERS (5u + PV__GRAPH_LEVELS)
 
 /* meta.c */
-/* An empty graph: one page. before: with PV__CODE_AUTO, the one whose place it will take, which
+/* What it shall be. */
+typedef struct pv__graph_spec {
+    uint32_t shape; /* PV__SHAPE_ */
+    uint32_t code;  /* PV__CODE_PACK, or PV__CODE_AUTO */
+    uint32_t ef_construction;
+} pv__graph_spec;
+/* An empty one: one page. before: with PV__CODE_AUTO, the one whose place it will take, which
  * has chosen; NULL: none. */
-PV_PRIVATE int pv__graph_create(pv__txn *txn, uint32_t owner, uint32_t code,
-                                uint32_t ef_construction, const pv__graph *before,
-                                uint64_t *out_page, pv_error *err);
+PV_PRIVATE int pv__graph_create(pv__txn *txn, uint32_t owner, const pv__graph_spec *spec,
+                                const pv__graph *before, uint64_t *out_page, pv_error *err);
 /* vectors: the column it indexes, which outlives the handle. */
 PV_PRIVATE int pv__graph_open(pv__graph *g, pv__txn *txn, uint64_t page, uint32_t owner,
                               const pv__column *vectors, const pv__graph_space *space, uint32_t cpu,
@@ -212,6 +238,7 @@ typedef struct pv__allowed {
 typedef enum pv__plan {
     PV__PLAN_AUTO,    /* the cheapest, by what they are estimated to cost */
     PV__PLAN_CODES,   /* compare the codes of all that are allowed */
+    PV__PLAN_LISTS,   /* scan lists, and keep what is allowed: the only other way of lists */
     PV__PLAN_ONE_HOP, /* walk as always, and keep what is allowed */
     PV__PLAN_TWO_HOP, /* walk from allowed to allowed, looking behind what is not (roam.c) */
     PV__PLANS
@@ -237,13 +264,23 @@ PV_PRIVATE int pv__graph_within(pv__graph *g, pv__walker *w, const void *vector,
                                 pv__hit *hits, uint32_t *out_count, bool *out_complete,
                                 pv_error *err);
 
+/* Lists in the order of their centres' distances from a query. They come in groups, and groups are
+ * looked into as long as their lists may be among the next (lists_rank.c). */
+#define PV__GROUPS_MAX 256u
+typedef struct pv__lists_rank {
+    pv__hit groups[PV__GROUPS_MAX]; /* ascending */
+    uint32_t opened;                /* of them: their lists stand in the front of the walker */
+    uint32_t known, taken;          /* lists that stood there, that were taken out */
+} pv__lists_rank;
+
 /* cursor.c: a search without an end. The walker is its own from begin to done, the graph the one of
  * a transaction that changes nothing. */
 typedef struct pv__graph_cursor {
     pv__queue found, early; /* nodes not handed out yet; handed out before they were settled */
     uint32_t followed;
-    uint64_t taken;   /* rows; counted by the caller, in `take` */
-    uint64_t settled; /* of them, those whose nodes are */
+    uint64_t taken;      /* rows; counted by the caller, in `take` */
+    uint64_t settled;    /* of them, those whose nodes are */
+    pv__lists_rank rank; /* of lists: which come next */
 } pv__graph_cursor;
 typedef int (*pv__graph_take_fn)(void *ctx, uint32_t slot, pv_error *err);
 PV_PRIVATE int pv__graph_cursor_begin(pv__graph *g, pv__walker *w, const void *vector,
@@ -284,8 +321,11 @@ PV_PRIVATE int pv__graph_insert(pv__graph *g, pv__walker *w, const uint32_t *slo
                                 pv__graph_interrupt_fn interrupt, void *ctx, pv_error *err);
 
 /* Before the first insert, where that will be of few slots: the code, where it is chosen by itself,
- * and what codes learn from data, from these of `all` records. Nothing when the graph has begun. */
-#define PV__GRAPH_LEARN 4096u /* more are not looked at */
+ * and what codes learn from data and where lists lie, from these of `all` records. Nothing when the
+ * graph has begun. */
+#define PV__GRAPH_LEARN 4096u /* codes do not look at more */
+/* So many are worth reading of `all`. */
+PV_PRIVATE uint32_t pv__graph_learn_rows(const pv__graph *g, uint64_t all);
 PV_PRIVATE int pv__graph_learn(pv__graph *g, const uint32_t *slots, size_t count, uint64_t all,
                                pv__graph_interrupt_fn interrupt, void *ctx, pv_error *err);
 

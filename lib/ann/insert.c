@@ -16,6 +16,7 @@
 #include <math.h>
 
 #include "ann/build.h"
+#include "ann/shape.h"
 #include "base/checksum.h"
 #include "base/map.h"
 #include "base/sort.h"
@@ -232,7 +233,7 @@ static int insert_plan_search(insert_part *p, size_t *out_count, pv_error *err) 
     pv__graph *g = p->b->g;
     pv__walker *w = p->w;
     const pv__effort effort = {g->meta.ef_construction,
-                               PV_MIN(g->meta.ef_construction, INSERT_STOP_AT), INSERT_STOP};
+                               PV_MIN(g->meta.ef_construction, INSERT_STOP_AT), INSERT_STOP, 0};
     size_t count = 0;
     *out_count = 0;
     if (g->meta.root == 0) {
@@ -603,20 +604,29 @@ static void insert_free(insert_batch *b) {
     pv__alloc_free_aligned(mem, b->scratch, b->scratch_size, 64);
 }
 
-static int insert_begin(pv__graph *g, const uint32_t *slots, size_t count, pv_error *err) {
+/* The columns, and what follows from some of `all` vectors. */
+static int insert_begin(pv__graph *g, const uint32_t *slots, size_t count, uint64_t all,
+                        const pv__code_stop *stop, pv_error *err) {
     PV_TRY(pv__graph_begin(g, err));
     PV_TRY(insert_norms(g, slots, count, err));
-    return pv__book_learn(g, slots, count, err);
+    PV_TRY(pv__book_learn(g, slots, count, err));
+    return g->shape->learn ? g->shape->learn(g, slots, count, all, stop, err) : 0;
+}
+
+uint32_t pv__graph_learn_rows(const pv__graph *g, uint64_t all) {
+    return g->shape->learn_rows ? PV_MAX(g->shape->learn_rows(g, all), PV__GRAPH_LEARN)
+                                : PV__GRAPH_LEARN;
 }
 
 int pv__graph_learn(pv__graph *g, const uint32_t *slots, size_t count, uint64_t all,
                     pv__graph_interrupt_fn interrupt, void *ctx, pv_error *err) {
+    const pv__code_stop stop = {interrupt, ctx};
     int rc = 0;
     if (!g->built && count > 0) {
         if (g->meta.code == PV__CODE_AUTO) {
             rc = pv__choose(g, slots, count, all, interrupt, ctx, err);
         }
-        rc = rc == 0 ? insert_begin(g, slots, count, err) : rc;
+        rc = rc == 0 ? insert_begin(g, slots, count, all, &stop, err) : rc;
     }
     if (rc) {
         pv__txn_doom(g->txn, rc);
@@ -656,17 +666,21 @@ static int insert_sorted(pv__graph *g, pv__walker *w, const uint32_t *slots, siz
     return rc;
 }
 
+int pv__links_insert(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t count,
+                     pv__graph_interrupt_fn interrupt, void *ctx, pv_error *err) {
+    const uint32_t centres = pv__graph_order_centres(g, count);
+    return centres > 0 ? insert_sorted(g, w, slots, count, centres, interrupt, ctx, err)
+                       : insert_in_order(g, w, slots, count, interrupt, ctx, err);
+}
+
 int pv__graph_insert(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t count,
                      pv__graph_interrupt_fn interrupt, void *ctx, pv_error *err) {
+    const pv__code_stop stop = {interrupt, ctx};
     if (count == 0) {
         return 0;
     }
-    int rc = insert_begin(g, slots, count, err);
-    if (rc == 0) {
-        const uint32_t centres = pv__graph_order_centres(g, count);
-        rc = centres > 0 ? insert_sorted(g, w, slots, count, centres, interrupt, ctx, err)
-                         : insert_in_order(g, w, slots, count, interrupt, ctx, err);
-    }
+    int rc = insert_begin(g, slots, count, count, &stop, err);
+    rc = rc == 0 ? g->shape->insert(g, w, slots, count, interrupt, ctx, err) : rc;
     if (rc) {
         pv__txn_doom(g->txn, rc);
     }

@@ -106,6 +106,9 @@ PV_PRIVATE uint64_t pv__graph_column_root(const pv__graph *g, uint32_t i);
 PV_PRIVATE int pv__graph_column_open(const pv__graph *g, uint32_t i, pv__column *out,
                                      pv_error *err);
 PV_PRIVATE int pv__graph_begin(pv__graph *g, pv_error *err); /* make the columns of level 0 */
+/* The fewest slots of a page, at least slots_min, that hold rows_min rows and waste little; 0: as
+ * pv__column_layout says. */
+PV_PRIVATE uint32_t pv__graph_code_slots(uint32_t row_size, uint32_t slots_min, uint32_t rows_min);
 /* The codes again, when what they depend on has changed. */
 PV_PRIVATE int pv__graph_code_init(pv__graph *g, pv_error *err);
 PV_PRIVATE int pv__graph_level_begin(pv__graph *g, uint32_t level, pv_error *err);
@@ -270,6 +273,34 @@ PV_PRIVATE int pv__allowed_test(const pv__allowed *a, uint32_t slot, bool *out, 
  * has room for them. The query is prepared, `visited` is clear. */
 PV_PRIVATE int pv__allowed_codes(pv__graph *g, pv__walker *w, const pv__allowed *a, size_t most,
                                  size_t *out_count, pv_error *err);
+
+/* What comparing them takes, in ns, and what share of all they are. */
+PV_PRIVATE float pv__allowed_codes_ns(const pv__graph *g, const pv__allowed *a, float *out_share);
+/* That of one row where all are compared. */
+PV_PRIVATE float pv__allowed_dense_ns(const pv__graph *g);
+/* Is that so little that nothing else need be tried? */
+PV_PRIVATE bool pv__allowed_codes_first(const pv__allowed *a, float codes_ns, uint32_t want);
+/* A search by it from begin to end. */
+PV_PRIVATE int pv__allowed_by_codes(pv__graph *g, pv__walker *w, const void *vector,
+                                    const pv__effort *effort, uint32_t want, const pv__allowed *a,
+                                    pv__hit *hits, uint32_t *out_count, pv_error *err);
+
+/* Searches of graphs, behind the table (shape.h). */
+PV_PRIVATE int pv__links_search(pv__graph *g, pv__walker *w, const void *vector,
+                                const pv__effort *effort, uint32_t want, pv__hit *hits,
+                                uint32_t *out_count, bool *out_complete, pv_error *err);
+PV_PRIVATE int pv__links_search_allowed(pv__graph *g, pv__walker *w, const void *vector,
+                                        const pv__effort *effort, uint32_t want,
+                                        const pv__allowed *a, pv__plan *io_plan, pv__hit *hits,
+                                        uint32_t *out_count, bool *out_complete, pv_error *err);
+PV_PRIVATE int pv__links_within(pv__graph *g, pv__walker *w, const void *vector, float radius,
+                                const pv__effort *effort, uint32_t want, const pv__allowed *a,
+                                pv__hit *hits, uint32_t *out_count, bool *out_complete,
+                                pv_error *err);
+PV_PRIVATE int pv__links_cursor_begin(pv__graph *g, pv__walker *w, const void *vector,
+                                      pv__graph_cursor *c, pv_error *err);
+PV_PRIVATE int pv__links_cursor_fill(pv__graph *g, pv__walker *w, pv__graph_cursor *c,
+                                     const pv__effort *effort, pv_error *err);
 
 /* search.c. Ready for a walk of level 0 from w->pool[0 .. *out_count): views, query, entry. */
 PV_PRIVATE int pv__search_begin(pv__graph *g, pv__walker *w, const void *vector, size_t pool,

@@ -2,7 +2,7 @@
 /* meta.c - the page of a graph: what is where and how much. docs/format/graph.md has the same
  * byte table.
  *
- *    64  u32  version            3; 1 ends before 448, 2 before 1104
+ *    64  u32  version            3; 1 ends before 448, 2 before 1104; of lists 4
  *    68  u32  code               PV__CODE_
  *    72  u32  ef_construction
  *    76  u32  node_high          80  u32 node_free       84  u32 node_count
@@ -24,10 +24,13 @@
  *  1100  u16  first
  *  1104  u32  choice: automatic | wanted << 8          1108  u32  rows
  *  1112  5 x u16 recall        1124  5 x u32 ns
+ *  1144  u32  shape             PV__SHAPE_; and so on only of lists:
+ *  1148  u32  groups           1152  u32 lists         1156  u32 rows
  */
-#include "ann/internal.h"
+#include "ann/shape.h"
 
 #define GMETA_VERSION 3u
+#define GMETA_VERSION_LISTS 4u
 #define GMETA_AT(n) (PV__PAGE_HEAD + (n))
 #define GMETA_LEVELS GMETA_AT(112)
 #define GMETA_LEVEL_BYTES 24u
@@ -40,6 +43,7 @@
 #define GMETA_COARSE GMETA_AT(456)
 #define GMETA_REMOVED GMETA_AT(1024)
 #define GMETA_CHOICE GMETA_AT(1040)
+#define GMETA_SHAPE GMETA_AT(1080)
 
 /* Owners, from the graph's own. */
 #define GMETA_OWNER_CODES 1u
@@ -48,8 +52,6 @@
 #define GMETA_OWNER_FINES (3u + PV__GRAPH_LEVELS)
 #define GMETA_OWNER_BOOKS (4u + PV__GRAPH_LEVELS)
 
-/* Pages of codes: large enough to be few, small enough that one row costs little to change. */
-#define GMETA_CODE_SLOTS_MIN 4u
 #define GMETA_CODE_WASTE_PERCENT 5u
 
 int pv__graph_corrupt(const pv__graph *g, uint32_t node, const char *what, pv_error *err) {
@@ -124,11 +126,26 @@ static void gmeta_choice_decode(const uint8_t *page, pv__graph_choice *c) {
     }
 }
 
+static void gmeta_shape_encode(const pv__graph_meta *m, uint8_t *page) {
+    pv__put32(page + GMETA_SHAPE, m->shape);
+    pv__put32(page + GMETA_SHAPE + 4, m->lists.groups);
+    pv__put32(page + GMETA_SHAPE + 8, m->lists.count);
+    pv__put32(page + GMETA_SHAPE + 12, m->lists.rows);
+}
+
+static void gmeta_shape_decode(const uint8_t *page, pv__graph_meta *m) {
+    m->shape = pv__get32(page + GMETA_SHAPE);
+    m->lists =
+        (pv__graph_lists){pv__get32(page + GMETA_SHAPE + 4), pv__get32(page + GMETA_SHAPE + 8),
+                          pv__get32(page + GMETA_SHAPE + 12)};
+}
+
 static void gmeta_encode(const pv__graph_meta *m, uint8_t *page) {
-    const uint32_t words[15] = {GMETA_VERSION, m->code,       m->ef_construction, m->node_high,
-                                m->node_free,  m->node_count, m->tomb_count,      m->dup_count,
-                                m->root,       m->zero,       m->built,           m->level_count,
-                                m->sweep_at,   m->sweep_mark, m->sweep_phase};
+    const uint32_t version = m->shape == PV__SHAPE_LINKS ? GMETA_VERSION : GMETA_VERSION_LISTS;
+    const uint32_t words[15] = {version,      m->code,       m->ef_construction, m->node_high,
+                                m->node_free, m->node_count, m->tomb_count,      m->dup_count,
+                                m->root,      m->zero,       m->built,           m->level_count,
+                                m->sweep_at,  m->sweep_mark, m->sweep_phase};
     for (unsigned i = 0; i < 15; i++) {
         pv__put32(page + GMETA_AT(4 * (size_t)i), words[i]);
     }
@@ -151,6 +168,7 @@ static void gmeta_encode(const pv__graph_meta *m, uint8_t *page) {
     gmeta_curve_encode(&m->curve, page);
     gmeta_codes_encode(m, page);
     gmeta_choice_encode(&m->choice, page);
+    gmeta_shape_encode(m, page);
 }
 
 static void gmeta_curve_decode(const uint8_t *page, pv__graph_curve *c) {
@@ -209,6 +227,24 @@ static void gmeta_decode(const uint8_t *page, pv__graph_meta *m) {
     if (w[0] > 2) {
         gmeta_choice_decode(page, &m->choice);
     }
+    if (w[0] > 3) {
+        gmeta_shape_decode(page, m);
+    }
+}
+
+/* Lists have none of what leads from node to node. */
+static bool gmeta_possible_lists(const pv__graph_meta *m) {
+    const pv__graph_lists *l = &m->lists;
+    const pv__graph_level *rows = &m->levels[0];
+    if (m->shape == PV__SHAPE_LINKS) {
+        return l->groups == 0 && l->count == 0 && l->rows == 0 &&
+               (m->root != 0 || m->node_count == 0);
+    }
+    return m->shape == PV__SHAPE_LISTS && m->root == 0 && m->level_count == 0 &&
+           m->tomb_count == 0 && m->sweep_phase == 0 && l->groups <= PV__GROUPS_MAX &&
+           l->groups <= l->count && l->count < PV__SLOTS_PER_COLLECTION_MAX / 2 &&
+           rows->high == (rows->root != 0 ? l->groups + l->count : 0) &&
+           (rows->root != 0 || m->node_high == 0) && m->levels[1].root == 0;
 }
 
 static bool gmeta_possible(const pv__graph_meta *m) {
@@ -217,7 +253,7 @@ static bool gmeta_possible(const pv__graph_meta *m) {
               m->node_free <= m->node_high && m->zero <= m->node_high && m->sweep_mark <= 1 &&
               m->sweep_at <= m->node_high && m->built <= PV__SLOTS_PER_COLLECTION_MAX &&
               m->ef_construction >= 1 && m->ef_construction <= PV__GRAPH_EF_MAX &&
-              (m->root != 0 || m->node_count == 0) && m->sweep_phase <= 2 + 2 * PV__GRAPH_LEVELS;
+              gmeta_possible_lists(m) && m->sweep_phase <= 2 + 2 * PV__GRAPH_LEVELS;
     ok = ok && (!m->choice.automatic ||
                 (m->choice.wanted != PV__CODE_AUTO && pv__code_name(m->choice.wanted) != NULL));
     ok = ok && m->recode_at <= m->node_high && (!m->coded || m->learned_nodes != 0);
@@ -226,18 +262,19 @@ static bool gmeta_possible(const pv__graph_meta *m) {
     }
     for (unsigned i = 0; i < PV__GRAPH_LEVELS && ok; i++) {
         const pv__graph_level *l = &m->levels[i];
-        ok = l->count <= l->high && l->high <= m->node_high && l->free <= l->high &&
-             l->entry <= l->high && (l->entry != 0) == (i < m->level_count) &&
-             (l->root != 0 || l->high == 0);
+        ok = l->count <= l->high && l->free <= l->high &&
+             (l->high <= m->node_high || m->shape == PV__SHAPE_LISTS) && l->entry <= l->high &&
+             (l->entry != 0) == (i < m->level_count) && (l->root != 0 || l->high == 0);
     }
     return ok;
 }
 
-int pv__graph_create(pv__txn *txn, uint32_t owner, uint32_t code, uint32_t ef_construction,
+int pv__graph_create(pv__txn *txn, uint32_t owner, const pv__graph_spec *spec,
                      const pv__graph *before, uint64_t *out_page, pv_error *err) {
-    pv__graph_meta m = {.code = code, .ef_construction = ef_construction};
+    pv__graph_meta m = {
+        .code = spec->code, .ef_construction = spec->ef_construction, .shape = spec->shape};
     uint8_t *page;
-    if (code == PV__CODE_AUTO) {
+    if (spec->code == PV__CODE_AUTO) {
         m.choice = (pv__graph_choice){.automatic = true, .wanted = PV__CODE_SQ8};
         if (before && before->meta.choice.automatic && before->meta.choice.rows != 0) {
             m.choice = before->meta.choice;
@@ -269,7 +306,14 @@ static bool gmeta_code(pv__graph *g) {
         return false;
     }
     spec.kind = g->split ? (uint32_t)PV__CODE_Q4 : spec.kind;
-    return pv__code_init(&g->fine, &spec, g->cpu);
+    if (!pv__code_init(&g->fine, &spec, g->cpu)) {
+        return false;
+    }
+    /* One that learns nothing and loses little. */
+    spec.kind = g->type == PV_TYPE_BIT                            ? PV__CODE_BIT
+                : pv__code_goes(PV__CODE_SQ8, g->type, g->metric) ? PV__CODE_SQ8
+                                                                  : PV__CODE_F16;
+    return m->shape == PV__SHAPE_LINKS || pv__code_init(&g->centre, &spec, g->cpu);
 }
 
 int pv__graph_code_init(pv__graph *g, pv_error *err) {
@@ -296,12 +340,12 @@ int pv__graph_column_open(const pv__graph *g, uint32_t i, pv__column *out, pv_er
                                                                           GMETA_OWNER_FINES,
                                                                           GMETA_OWNER_BOOKS};
     const uint32_t row_sizes[PV__GRAPH_COLUMNS - PV__GRAPH_LEVELS] = {
-        PV__LINKS_BYTES, g->code.row_size, 4, 4, g->fine.row_size, PV__BOOK_ROW_BYTES};
+        g->shape->link_bytes, g->code.row_size, 4, 4, g->fine.row_size, PV__BOOK_ROW_BYTES};
     const uint32_t level = i - (uint32_t)PV_COUNTOF(owners);
     const bool upper = i >= PV_COUNTOF(owners);
     PV_TRY(pv__column_open(g->txn, g->owner + (upper ? GMETA_OWNER_UPPER + level : owners[i]),
-                           pv__graph_column_root(g, i), upper ? PV__LINKS_BYTES : row_sizes[i], out,
-                           err));
+                           pv__graph_column_root(g, i),
+                           upper ? g->shape->upper_bytes(g) : row_sizes[i], out, err));
     if (out->part != (i == GMETA_NODE_OF ? 1u : 0u)) {
         return pv__err(err, PV_ERR_CORRUPT, "graph of object %u: its maps are mixed up",
                        (unsigned)g->owner);
@@ -321,7 +365,8 @@ static int gmeta_open_columns(pv__graph *g, pv_error *err) {
     if (g->meta.books_root != 0) {
         PV_TRY(pv__graph_column_open(g, GMETA_OF_BOOKS, &g->books, err));
     }
-    for (uint32_t i = 0; i < g->meta.level_count; i++) {
+    const uint32_t uppers = g->meta.lists.groups != 0 ? 1 : g->meta.level_count;
+    for (uint32_t i = 0; i < uppers; i++) {
         PV_TRY(
             pv__graph_column_open(g, PV__GRAPH_COLUMNS - PV__GRAPH_LEVELS + i, &g->upper[i], err));
     }
@@ -347,12 +392,13 @@ int pv__graph_open_meta(pv__graph *g, pv__txn *txn, uint64_t page_id, uint32_t o
                        (unsigned long long)page_id, (unsigned)owner);
     }
     gmeta_decode(page, &g->meta);
-    if (version > GMETA_VERSION) {
+    if (version > GMETA_VERSION_LISTS) {
         return pv__err(err, PV_ERR_FORMAT,
                        "the graph of object %u needs a newer version of the "
                        "library (graph version %u)",
                        (unsigned)owner, (unsigned)version);
     }
+    g->shape = g->meta.shape == PV__SHAPE_LISTS ? pv__shape_lists() : pv__shape_links();
     if (!gmeta_possible(&g->meta)) {
         return pv__err(err, PV_ERR_CORRUPT,
                        "page %llu: impossible counters of the graph of object "
@@ -396,12 +442,13 @@ int pv__graph_save(pv__graph *g, pv_error *err) {
     return 0;
 }
 
-/* The size of a page of codes: the smallest of 4 slots and more that wastes little. */
-static uint32_t gmeta_code_slots(uint32_t row_size) {
-    for (uint32_t n = GMETA_CODE_SLOTS_MIN; n <= PV__PAGE_SLOTS_MAX; n++) {
+/* The size of a page of codes: the smallest of so many slots and more that holds enough rows and
+ * wastes little. */
+uint32_t pv__graph_code_slots(uint32_t row_size, uint32_t slots_min, uint32_t rows_min) {
+    for (uint32_t n = slots_min; n <= PV__PAGE_SLOTS_MAX; n++) {
         const uint32_t size = n * PV__SLOT_SIZE;
         const uint32_t rows = (size - pv__page_front(n)) / row_size;
-        if (rows > 0 && (size - rows * row_size) * 100 <= size * GMETA_CODE_WASTE_PERCENT) {
+        if (rows >= rows_min && (size - rows * row_size) * 100 <= size * GMETA_CODE_WASTE_PERCENT) {
             return n;
         }
     }
@@ -415,12 +462,12 @@ int pv__graph_begin(pv__graph *g, pv_error *err) {
     }
     m->code = m->code == PV__CODE_AUTO ? m->choice.wanted : m->code;
     PV_ASSERT(gmeta_code(g));
-    PV_TRY(pv__column_create(g->txn, g->owner, PV__LINKS_BYTES, 1, &m->links_root, err));
+    PV_TRY(pv__column_create(g->txn, g->owner, g->shape->link_bytes, 1, &m->links_root, err));
     PV_TRY(pv__column_create(g->txn, g->owner + GMETA_OWNER_CODES, g->code.row_size,
-                             gmeta_code_slots(g->code.row_size), &m->codes_root, err));
+                             g->shape->code_slots(g->code.row_size), &m->codes_root, err));
     if (g->split) {
         PV_TRY(pv__column_create(g->txn, g->owner + GMETA_OWNER_FINES, g->fine.row_size,
-                                 gmeta_code_slots(g->fine.row_size), &m->fines_root, err));
+                                 g->shape->code_slots(g->fine.row_size), &m->fines_root, err));
     }
     if (g->fine.book_bytes || g->code.book_bytes) {
         PV_TRY(pv__column_create(g->txn, g->owner + GMETA_OWNER_BOOKS, PV__BOOK_ROW_BYTES, 1,
@@ -441,10 +488,10 @@ int pv__graph_level_begin(pv__graph *g, uint32_t level, pv_error *err) {
     const uint32_t owner = g->owner + GMETA_OWNER_UPPER + level;
     pv__graph_level *l = &g->meta.levels[level];
     if (l->root == 0) {
-        PV_TRY(pv__column_create(g->txn, owner, PV__LINKS_BYTES, 1, &l->root, err));
+        PV_TRY(pv__column_create(g->txn, owner, g->shape->upper_bytes(g), 1, &l->root, err));
         g->changed = true;
     }
-    return pv__column_open(g->txn, owner, l->root, PV__LINKS_BYTES, &g->upper[level], err);
+    return pv__column_open(g->txn, owner, l->root, g->shape->upper_bytes(g), &g->upper[level], err);
 }
 
 int pv__graph_word_get(const pv__column *c, uint32_t at, uint32_t *out, pv_error *err) {
@@ -462,6 +509,8 @@ int pv__graph_word_set(const pv__column *c, uint32_t at, uint32_t v, pv_error *e
 }
 
 #undef GMETA_VERSION
+#undef GMETA_VERSION_LISTS
+#undef GMETA_SHAPE
 #undef GMETA_AT
 #undef GMETA_LEVELS
 #undef GMETA_LEVEL_BYTES
@@ -479,5 +528,4 @@ int pv__graph_word_set(const pv__column *c, uint32_t at, uint32_t v, pv_error *e
 #undef GMETA_OWNER_UPPER
 #undef GMETA_OWNER_FINES
 #undef GMETA_OWNER_BOOKS
-#undef GMETA_CODE_SLOTS_MIN
 #undef GMETA_CODE_WASTE_PERCENT

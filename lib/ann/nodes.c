@@ -5,8 +5,9 @@
  *      node_of[slot]   node + 1
  *      dups            key: node, slot (4 bytes each, big-endian), no value
  *
- * Free nodes make a list through the first link of their rows. */
+ * Free nodes of a graph make a list through the first link of their rows. */
 #include "ann/build.h"
+#include "ann/shape.h"
 
 static pv__bytes nodes_dup_key(uint8_t buf[8], uint32_t node, uint32_t slot) {
     pv__put32be(buf, node);
@@ -35,26 +36,30 @@ static int nodes_take(pv__graph *g, uint32_t *out, pv_error *err) {
     return 0;
 }
 
-int pv__node_new(pv__graph *g, uint32_t slot, const uint8_t *fine, const uint8_t *coarse,
-                 uint32_t *out, pv_error *err) {
+int pv__node_set(pv__graph *g, uint32_t node, uint32_t slot, const uint8_t *fine,
+                 const uint8_t *coarse, pv_error *err) {
     uint8_t *row;
-    uint32_t node = 0;
-    PV_TRY(nodes_take(g, &node, err));
     PV_TRY(pv__column_write(&g->fines, node, &row, err));
     memcpy(row, fine, g->fine.row_size);
     if (g->split) {
         PV_TRY(pv__column_write(&g->codes, node, &row, err));
         memcpy(row, coarse, g->code.row_size);
     }
-    PV_TRY(pv__column_write(&g->links, node, &row, err));
-    memset(row, 0, PV__LINKS_BYTES);
-    pv__links_head_set(row, 0, PV__NODE_LIVE, 0);
     PV_TRY(pv__graph_word_set(&g->slot_of, node, slot, err));
     PV_TRY(pv__graph_word_set(&g->node_of, slot, node + 1, err));
     g->meta.node_count++;
     g->changed = true;
-    *out = node;
     return 0;
+}
+
+int pv__node_new(pv__graph *g, uint32_t slot, const uint8_t *fine, const uint8_t *coarse,
+                 uint32_t *out, pv_error *err) {
+    uint8_t *row;
+    PV_TRY(nodes_take(g, out, err));
+    PV_TRY(pv__column_write(&g->links, *out, &row, err));
+    memset(row, 0, PV__LINKS_BYTES);
+    pv__links_head_set(row, 0, PV__NODE_LIVE, 0);
+    return pv__node_set(g, *out, slot, fine, coarse, err);
 }
 
 int pv__node_share(pv__graph *g, uint32_t node, uint32_t slot, pv_error *err) {
@@ -132,7 +137,7 @@ static int nodes_unshare(pv__graph *g, uint32_t node, uint32_t first, uint32_t s
     return more ? 0 : pv__graph_word_set(&g->slot_of, node, first, err);
 }
 
-static int nodes_bury(pv__graph *g, uint32_t node, pv_error *err) {
+int pv__links_bury(pv__graph *g, uint32_t node, pv_error *err) {
     uint8_t *row;
     PV_TRY(pv__column_write(&g->links, node, &row, err));
     if (pv__links_state(row) != PV__NODE_LIVE) {
@@ -140,14 +145,18 @@ static int nodes_bury(pv__graph *g, uint32_t node, pv_error *err) {
     }
     const unsigned state = g->meta.sweep_mark ? PV__NODE_TOMB1 : PV__NODE_TOMB0;
     pv__links_head_set(row, pv__links_count(row), state, pv__links_protected(row));
+    g->meta.tomb_count++;
+    return 0;
+}
+
+static int nodes_bury(pv__graph *g, uint32_t node, pv_error *err) {
     PV_TRY(pv__graph_word_set(&g->slot_of, node, PV__SLOT_NONE, err));
     if (g->meta.zero == node + 1) {
         g->meta.zero = 0;
     }
     g->meta.node_count--;
-    g->meta.tomb_count++;
     g->meta.removed += g->meta.removed < UINT32_MAX ? 1u : 0u;
-    return 0;
+    return g->shape->bury(g, node, err);
 }
 
 static int nodes_remove(pv__graph *g, uint32_t node, uint32_t slot, pv_error *err) {

@@ -64,15 +64,10 @@ static int range_walk_on(pv__graph *g, pv__walker *w, range_walk *r, pv__roam *r
     return 0;
 }
 
-int pv__graph_within(pv__graph *g, pv__walker *w, const void *vector, float radius,
+int pv__links_within(pv__graph *g, pv__walker *w, const void *vector, float radius,
                      const pv__effort *effort, uint32_t want, const pv__allowed *a, pv__hit *hits,
                      uint32_t *out_count, bool *out_complete, pv_error *err) {
     size_t count = 0;
-    *out_count = 0;
-    *out_complete = true;
-    if (!g->built || g->meta.root == 0) {
-        return 0;
-    }
     PV_ASSERT(effort->stop < INFINITY); /* not with dot */
     if (a && !a->ask && a->count < g->meta.node_count / RANGE_CODES_PART) {
         PV_TRY(pv__walker_begin(w, g, want, err));

@@ -262,17 +262,11 @@ int pv__search_begin(pv__graph *g, pv__walker *w, const void *vector, size_t poo
     return gsearch_doubt(g, w, *out_count, err);
 }
 
-int pv__graph_search(pv__graph *g, pv__walker *w, const void *vector, const pv__effort *effort,
+int pv__links_search(pv__graph *g, pv__walker *w, const void *vector, const pv__effort *effort,
                      uint32_t want, pv__hit *hits, uint32_t *out_count, bool *out_complete,
                      pv_error *err) {
     size_t count = 0;
     bool cut = false;
-    *out_count = 0;
-    *out_complete = true;
-    if (!g->built || g->meta.root == 0) {
-        return 0;
-    }
-    PV_ASSERT(effort->k > 0 && effort->pool >= want && effort->pool <= PV__GRAPH_EF_MAX);
     PV_TRY(pv__search_begin(g, w, vector, effort->pool, &count, err));
     PV_TRY(g->meta.tomb_count == 0 ? pv__walk_level0(g, w, effort, &count, err)
                                    : gsearch_live(g, w, effort, &count, &cut, err));

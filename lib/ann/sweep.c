@@ -368,7 +368,7 @@ static int sweep_run(pv__graph *g, pv__walker *w, uint32_t units, sweep_orphans 
     return 0;
 }
 
-uint32_t pv__graph_upkeep_due(const pv__graph *g, size_t rows) {
+uint32_t pv__links_upkeep_due(const pv__graph *g, size_t rows) {
     const pv__graph_meta *m = &g->meta;
     const bool due = m->sweep_phase != SWEEP_NONE || (m->tomb_count >= SWEEP_DEAD_MIN &&
                                                       (uint64_t)m->tomb_count * SWEEP_SHARE >=
@@ -376,16 +376,10 @@ uint32_t pv__graph_upkeep_due(const pv__graph *g, size_t rows) {
     return due ? (uint32_t)PV_MIN((uint64_t)rows * SWEEP_PER_ROW, (uint64_t)UINT32_MAX / 2) : 0;
 }
 
-int pv__graph_upkeep(pv__graph *g, pv__walker *w, uint32_t nodes, pv_error *err) {
+int pv__links_upkeep(pv__graph *g, pv__walker *w, uint32_t nodes, pv_error *err) {
     sweep_orphans o = {.mem = pv__txn_mem(g->txn)};
-    if (!g->built || nodes == 0) {
-        return 0;
-    }
     const int rc = sweep_run(g, w, nodes, &o, err);
     pv__alloc_free(o.mem, o.nodes, o.cap * sizeof *o.nodes);
-    if (rc) {
-        pv__txn_doom(g->txn, rc);
-    }
     return rc;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* walker.c - the memory of a walk: grown when a graph or a pool is larger than those before, else
  * used again as it is. */
-#include "ann/internal.h"
+#include "ann/shape.h"
 
 #define WALKER_ALIGN 64u
 #define WALKER_VIEWS (6u + PV__GRAPH_LEVELS)
@@ -148,12 +148,13 @@ static int walker_view(pv__walker *w, pv__colview *v, const pv__column *c, uint3
 
 static int walker_begin(pv__walker *w, const pv__graph *g, const pv__column *codes, size_t ef,
                         bool still, pv_error *err) {
-    const uint32_t nodes = PV_MAX(g->meta.node_high, 1u);
+    const uint32_t nodes = PV_MAX(g->meta.node_high, 1u), links = PV_MAX(g->shape->rows(g), 1u);
     const uint32_t slots = PV_MAX(g->slots, 1u);
     pv__walker_clear(w);
     w->doubt = 0;
     PV_TRY(walker_visited(w, nodes, err));
-    PV_TRY(walker_query(w, PV_MAX(g->code.query_bytes, g->fine.query_bytes), err));
+    const size_t query = PV_MAX(g->code.query_bytes, g->fine.query_bytes);
+    PV_TRY(walker_query(w, PV_MAX(query, (size_t)g->centre.query_bytes), err));
     PV_TRY(pv__alloc_grow(w->mem, (void **)&w->pool, &w->pool_cap, ef + 1, sizeof *w->pool, err));
     PV_TRY(pv__alloc_grow(w->mem, (void **)&w->seen_ranks, &w->seen_cap, ef + 1,
                           sizeof *w->seen_ranks, err));
@@ -161,7 +162,7 @@ static int walker_begin(pv__walker *w, const pv__graph *g, const pv__column *cod
     if (still) {
         pv__sights_still(&w->sights);
     }
-    PV_TRY(walker_view(w, &w->links, &g->links, nodes, err));
+    PV_TRY(walker_view(w, &w->links, &g->links, links, err));
     PV_TRY(walker_view(w, &w->codes, codes, nodes, err));
     PV_TRY(walker_view(w, &w->slot_of, &g->slot_of, nodes, err));
     PV_TRY(walker_view(w, &w->vectors, g->vectors, slots, err));

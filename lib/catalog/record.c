@@ -104,7 +104,7 @@ static int catrec_decode_graph(pv__reader *r, pv__collection *c, pv_error *err) 
         return catrec_bad(c, "the graph of a vector field is out of range", err);
     }
     f->code |= shape << 8;
-    if (f->index > PV_INDEX_HNSW || shape >> 24 != 0) {
+    if (f->index > PV_INDEX_IVF || shape >> 24 != 0) {
         return catrec_newer(c, "index", f->index, err);
     }
     return 0;

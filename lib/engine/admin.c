@@ -39,7 +39,7 @@ static uint32_t admin_code(const pv_collection_opts *o) {
 
 static int admin_spec_index(const pv_collection_opts *o, const pv__collection_spec *out,
                             pv_error *err) {
-    if (out->index > PV_INDEX_HNSW) {
+    if (out->index > PV_INDEX_IVF) {
         return pv__err(err, PV_ERR_UNSUPPORTED, "unknown index %u", (unsigned)out->index);
     }
     if (o->code != 0 && !pv__code_name(o->code)) {
@@ -130,7 +130,7 @@ static int admin_spec(const pv_collection_opts *o, pv__collection_spec *out, pv_
 /* How it is indexed is compared where the caller says it: opts left at 0 take what is there. */
 static int admin_compare_index(const pv__collection *c, const pv__collection_spec *want,
                                const pv_collection_opts *o, pv_error *err) {
-    static const char *const indexes[] = {"auto", "flat", "hnsw"};
+    static const char *const indexes[] = {"auto", "flat", "hnsw", "ivf"};
     if (o->index && c->field.index != want->index) {
         return pv__err(err, PV_ERR_EXISTS, "collection '%s' exists with index %s, not %s", c->name,
                        indexes[c->field.index], indexes[want->index]);
@@ -336,6 +336,7 @@ int pv__admin_info(pv__call *call, const char *name, pv_collection_info *out, pv
             .ef_construction = c->field.ef_construction,
             .indexed = graph ? (uint64_t)m->node_count + m->dup_count : 0,
             .index_dead = graph ? m->tomb_count : 0,
+            .lists = graph ? m->lists.count : 0,
         };
         admin_info_code(&parts, graph, out);
     }

@@ -93,8 +93,13 @@ typedef struct approx_job {
     pv__matching *matching; /* NULL: no filter */
 } approx_job;
 
-static pv__how approx_how(pv__plan plan) {
+pv__how pv__approx_how(const pv__parts *p) {
+    return p->graph.meta.shape == PV__SHAPE_LISTS ? PV__HOW_LISTS : PV__HOW_GRAPH;
+}
+
+static pv__how approx_plan(pv__plan plan) {
     return plan == PV__PLAN_CODES     ? PV__HOW_CODES
+           : plan == PV__PLAN_LISTS   ? PV__HOW_LISTS
            : plan == PV__PLAN_ONE_HOP ? PV__HOW_GRAPH_ONE_HOP
                                       : PV__HOW_GRAPH_TWO_HOPS;
 }
@@ -105,7 +110,7 @@ static int approx_walk(approx_job *j, size_t q, uint32_t *out_n, bool *out_compl
     const pv__allowed *allowed = j->matching ? &j->matching->allowed : NULL;
     pv__graph *g = &j->p->graph;
     pv__plan plan = PV__PLAN_AUTO;
-    j->s->nearest[q].how = PV__HOW_GRAPH;
+    j->s->nearest[q].how = pv__approx_how(j->p);
     if (j->radius > 0) {
         return pv__graph_within(g, j->w, vector, j->radius, &j->effort, j->want, allowed, j->hits,
                                 out_n, out_complete, err);
@@ -116,7 +121,7 @@ static int approx_walk(approx_job *j, size_t q, uint32_t *out_n, bool *out_compl
     }
     PV_TRY(pv__graph_search_allowed(g, j->w, vector, &j->effort, j->want, allowed, &plan, j->hits,
                                     out_n, out_complete, err));
-    j->s->nearest[q].how = approx_how(plan);
+    j->s->nearest[q].how = approx_plan(plan);
     return 0;
 }
 

@@ -11,4 +11,7 @@
 PV_PRIVATE int pv__approx_vectors(pv_db *db, pv__parts *p, const pv__scan *s, size_t k, uint32_t ef,
                                   float target_recall, bool *out_done, pv_error *err);
 
+/* How a search of its graph goes, where nothing is chosen. */
+PV_PRIVATE pv__how pv__approx_how(const pv__parts *p);
+
 #endif

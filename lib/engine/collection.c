@@ -58,6 +58,12 @@ int pv__parts_open(pv__parts *p, pv__txn *txn, const char *name, pv_error *err) 
     return pv__parts_open_entry(p, txn, &c, err);
 }
 
+pv__graph_spec pv__graph_spec_of(const pv__field *f) {
+    return (pv__graph_spec){.shape = f->index == PV_INDEX_IVF ? PV__SHAPE_LISTS : PV__SHAPE_LINKS,
+                            .code = f->code,
+                            .ef_construction = f->ef_construction};
+}
+
 static int parts_open_graph(pv__parts *p, pv__graph *g, const pv__graph_ref *ref, bool *io_open,
                             uint32_t cpu, unsigned threads, pv_error *err) {
     if (!*io_open) {
@@ -147,8 +153,9 @@ int pv__collection_make(pv__txn *txn, const char *name, const pv__collection_spe
     if (spec->index != PV_INDEX_FLAT) {
         c.field.code = spec->code;
         c.field.ef_construction = (uint16_t)spec->ef_construction;
-        PV_TRY(pv__graph_create(txn, c.object_id + PV__OBJECT_GRAPH, spec->code,
-                                spec->ef_construction, NULL, &c.field.graph, err));
+        const pv__graph_spec graph = pv__graph_spec_of(&c.field);
+        PV_TRY(pv__graph_create(txn, c.object_id + PV__OBJECT_GRAPH, &graph, NULL, &c.field.graph,
+                                err));
     }
     pv__slots_meta_encode(&meta, c.meta);
     return pv__catalog_add(txn, &c, err);

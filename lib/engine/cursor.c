@@ -15,6 +15,7 @@
 
 #include <math.h>
 
+#include "engine/approx.h"
 #include "engine/hold.h"
 #include "engine/index.h"
 #include "engine/matching.h"
@@ -432,7 +433,7 @@ static int scursor_page(pv_cursor *c, pv__hit *hits, size_t n, pv__how how, pv_r
 }
 
 static int scursor_next(pv_cursor *c, uint32_t k, pv_results **out, pv_error *err) {
-    const pv__how how = c->walking ? PV__HOW_GRAPH : PV__HOW_EXACT;
+    const pv__how how = c->walking ? pv__approx_how(&c->parts) : PV__HOW_EXACT;
     k = k ? k : 10;
     if (k > PV__K_MAX) {
         return pv__err(err, PV_ERR_LIMIT, "k is %u, at most %u are allowed", (unsigned)k,

@@ -13,6 +13,7 @@
 /* With PV_INDEX_AUTO: a scan of so many bytes costs about as much as a walk and its overhead. */
 #define INDEX_SCAN_BYTES (4u << 20)
 #define INDEX_ROWS_MIN 1024u
+#define INDEX_LISTS_MIN 64u /* with PV_INDEX_IVF: centres are learned from them */
 /* What a call pays for the tail, besides its own records. */
 #define INDEX_TAIL_SHARE 3u
 #define INDEX_TAIL_MIN 16u
@@ -31,6 +32,9 @@ static bool index_has_graph(const pv__parts *p) { return p->c.graph.page != 0; }
 static uint32_t index_threshold(const pv__parts *p) {
     if (p->c.field.index == PV_INDEX_HNSW) {
         return 1;
+    }
+    if (p->c.field.index == PV_INDEX_IVF) {
+        return INDEX_LISTS_MIN;
     }
     return PV_MAX(INDEX_SCAN_BYTES / p->column.row_size, INDEX_ROWS_MIN);
 }
@@ -63,8 +67,9 @@ static int index_bury(pv_db *db, pv__parts *p, pv__graph_ref graph, bool trusted
 static int index_make(pv__parts *p, pv__graph_ref *out, pv_error *err) {
     const pv__field *f = &p->c.field;
     PV_TRY(pv__catalog_ids_take(p->txn, PV__GRAPH_OWNERS, &out->owner, err));
-    return pv__graph_create(p->txn, out->owner, f->code, f->ef_construction,
-                            p->graph_open ? &p->graph : NULL, &out->page, err);
+    const pv__graph_spec spec = pv__graph_spec_of(f);
+    return pv__graph_create(p->txn, out->owner, &spec, p->graph_open ? &p->graph : NULL, &out->page,
+                            err);
 }
 
 /* The next graph, whole or not, becomes the one that is searched. */
@@ -203,10 +208,11 @@ static int index_tail(pv_db *db, pv__parts *p, const pv__graph *g, pv__index_wor
     return 0;
 }
 
-/* A graph that begins with few records of many learns from some of all of them. */
+/* What begins with few records of many learns from some of all of them. */
 static int index_learn(pv_db *db, pv__parts *p, pv__graph *g, pv__index_work *work,
                        pv__graph_interrupt_fn interrupt, pv_error *err) {
-    const uint32_t high = p->slots.meta.high_water, step = high / PV__GRAPH_LEARN + 1;
+    const uint32_t high = p->slots.meta.high_water;
+    const uint32_t step = high / pv__graph_learn_rows(g, p->slots.meta.live_count) + 1;
     for (uint32_t from = 0; from < high;) {
         uint32_t slot = 0;
         bool found = false;
@@ -547,6 +553,7 @@ int pv__index_graves(pv_db *db, pv__txn *txn, pv__index_budget budget, bool *out
 
 #undef INDEX_SCAN_BYTES
 #undef INDEX_ROWS_MIN
+#undef INDEX_LISTS_MIN
 #undef INDEX_TAIL_SHARE
 #undef INDEX_TAIL_MIN
 #undef INDEX_TAIL_SMALL

@@ -7,8 +7,8 @@
 #define NEAREST_TIES_LONG 8192u
 
 const char *pv__how_text(pv__how how) {
-    static const char *const texts[] = {"scan", "graph", "graph, one hop", "graph, two hops",
-                                        "codes"};
+    static const char *const texts[] = {"scan",  "graph", "graph, one hop", "graph, two hops",
+                                        "codes", "lists"};
     return texts[how];
 }
 

@@ -61,6 +61,8 @@ PV_PRIVATE void pv__parts_move(pv__parts *p, pv__txn *txn);
 PV_PRIVATE int pv__parts_graph(pv__parts *p, uint32_t cpu, unsigned threads, pv_error *err);
 /* The same of p->next; c.next.page is not 0. */
 PV_PRIVATE int pv__parts_next(pv__parts *p, uint32_t cpu, unsigned threads, pv_error *err);
+/* What a graph of this field is. */
+PV_PRIVATE pv__graph_spec pv__graph_spec_of(const pv__field *f);
 /* The graphs, when they have changed. */
 PV_PRIVATE int pv__parts_save_graphs(pv__parts *p, pv_error *err);
 PV_PRIVATE int pv__parts_save(pv__parts *p, pv_error *err); /* E5; counts a generation */

@@ -17,6 +17,12 @@ static void bit_encode(const pv__code *c, const void *vector, void *scratch, uin
     memset(row + bit_bytes(c), 0, c->row_size - bit_bytes(c));
 }
 
+static void bit_decode(const pv__code *c, const uint8_t *row, float *out) {
+    for (uint32_t i = 0; i < c->dims; i++) {
+        out[i] = (float)(row[i / 8] >> (7 - i % 8) & 1u);
+    }
+}
+
 static void bit_query_of(const pv__code *c, const void *vector, void *query) {
     bit_encode(c, vector, NULL, query);
 }
@@ -56,6 +62,7 @@ const pv__code_ops *pv__code_bit(void) {
         .as_stored = true,
         .sizes = bit_sizes,
         .encode = bit_encode,
+        .decode = bit_decode,
         .query = bit_query_of,
         .query_row = bit_query_row,
         .distances = bit_distances,

@@ -107,6 +107,10 @@ void pv__code_encode(const pv__code *c, const void *vector, void *scratch, uint8
     code_ops(c->kind)->encode(c, pv__code_wide(c, vector, wide), scratch, row);
 }
 
+void pv__code_decode(const pv__code *c, const uint8_t *row, float *out) {
+    code_ops(c->kind)->decode(c, row, out);
+}
+
 void pv__code_query(const pv__code *c, const void *vector, void *query) {
     uint8_t *const wide = (uint8_t *)query + (c->query_bytes - c->wide_bytes);
     code_ops(c->kind)->query(c, pv__code_wide(c, vector, wide), query);

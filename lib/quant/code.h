@@ -120,6 +120,9 @@ PV_PRIVATE int pv__code_train(const pv__code *c, pv__mem *mem, const float *samp
  * The elements are finite. */
 PV_PRIVATE void pv__code_encode(const pv__code *c, const void *vector, void *scratch, uint8_t *row);
 
+/* sq8, f16, bit: the dims elements that a row stands for (cosine: of the normalised vector). */
+PV_PRIVATE void pv__code_decode(const pv__code *c, const uint8_t *row, float *out);
+
 /* query: c->query_bytes. */
 PV_PRIVATE void pv__code_query(const pv__code *c, const void *vector, void *query);
 PV_PRIVATE void pv__code_query_row(const pv__code *c, const uint8_t *row, void *query);

@@ -70,6 +70,14 @@ static void f16_encode(const pv__code *c, const void *vector, void *scratch, uin
     }
 }
 
+static void f16_decode(const pv__code *c, const uint8_t *row, float *out) {
+    const float unit = f16_load(row + PV__CODE_HALF_BYTES(c->dims));
+    c->floats->widen(row, c->dims, out);
+    for (uint32_t i = 0; i < c->dims; i++) {
+        out[i] *= unit; /* a power of two */
+    }
+}
+
 static uint32_t f16_form(const pv__code *c, uint32_t dot_form) {
     return c->metric == PV_METRIC_DOT  ? dot_form
            : c->metric == PV_METRIC_L1 ? (uint32_t)PV__CODE_FORM_L1
@@ -171,6 +179,7 @@ const pv__code_ops *pv__code_f16(void) {
         .metrics = PV__CODE_OF_FLOATS | 1u << PV_METRIC_L1,
         .sizes = f16_sizes,
         .encode = f16_encode,
+        .decode = f16_decode,
         .query = f16_query_of,
         .query_row = f16_query_row,
         .distances = f16_distances,

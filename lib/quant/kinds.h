@@ -24,6 +24,7 @@ typedef struct pv__code_ops {
     /* row_size, query_bytes, scratch_bytes of *c, from its metric and dims. */
     void (*sizes)(pv__code *c);
     void (*encode)(const pv__code *c, const void *vector, void *scratch, uint8_t *row);
+    void (*decode)(const pv__code *c, const uint8_t *row, float *out);
     void (*query)(const pv__code *c, const void *vector, void *query);
     void (*query_row)(const pv__code *c, const uint8_t *row, void *query);
     void (*distances)(const pv__code *c, const void *query, const pv__code_rows *rows, float *out);

@@ -139,6 +139,15 @@ static void sq8_encode(const pv__code *c, const void *vector, void *scratch, uin
     sq8_put(&f, row + bytes);
 }
 
+static void sq8_decode(const pv__code *c, const uint8_t *row, float *out) {
+    const int8_t *codes = (const void *)row;
+    sq8_factors f;
+    sq8_get(row + sq8_code_bytes(c), &f);
+    for (uint32_t i = 0; i < c->dims; i++) {
+        out[i] = f.mean + pv__unfused(f.step * (float)(codes[i] - f.shift));
+    }
+}
+
 /* Codes c are in their place; make them u, and fill the header. */
 static void sq8_query_finish(const pv__code *c, uint32_t form, const sq8_factors *f, void *query) {
     sq8_query *q = query;
@@ -329,6 +338,7 @@ const pv__code_ops *pv__code_sq8(void) {
         .metrics = PV__CODE_OF_FLOATS,
         .sizes = sq8_sizes,
         .encode = sq8_encode,
+        .decode = sq8_decode,
         .query = sq8_query_of,
         .query_row = sq8_query_row,
         .distances = sq8_distances,

@@ -76,7 +76,14 @@ class Collections(Case):
         self.fails(LIMIT, "limit", "create", self.db, "d", "--dims", 16385)
         self.fails(USAGE, "--metric", "create", self.db, "d", "--dims", 3, "--metric", "far")
         self.fails(USAGE, "--key", "create", self.db, "d", "--dims", 3, "--key", "blob")
+        self.fails(USAGE, "--index", "create", self.db, "d", "--dims", 3, "--index", "tree")
         self.assertEqual(len(self.json("list", self.db)["collections"]), 1)
+
+    def test_create_with_lists(self):
+        self.ok("create", self.db, "c", "--dims", 3, "--index", "ivf")
+        self.ok("create", self.db, "c", "--dims", 3, "--index", "ivf", "--if-missing")
+        self.fails(BUSY, "ivf", "create", self.db, "c", "--dims", 3, "--index", "hnsw",
+                   "--if-missing")
 
     def test_create_refuses_a_bad_name(self):
         self.create()

@@ -588,10 +588,10 @@ static int t_op_create(api_world *w, const char *name, pv_collection_opts o, boo
     int want = name[0] == '_' || o.dims == 0 ? PV_ERR_MISUSE
                : !there || (ensure && same)  ? 0
                                              : PV_ERR_EXISTS;
-    if (!there) { /* half of them with a graph from the first record on */
+    if (!there) { /* half of them with a graph from the first record on, or with lists */
         static const uint32_t indexes[] = {PV_INDEX_AUTO, PV_INDEX_FLAT, PV_INDEX_HNSW,
-                                           PV_INDEX_HNSW};
-        o.index = indexes[t_below(w, 4)];
+                                           PV_INDEX_HNSW, PV_INDEX_IVF,  PV_INDEX_IVF};
+        o.index = indexes[t_below(w, sizeof indexes / sizeof indexes[0])];
         o.code = o.index == PV_INDEX_FLAT ? 0 : t_below(w, 9); /* all */
         if (!t_code_goes(&o) && (!misfit || t_below(w, 4) != 0)) {
             o.code = 0;

@@ -518,7 +518,8 @@ static void test_ann_graph__bad_options_are_refused(void **state) {
     static const struct {
         uint32_t index, code, ef;
         int rc;
-    } cases[] = {{3, 0, 0, PV_ERR_UNSUPPORTED},
+    } cases[] = {{4, 0, 0, PV_ERR_UNSUPPORTED},
+                 {PV_INDEX_IVF, 99, 0, PV_ERR_UNSUPPORTED},
                  {PV_INDEX_HNSW, 99, 0, PV_ERR_UNSUPPORTED},
                  {PV_INDEX_HNSW, 0, 15, PV_ERR_LIMIT},
                  {PV_INDEX_HNSW, 0, 4097, PV_ERR_LIMIT},

@@ -136,7 +136,7 @@ static void t_expect_plan(t_walks *x, pv__plan plan, uint32_t k, bool asked) {
         live += t_is_allowed(x, s) && x->live[s];
     }
     const uint32_t want = pv__graph_want(k), least = PV_MIN(k, live);
-    const pv__effort effort = {PV_MAX(256, want), k, 1.5f};
+    const pv__effort effort = {PV_MAX(256, want), k, 1.5f, 0};
     for (uint32_t q = 1; q < T_ROWS; q += 97) {
         pv__plan used = plan;
         uint32_t n = 0;
@@ -292,7 +292,7 @@ static uint64_t t_hash_pages(pv__txn *txn, pv_error *err) {
         }
         test_assert_ok(pv__txn_pause(txn, err), err);
     }
-    assert_true(pages > 300);
+    assert_true(pages > 60);
     return hash;
 }
 
@@ -314,8 +314,7 @@ static void t_insert_many(t_api *t, pv_txn *txn, const float *v, size_t from, si
 /* G5: whatever the number of threads, and whether there is memory for the graph, the same calls
  * write the same bytes: rows in random order, then rows sorted by cluster, in three calls of one
  * transaction. */
-static void test_ann_inside__threads_change_no_byte(void **state) {
-    (void)state;
+static void t_expect_same_bytes(uint32_t index) {
     static const uint32_t threads[] = {1, 4, 2};
     static const uint64_t caches[] = {0, 0, 2048u << 10};
     float *v = malloc(sizeof(float) * T_MANY * T_WIDTH);
@@ -341,7 +340,7 @@ static void test_ann_inside__threads_change_no_byte(void **state) {
         c.dims = T_WIDTH;
         c.metric = PV_METRIC_L2;
         c.key = PV_KEY_U64;
-        c.index = PV_INDEX_HNSW;
+        c.index = index;
         test_assert_ok(pv_txn_begin(t.db, PV_TXN_WRITE, &txn, &t.err), &t.err);
         test_assert_ok(pv_collection_create(t.db, txn, "c", &c, &t.err), &t.err);
         t_insert_many(&t, txn, v, 0, T_FIRST);
@@ -477,6 +476,12 @@ static void test_ann_inside__a_calibration_keeps_the_budget(void **state) {
     t_api_done(&t);
     free(ids);
     free(v);
+}
+
+static void test_ann_inside__threads_change_no_byte(void **state) {
+    (void)state;
+    t_expect_same_bytes(PV_INDEX_HNSW);
+    t_expect_same_bytes(PV_INDEX_IVF);
 }
 
 /* ---- the order of a large call --------------------------------------------------------------- */

@@ -103,7 +103,8 @@ T_MAYBE static void t_change(t_up *u, size_t count) {
     }
 }
 
-T_MAYBE static void t_open(t_up *u, size_t count, uint32_t threads) {
+T_MAYBE static void t_open_as(t_up *u, size_t count, uint32_t threads, uint32_t index,
+                              uint32_t code) {
     pv_collection_opts c = PV_COLLECTION_OPTS_INIT;
     memset(u, 0, sizeof *u);
     test_rng_init(&u->rng, test_seed());
@@ -116,9 +117,21 @@ T_MAYBE static void t_open(t_up *u, size_t count, uint32_t threads) {
     c.dims = T_DIMS;
     c.metric = PV_METRIC_L2;
     c.key = PV_KEY_U64;
-    c.index = PV_INDEX_HNSW;
+    c.index = index;
+    c.code = code;
     test_assert_ok(pv_collection_create(u->t.db, NULL, "c", &c, &u->t.err), &u->t.err);
     t_insert(u, count);
+}
+
+T_MAYBE static void t_open(t_up *u, size_t count, uint32_t threads) {
+    t_open_as(u, count, threads, PV_INDEX_HNSW, 0);
+}
+
+T_MAYBE static t_up *t_new_lists(size_t count, uint32_t threads, uint32_t code) {
+    t_up *u = malloc(sizeof *u);
+    assert_non_null(u);
+    t_open_as(u, count, threads, PV_INDEX_IVF, code);
+    return u;
 }
 
 T_MAYBE static t_up *t_new(size_t count, uint32_t threads) {
@@ -240,6 +253,9 @@ T_MAYBE static void t_told(void *ctx, uint64_t page, uint32_t owner, const char 
 /* Live nodes that no way along links of level 0 leads to from the root, breadth first. */
 T_MAYBE static size_t t_unreachable(pv__graph *g, pv_error *err) {
     const uint32_t nodes = g->meta.node_high;
+    if (g->meta.shape != PV__SHAPE_LINKS) {
+        return 0;
+    }
     uint8_t *seen = calloc(nodes + 1, 1);
     uint32_t *queue = malloc((nodes + 1) * sizeof *queue);
     size_t head = 0, tail = 0, live = 0;

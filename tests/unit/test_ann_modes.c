@@ -40,6 +40,19 @@ static void t_modes_insert(t_modes *m, pv_txn *txn, uint64_t from, uint64_t to) 
     }
 }
 
+/* All of it for a graph, and for lists. */
+static uint32_t t_kind = PV_INDEX_HNSW;
+static int t_use_graph(void **state) {
+    (void)state;
+    t_kind = PV_INDEX_HNSW;
+    return 0;
+}
+static int t_use_lists(void **state) {
+    (void)state;
+    t_kind = PV_INDEX_IVF;
+    return 0;
+}
+
 static t_modes *t_modes_new(uint32_t metric, uint32_t index, bool counted) {
     t_modes *m = calloc(1, sizeof *m);
     pv_open_opts o = PV_OPEN_OPTS_INIT;
@@ -169,7 +182,7 @@ static void t_expect_filters(t_modes *m, pv_txn *txn) {
 static void test_ann_modes__filters_go_through_the_graph(void **state) {
     (void)state;
     for (uint32_t metric = PV_METRIC_L2; metric <= PV_METRIC_DOT; metric++) {
-        t_modes *m = t_modes_new(metric, PV_INDEX_HNSW, false);
+        t_modes *m = t_modes_new(metric, t_kind, false);
         t_expect_filters(m, NULL);
         /* A whole cluster and half of the rest goes: tombstones, and slots used again. */
         pv_txn *txn = NULL;
@@ -191,7 +204,7 @@ static void test_ann_modes__filters_go_through_the_graph(void **state) {
 static void test_ann_modes__many_searches_share_what_was_read(void **state) {
     (void)state;
     enum { T_MANY = 50 };
-    t_modes *m = t_modes_new(PV_METRIC_COSINE, PV_INDEX_HNSW, false);
+    t_modes *m = t_modes_new(PV_METRIC_COSINE, t_kind, false);
     float v[T_MANY][T_DIMS];
     pv_results *many[T_MANY];
     pv_query_vectors vectors = PV_QUERY_VECTORS_INIT;
@@ -246,7 +259,7 @@ static void t_expect_within(t_modes *m, uint32_t rank, const t_filter *f, uint32
     assert_true(pv_results_count(got) <= pv_results_count(want));
     *hits += t_hits(got, want);
     *wanted += pv_results_count(want);
-    *by_graph += strcmp(pv_results_plan(got), "graph") == 0;
+    *by_graph += strcmp(pv_results_plan(got), t_kind == PV_INDEX_IVF ? "lists" : "graph") == 0;
     pv_results_free(got);
     pv_results_free(want);
     pv_results_free(all);
@@ -255,7 +268,7 @@ static void t_expect_within(t_modes *m, uint32_t rank, const t_filter *f, uint32
 static void test_ann_modes__all_within_a_distance(void **state) {
     (void)state;
     for (uint32_t metric = PV_METRIC_L2; metric <= PV_METRIC_DOT; metric++) {
-        t_modes *m = t_modes_new(metric, PV_INDEX_HNSW, false);
+        t_modes *m = t_modes_new(metric, t_kind, false);
         static const uint32_t ranks[] = {0, 3, 20, 90, 250, 600};
         size_t by_graph = 0, hits = 0, wanted = 0;
         for (unsigned f = 0; f < 4; f++) {
@@ -334,7 +347,7 @@ static void t_expect_cursors(t_modes *m, uint32_t flags, bool exact) {
 static void test_ann_modes__pages_of_a_cursor_are_one_search(void **state) {
     (void)state;
     for (uint32_t metric = PV_METRIC_L2; metric <= PV_METRIC_DOT; metric++) {
-        t_modes *m = t_modes_new(metric, PV_INDEX_HNSW, false);
+        t_modes *m = t_modes_new(metric, t_kind, false);
         t_expect_cursors(m, 0, false);
         t_expect_cursors(m, PV_QUERY_EXACT, true);
         t_modes_free(m);
@@ -346,7 +359,7 @@ static void test_ann_modes__pages_of_a_cursor_are_one_search(void **state) {
 
 static void test_ann_modes__a_cursor_sees_one_state(void **state) {
     (void)state;
-    t_modes *m = t_modes_new(PV_METRIC_L2, PV_INDEX_HNSW, false);
+    t_modes *m = t_modes_new(PV_METRIC_L2, t_kind, false);
     pv_results *page = NULL;
     pv_txn *txn = NULL;
     pv_query q = t_query(m->vectors[5], T_DIMS, 0);
@@ -406,7 +419,7 @@ static void test_ann_modes__a_cursor_sees_one_state(void **state) {
  * doubled. */
 static void test_ann_modes__a_cursor_loses_nothing_without_memory(void **state) {
     (void)state;
-    t_modes *m = t_modes_new(PV_METRIC_COSINE, PV_INDEX_HNSW, true);
+    t_modes *m = t_modes_new(PV_METRIC_COSINE, t_kind, true);
     size_t refused = 0;
     for (uint64_t step = 1; step < 9; step++) {
         uint8_t seen[T_ROWS] = {0};
@@ -443,12 +456,18 @@ static void test_ann_modes__a_cursor_loses_nothing_without_memory(void **state) 
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ann_modes__filters_go_through_the_graph),
-        cmocka_unit_test(test_ann_modes__many_searches_share_what_was_read),
-        cmocka_unit_test(test_ann_modes__all_within_a_distance),
-        cmocka_unit_test(test_ann_modes__pages_of_a_cursor_are_one_search),
-        cmocka_unit_test(test_ann_modes__a_cursor_sees_one_state),
-        cmocka_unit_test(test_ann_modes__a_cursor_loses_nothing_without_memory),
+        cmocka_unit_test_setup(test_ann_modes__filters_go_through_the_graph, t_use_graph),
+        cmocka_unit_test_setup(test_ann_modes__many_searches_share_what_was_read, t_use_graph),
+        cmocka_unit_test_setup(test_ann_modes__all_within_a_distance, t_use_graph),
+        cmocka_unit_test_setup(test_ann_modes__pages_of_a_cursor_are_one_search, t_use_graph),
+        cmocka_unit_test_setup(test_ann_modes__a_cursor_sees_one_state, t_use_graph),
+        cmocka_unit_test_setup(test_ann_modes__a_cursor_loses_nothing_without_memory, t_use_graph),
+        cmocka_unit_test_setup(test_ann_modes__filters_go_through_the_graph, t_use_lists),
+        cmocka_unit_test_setup(test_ann_modes__many_searches_share_what_was_read, t_use_lists),
+        cmocka_unit_test_setup(test_ann_modes__all_within_a_distance, t_use_lists),
+        cmocka_unit_test_setup(test_ann_modes__pages_of_a_cursor_are_one_search, t_use_lists),
+        cmocka_unit_test_setup(test_ann_modes__a_cursor_sees_one_state, t_use_lists),
+        cmocka_unit_test_setup(test_ann_modes__a_cursor_loses_nothing_without_memory, t_use_lists),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -91,7 +91,7 @@ class Machine(RuleBasedStateMachine):
 
     @initialize(space=st.sampled_from(SPACES), key=st.sampled_from(["str", "int"]),
                 sync=st.sampled_from(["full", "async"]),
-                index=st.sampled_from(["auto", "flat", "hnsw"]))
+                index=st.sampled_from(["auto", "flat", "hnsw", "ivf"]))
     def begin(self, space, key, sync, index):
         self.dtype, self.metric = space
         self.key, self.sync, self.index = key, sync, index

@@ -67,6 +67,28 @@ def test_many_searches_equal_single_ones(loaded, rng):
     assert np.isfinite(vectors).all()
 
 
+def test_lists_find_nearly_all_and_more_when_asked(db, rng):
+    vectors = rng.standard_normal((4000, DIMS), np.float32)
+    docs = db.collection("lists", dims=DIMS, key="int", index="ivf", code="q4")
+    docs.insert(np.arange(4000), vectors)
+    info = docs.info()
+    assert (info.index, info.code, info.indexed) == ("ivf", "q4", 4000)
+    assert info.lists > 10
+    queries = rng.standard_normal((50, DIMS), np.float32)
+    wanted = docs.search_many(queries, exact=True).ids
+
+    def recall(**options):
+        many = docs.search_many(queries, **options).ids
+        return np.mean([len(set(a) & set(b)) / 10 for a, b in zip(many, wanted)])
+
+    assert recall(target_recall=0.95) > 0.85
+    assert recall(ef=1) < recall(ef=8) < recall(ef=info.lists)
+    assert recall(ef=info.lists) > 0.95  # all of them; what codes hide is the rest
+    docs.delete(np.arange(0, 4000, 2))
+    assert all(i % 2 for i in docs.search(queries[0], k=100).ids)
+    assert docs.info().index_dead == 0
+
+
 def test_a_graph_finds_nearly_all_and_more_when_asked(db, rng):
     vectors = rng.standard_normal((4000, DIMS), np.float32)
     flat = db.collection("flat", dims=DIMS, index="flat")

@@ -40,7 +40,7 @@ def db():
         yield database
 
 
-@pytest.mark.parametrize("index", ["flat", "hnsw"])
+@pytest.mark.parametrize("index", ["flat", "hnsw", "ivf"])
 @pytest.mark.parametrize(("dtype", "metric"), SPACES)
 def test_search_against_numpy(db, dtype, metric, index):
     rows = ROWS[dtype]

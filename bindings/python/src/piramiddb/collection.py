@@ -41,7 +41,8 @@ METRICS = {"l2": lib.PV_METRIC_L2, "cosine": lib.PV_METRIC_COSINE, "dot": lib.PV
 DTYPES = {"f32": lib.PV_TYPE_F32, "f16": lib.PV_TYPE_F16, "bf16": lib.PV_TYPE_BF16,
           "i8": lib.PV_TYPE_I8, "bit": lib.PV_TYPE_BIT,
           "float32": lib.PV_TYPE_F32, "float16": lib.PV_TYPE_F16, "int8": lib.PV_TYPE_I8}
-INDEXES = {"auto": lib.PV_INDEX_AUTO, "flat": lib.PV_INDEX_FLAT, "hnsw": lib.PV_INDEX_HNSW}
+INDEXES = {"auto": lib.PV_INDEX_AUTO, "flat": lib.PV_INDEX_FLAT, "hnsw": lib.PV_INDEX_HNSW,
+           "ivf": lib.PV_INDEX_IVF}
 CODES = {"auto": lib.PV_CODE_AUTO, "f32": lib.PV_CODE_F32, "sq8": lib.PV_CODE_SQ8,
          "q4": lib.PV_CODE_Q4, "b1": lib.PV_CODE_B1, "f16": lib.PV_CODE_F16, "pq": lib.PV_CODE_PQ,
          "i8": lib.PV_CODE_I8, "bit": lib.PV_CODE_BIT}
@@ -67,7 +68,8 @@ class CollectionInfo:
 
     `indexed` is how many records the graph holds, `index_dead` how many of its nodes are gone
     records. `code` is None where there is no graph, and "auto" until one is chosen;
-    `code_asked` is what was asked for, and `code_reason` says why it has this one.
+    `code_asked` is what was asked for, and `code_reason` says why it has this one. `lists` is how
+    many lists an "ivf" index has.
     """
 
     name: str
@@ -86,6 +88,7 @@ class CollectionInfo:
     object_id: int
     code_asked: str | None
     code_reason: str
+    lists: int
 
 
 class _Kind(NamedTuple):
@@ -329,7 +332,7 @@ class Collection(Generic[K]):
                               out.ef_construction, out.count, out.slots, out.indexed,
                               out.index_dead, out.generation, out.object_id,
                               name_of(CODES, out.code_asked) if graph else None,
-                              ffi.string(out.code_reason).decode())
+                              ffi.string(out.code_reason).decode(), out.lists)
 
     def drop(self) -> None:
         """Remove the collection with all its records."""
@@ -679,7 +682,8 @@ class Collection(Generic[K]):
             vectors: hits carry their vectors.
             exact: compare with every record, never through an index.
             max_distance: only records at most so far away, in the metric's distance.
-            ef: candidates kept while a graph is walked; 0: as many as `target_recall` needs.
+            ef: candidates kept while a graph is walked, or with index "ivf" lists that are
+                scanned; 0: as many as `target_recall` needs.
             target_recall: share of the true k nearest that is wanted, at most 1; 0: 0.95.
             rerank: False takes distances and order from the graph's codes and reads no vector;
                 they are approximate, `Results.error` says by how much.

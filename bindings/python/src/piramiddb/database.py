@@ -189,8 +189,8 @@ class _HasCollections:
                 ("int8") or "bit". Other floats and integers are rounded to f32 and f16 (to the
                 nearest, ties to even); i8 takes integers from -128 to 127; bit takes booleans, or
                 uint8 that hold 8 of them each, the first in the highest bit.
-            index: "flat" compares with every record, "hnsw" walks a graph, "auto" chooses by
-                their number.
+            index: "flat" compares with every record, "hnsw" walks a graph, "ivf" scans lists of
+                records about centres, "auto" chooses the first or the second by their number.
             code: what a graph is walked by: "f32", "f16", "sq8", "q4", "b1", "pq" or "auto"; of
                 such vectors "i8" and "bit" too. With "l1" only "f32", "f16" and "i8".
                 Answers are always ranked by the full vectors.
