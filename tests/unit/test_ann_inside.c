@@ -373,7 +373,7 @@ static int t_interrupt(void *ctx) {
  * insert, every search of a calibration, which are twenty a sample. */
 static void test_ann_inside__work_is_cut_by_questions(void **state) {
     (void)state;
-    enum { FIRST = 3600, MORE = 400, SAMPLES = 40 };
+    enum { FIRST = 3300, MORE = 400, SAMPLES = 20 };
     float *v = malloc(sizeof(float) * (FIRST + MORE) * T_WIDTH);
     t_asked asked = {0, 0};
     pv__walker *w = NULL;
@@ -423,8 +423,8 @@ static void test_ann_inside__work_is_cut_by_questions(void **state) {
     free(v);
 }
 
-/* A calibration ranks by vectors that lie in many large pages, each sample by others: where the graph
- * is this transaction's and larger than the cache, what was read goes before the next is. */
+/* A calibration ranks by vectors that lie in many large pages: where these are the transaction's own
+ * and more than the cache holds, what was read goes before the next is. */
 static void test_ann_inside__a_calibration_keeps_the_budget(void **state) {
     (void)state;
     enum { ROWS = 600, WIDTH = 1024, SAMPLES = 5 };
