@@ -423,8 +423,8 @@ static void test_ann_inside__work_is_cut_by_questions(void **state) {
     free(v);
 }
 
-/* A calibration ranks by vectors that lie in many large pages: where these are the transaction's own
- * and more than the cache holds, what was read goes before the next is. */
+/* A calibration ranks by vectors in many large pages: where these are the transaction's own and
+ * more than the cache holds, what was read goes before the next is. */
 static void test_ann_inside__a_calibration_keeps_the_budget(void **state) {
     (void)state;
     enum { ROWS = 600, WIDTH = 1024, SAMPLES = 5 };
