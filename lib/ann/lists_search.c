@@ -128,6 +128,9 @@ static int lsearch_step(pv__graph *g, pv__walker *w, lsearch_scan *s, uint32_t l
                         pv_error *err) {
     uint32_t blocks[LSEARCH_STEP_MAX], highs[LSEARCH_STEP_MAX], firsts[LSEARCH_STEP_MAX], n = 0;
     const uint8_t *codes[LSEARCH_STEP_MAX];
+    if (PV_UNLIKELY(pv__txn_crowded(g->txn))) { /* only numbers are kept from step to step */
+        PV_TRY(pv__walker_pause(w, g->txn, err));
+    }
     PV_TRY(lsearch_gather(g, w, s, lists_max, blocks, highs, &n, err));
     for (uint32_t i = 0; i < n; i++) {
         firsts[i] = blocks[i] * pv__block_rows(g);
