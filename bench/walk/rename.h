@@ -12,6 +12,7 @@
 #define pv__walker_pause WALK_OWN(walker_pause)
 #define pv__walker_begin WALK_OWN(walker_begin)
 #define pv__walker_begin_build WALK_OWN(walker_begin_build)
+#define pv__walker_begin_plan WALK_OWN(walker_begin_plan)
 #define pv__walker_upper WALK_OWN(walker_upper)
 #define pv__walker_helper WALK_OWN(walker_helper)
 #define pv__walk_expand WALK_OWN(walk_expand)
