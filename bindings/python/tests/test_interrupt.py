@@ -14,6 +14,8 @@ import piramiddb
 PROGRAM = """
     import signal, sys, threading, time, numpy as np, piramiddb
     what, path = sys.argv[1:]
+    # Whoever began this in the background may have had it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     rng = np.random.default_rng(1)
     db = piramiddb.open(path, sync="async", busy_timeout=300)
     # Where records are there before, no graph: building it would take longer than the test.
