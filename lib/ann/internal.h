@@ -316,6 +316,9 @@ PV_PRIVATE int pv__search_each_dup(pv__graph *g, uint32_t node, pv__graph_take_f
 /* The allowed slots of a node that has several, those behind its first one. */
 PV_PRIVATE int pv__search_dups(pv__graph *g, pv__hit node, const pv__allowed *allowed,
                                uint32_t want, pv__hit *hits, uint32_t *io_count, pv_error *err);
+/* Does a node live, and is one of its slots allowed? allowed NULL: all are. */
+PV_PRIVATE int pv__search_counts(pv__graph *g, pv__walker *w, const pv__allowed *allowed,
+                                 uint32_t node, bool *out_lives, bool *out, pv_error *err);
 
 /* prune.c: of `n` candidates, sorted by distance from one place, keep at most `max` of which none
  * hides another. keep[] marks those to be kept whatever hides them (may be NULL). Kept ones come

@@ -45,19 +45,14 @@ struct lsearch_scan {
 /* Is the node alive, and one of its slots allowed? */
 static int lsearch_counts(pv__graph *g, pv__walker *w, lsearch_scan *s, uint32_t node, bool *out,
                           pv_error *err) {
-    const uint8_t *row;
-    pv__hit hit;
-    uint32_t found = 0;
-    PV_TRY(pv__colview_row(&w->slot_of, node, &row, err));
-    const uint32_t word = pv__get32(row);
-    *out = word != PV__SLOT_NONE && node != w->skip;
-    if (*out && s->allowed) {
+    bool lives = false;
+    *out = false;
+    if (node == w->skip) {
+        return 0;
+    }
+    PV_TRY(pv__search_counts(g, w, s->allowed, node, &lives, out, err));
+    if (lives && s->allowed) {
         s->asked++;
-        PV_TRY(pv__allowed_test(s->allowed, word & ~PV__SLOT_MORE, out, err));
-        if (!*out && (word & PV__SLOT_MORE)) {
-            PV_TRY(pv__search_dups(g, (pv__hit){0, node}, s->allowed, 1, &hit, &found, err));
-            *out = found > 0;
-        }
         s->passed += *out ? 1u : 0u;
     }
     return 0;

@@ -42,19 +42,8 @@ static bool roam_all_count(const pv__graph *g, const pv__roam *r) {
 
 static int roam_counts(pv__graph *g, pv__walker *w, pv__roam *r, uint32_t node, bool *out,
                        pv_error *err) {
-    const uint8_t *row;
-    pv__hit hit;
-    uint32_t found = 0;
-    PV_TRY(pv__colview_row(&w->slot_of, node, &row, err));
-    const uint32_t word = pv__get32(row);
-    *out = word != PV__SLOT_NONE;
-    if (*out && r->allowed) {
-        PV_TRY(pv__allowed_test(r->allowed, word & ~PV__SLOT_MORE, out, err));
-        if (!*out && (word & PV__SLOT_MORE)) {
-            PV_TRY(pv__search_dups(g, (pv__hit){0, node}, r->allowed, 1, &hit, &found, err));
-            *out = found > 0;
-        }
-    }
+    bool lives = false;
+    PV_TRY(pv__search_counts(g, w, r->allowed, node, &lives, out, err));
     r->looked++;
     r->passed += *out ? 1u : 0u;
     return 0;

@@ -59,6 +59,24 @@ int pv__search_dups(pv__graph *g, pv__hit node, const pv__allowed *allowed, uint
     return pv__search_each_dup(g, node.slot, gsearch_dup, &d, err);
 }
 
+int pv__search_counts(pv__graph *g, pv__walker *w, const pv__allowed *allowed, uint32_t node,
+                      bool *out_lives, bool *out, pv_error *err) {
+    const uint8_t *row;
+    pv__hit hit;
+    uint32_t found = 0;
+    PV_TRY(pv__colview_row(&w->slot_of, node, &row, err));
+    const uint32_t word = pv__get32(row);
+    *out = *out_lives = word != PV__SLOT_NONE;
+    if (*out && allowed) {
+        PV_TRY(pv__allowed_test(allowed, word & ~PV__SLOT_MORE, out, err));
+        if (!*out && (word & PV__SLOT_MORE)) {
+            PV_TRY(pv__search_dups(g, (pv__hit){0, node}, allowed, 1, &hit, &found, err));
+            *out = found > 0;
+        }
+    }
+    return 0;
+}
+
 /* ---- what the error of codes may have put in the wrong place -------------------------------- */
 
 /* Is what begins at place `at` of the pool too far to be among the nearest? A bit tells by how much

@@ -15,28 +15,7 @@
 static void test_ann_churn__sound_after_every_step(void **state) {
     (void)state;
     t_up *u = t_new(700, 1);
-    t_expect_graphs(u);
-    for (unsigned round = 0; round < 24; round++) {
-        t_insert(u, round % 3 == 0 ? 60 : 1 + round % 5);
-        t_expect_graphs(u);
-        t_delete(u, round % 4 == 1 ? 90 : 7);
-        t_expect_graphs(u);
-        t_change(u, 4);
-        t_expect_graphs(u);
-        if (round % 6 == 5) {
-            (void)t_upkeep(u, 3);
-            t_expect_answers(u, 4);
-        }
-    }
-    t_delete(u, u->count - 3);
-    t_expect_graphs(u);
-    t_insert(u, 5);
-    t_expect_graphs(u);
-    t_delete(u, u->count);
-    t_expect_graphs(u);
-    t_insert(u, 300);
-    t_expect_graphs(u);
-    t_expect_answers(u, 10);
+    t_come_and_go(u, 24);
     assert_int_equal(t_info(u).indexed, u->count);
     t_expect_sound(&u->t);
     t_free(u);

@@ -305,4 +305,30 @@ T_MAYBE static void t_expect_graphs(t_up *u) {
     pv__txn_rollback(txn);
 }
 
+/* Inserts, deletes, changes, upkeep; at last nearly none, none, some again: each is looked at. */
+T_MAYBE static void t_come_and_go(t_up *u, unsigned rounds) {
+    t_expect_graphs(u);
+    for (unsigned round = 0; round < rounds; round++) {
+        t_insert(u, round % 3 == 0 ? 60 : 1 + round % 5);
+        t_expect_graphs(u);
+        t_delete(u, round % 4 == 1 ? 90 : 7);
+        t_expect_graphs(u);
+        t_change(u, 4);
+        t_expect_graphs(u);
+        if (round % 6 == 5) {
+            (void)t_upkeep(u, 3);
+            t_expect_answers(u, 4);
+        }
+    }
+    t_delete(u, u->count - 3);
+    t_expect_graphs(u);
+    t_insert(u, 5);
+    t_expect_graphs(u);
+    t_delete(u, u->count);
+    t_expect_graphs(u);
+    t_insert(u, 300);
+    t_expect_graphs(u);
+    t_expect_answers(u, 10);
+}
+
 #endif
