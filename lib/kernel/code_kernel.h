@@ -49,6 +49,8 @@ typedef struct pv__code_kernel {
      * multiple of 64. 64 bytes hold 128 elements: i in the low half of byte i, 64 + i in the high
      * one; where 64 elements are left at the end, 32 bytes hold them in the same way. */
     void (*nibble)(const uint8_t *query, size_t dims, const pv__code_rows *rows, int32_t *out);
+    /* The levels of a row of nibbles in order, each + 64: a query made of a row. */
+    void (*unfold)(const uint8_t *row, size_t dims, uint8_t *out);
     /* Sum +-query: query u8 below 128, + where bit i % 8 of the row's byte i / 8 is set. dims is a
      * multiple of 64. */
     void (*bits)(const uint8_t *query, size_t dims, const pv__code_rows *rows, int32_t *out);

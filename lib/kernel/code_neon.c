@@ -165,6 +165,19 @@ static void code_neon_nibble(const uint8_t *query, size_t dims, const pv__code_r
     }
 }
 
+/* 16 bytes at a time: the elements of their low halves, and those of their high ones. */
+static void code_neon_unfold(const uint8_t *row, size_t dims, uint8_t *out) {
+    static const int8_t levels[16] = {PV__CODE_LEVELS};
+    const uint8x16_t above = vaddq_u8(vreinterpretq_u8_s8(vld1q_s8(levels)), vdupq_n_u8(64));
+    for (size_t i = 0; i < dims; i += 32) {
+        const size_t block = i / 128 * 128, half = dims - block >= 128 ? 64 : 32;
+        uint8_t *const at = out + block + (i - block) / 2;
+        const uint8x16_t v = vld1q_u8(row + i / 2);
+        vst1q_u8(at, vqtbl1q_u8(above, vandq_u8(v, vdupq_n_u8(15))));
+        vst1q_u8(at + half, vqtbl1q_u8(above, vshrq_n_u8(v, 4)));
+    }
+}
+
 /* Sum of n bytes. */
 PV__KERNEL_INLINE int32_t code_neon_total(const uint8_t *p, size_t n) {
     uint32x4_t acc = vdupq_n_u32(0);
@@ -392,6 +405,7 @@ const pv__code_kernel *pv__code_kernel_neon(void) {
         .quantise = code_neon_quantise,
         .i8 = code_neon_i8,
         .nibble = code_neon_nibble,
+        .unfold = code_neon_unfold,
         .bits = code_neon_bits,
         .l2sq = code_neon_l2sq,
         .dot = code_neon_dot,

@@ -73,6 +73,18 @@ static void code_scalar_nibble(const uint8_t *query, size_t dims, const pv__code
     }
 }
 
+static void code_scalar_unfold(const uint8_t *row, size_t dims, uint8_t *out) {
+    static const int8_t level[16] = {PV__CODE_LEVELS};
+    for (size_t i = 0; i < dims;) {
+        const size_t half = dims - i >= 128 ? 64 : 32;
+        for (size_t k = 0; k < half; k++) {
+            out[i + k] = (uint8_t)(level[row[i / 2 + k] & 15] + 64);
+            out[i + half + k] = (uint8_t)(level[row[i / 2 + k] >> 4] + 64);
+        }
+        i += 2 * half;
+    }
+}
+
 static void code_scalar_bits(const uint8_t *query, size_t dims, const pv__code_rows *rows,
                              int32_t *out) {
     for (size_t r = 0; r < rows->n; r++) {
@@ -170,6 +182,7 @@ const pv__code_kernel *pv__code_kernel_scalar(void) {
         .quantise = code_scalar_quantise,
         .i8 = code_scalar_i8,
         .nibble = code_scalar_nibble,
+        .unfold = code_scalar_unfold,
         .bits = code_scalar_bits,
         .l2sq = code_scalar_l2sq,
         .dot = code_scalar_dot,

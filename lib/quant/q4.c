@@ -231,7 +231,6 @@ static float q4_extra(const pv__code *c, const uint8_t *row) {
 }
 
 static void q4_query_row(const pv__code *c, const uint8_t *row, void *query) {
-    static const int8_t levels[16] = {PV__CODE_LEVELS};
     const uint32_t n = q4_padded(c);
     uint8_t *const codes = q4_codes(query);
     q4_query *q = query;
@@ -240,13 +239,8 @@ static void q4_query_row(const pv__code *c, const uint8_t *row, void *query) {
     for (uint32_t i = 0; c->kind == PV__CODE_B1 && i < n; i++) {
         codes[i] = row[i / 8] >> i % 8 & 1 ? 65 : 63;
     }
-    for (uint32_t i = 0; c->kind != PV__CODE_B1 && i < n;) {
-        const uint32_t half = n - i >= 128 ? 64 : 32;
-        for (uint32_t k = 0; k < half; k++) {
-            codes[i + k] = (uint8_t)(levels[row[i / 2 + k] & 15] + 64);
-            codes[i + half + k] = (uint8_t)(levels[row[i / 2 + k] >> 4] + 64);
-        }
-        i += 2 * half;
+    if (c->kind != PV__CODE_B1) {
+        c->kernel->unfold(row, n, codes);
     }
     memset(q, 0, sizeof *q);
     q->form = c->metric == PV_METRIC_DOT ? PV__CODE_FORM_AUG : PV__CODE_FORM_L2;
