@@ -29,7 +29,7 @@
 #include "engine/parts.h"
 #include "kernel/kernel.h"
 
-#define ROUNDS 4
+#define ROUNDS 8
 #define RECALL 0.95
 #define OTHER_BYTES (4u << 20) /* read between two searches, as a program would that does more */
 
