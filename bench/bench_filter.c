@@ -29,16 +29,26 @@
 #include "engine/parts.h"
 #include "kernel/kernel.h"
 
-#define ROUNDS 4
+#define ROUNDS 8
 #define RECALL 0.95
 #define OTHER_BYTES (4u << 20) /* read between two searches, as a program would that does more */
 
 enum { NONE, POSITIVE, NEGATIVE, CORRELATIONS };
 static const char *const correlation_names[] = {"none", "positive", "negative"};
-static const char *const plan_names[] = {"auto", "codes", "one hop", "two hops"};
+/* What is timed, and what it may say that it did. */
+enum { AUTO, CODES, ONE_HOP, TWO_HOPS, PLANS };
+static const pv__plan plans[PLANS] = {PV__PLAN_AUTO, PV__PLAN_CODES, PV__PLAN_ONE_HOP,
+                                      PV__PLAN_TWO_HOP};
+static const char *const plan_names[PV__PLANS] = {
+    [PV__PLAN_CODES] = "codes",
+    [PV__PLAN_LISTS] = "lists",
+    [PV__PLAN_ONE_HOP] = "one hop",
+    [PV__PLAN_TWO_HOP] = "two hops",
+};
 static const double shares[] = {0.5, 0.1, 0.01, 0.001, 0.0001};
 #define SHARES (sizeof shares / sizeof shares[0])
-static const float efforts[] = {0.95f, 0.6f, 0.8f, 0.9f, 0.98f, 0.995f}; /* auto: the first alone */
+static const float efforts[] = {0.95f, 0.6f,  0.7f,  0.8f,  0.85f, 0.9f,
+                                0.93f, 0.97f, 0.98f, 0.99f, 0.995f}; /* auto: the first alone */
 #define EFFORTS (sizeof efforts / sizeof efforts[0])
 
 typedef struct run_sum {
@@ -46,8 +56,8 @@ typedef struct run_sum {
 } run_sum;
 
 typedef struct cell {
-    run_sum sums[PV__PLANS][EFFORTS];
-    unsigned chosen[PV__PLANS], hopeless[PV__PLANS];
+    run_sum sums[PLANS][EFFORTS];
+    unsigned chosen[PV__PLANS], hopeless[PLANS];
     size_t allowed;
 } cell;
 
@@ -217,38 +227,37 @@ static double judge(filter_bench *b, uint32_t n, uint32_t k, float kth) {
 static void run_cell(filter_bench *b, const pv__kernel_query *q, const pv__allowed *a, cell *c) {
     uint32_t k = 0;
     const float kth = kth_allowed(b, a, &k);
-    double best[PV__PLANS][EFFORTS] = {{0}};
-    bool hopeless[PV__PLANS] = {false};
+    double best[PLANS][EFFORTS] = {{0}};
+    bool hopeless[PLANS] = {false};
     c->allowed = a->count;
     for (int round = 0; round < ROUNDS; round++) {
-        for (unsigned turn = 0; turn < PV__PLANS;
-             turn++) { /* who comes second finds a warm cache */
-            const unsigned plan = round % 2 ? PV__PLANS - 1 - turn : turn;
-            for (unsigned e = 0; e < (plan <= PV__PLAN_CODES ? 1 : EFFORTS); e++) {
+        for (unsigned turn = 0; turn < PLANS; turn++) { /* who comes second finds a warm cache */
+            const unsigned plan = round % 2 ? PLANS - 1 - turn : turn;
+            for (unsigned e = 0; e < (plan <= CODES ? 1 : EFFORTS); e++) {
                 if (hopeless[plan]) {
                     continue;
                 }
                 pv__effort effort = pv__graph_effort(&b->p.graph, b->k, efforts[e]);
-                pv__plan used = (pv__plan)plan;
+                pv__plan used = plans[plan];
                 uint32_t n = 0;
                 effort.pool = PV_MAX(effort.pool, b->want);
                 const double s = search(b, q, &effort, a, &used, &n);
                 best[plan][e] = round == 0 ? s : PV_MIN(best[plan][e], s);
-                if (plan == PV__PLAN_AUTO && n < k) {
+                if (plan == AUTO && n < k) {
                     bench_die("%u answers, %u rows are allowed", (unsigned)n, (unsigned)a->count);
                 }
-                if (round == 0 && plan > PV__PLAN_CODES && s > 50 * best[PV__PLAN_CODES][0]) {
+                if (round == 0 && plan > CODES && s > 50 * best[CODES][0]) {
                     hopeless[plan] = true; /* to be the cheapest */
                 }
                 if (round == 0) {
                     c->sums[plan][e].recall += judge(b, n, k, kth);
-                    c->chosen[used] += plan == PV__PLAN_AUTO ? 1u : 0u;
+                    c->chosen[used] += plan == AUTO ? 1u : 0u;
                 }
             }
         }
     }
-    for (unsigned plan = 0; plan < PV__PLANS; plan++) {
-        for (unsigned e = 0; e < (plan <= PV__PLAN_CODES ? 1 : EFFORTS); e++) {
+    for (unsigned plan = 0; plan < PLANS; plan++) {
+        for (unsigned e = 0; e < (plan <= CODES ? 1 : EFFORTS); e++) {
             c->sums[plan][e].seconds += best[plan][e];
             c->hopeless[plan] += hopeless[plan] && e == 0 ? 1u : 0u;
         }
@@ -273,7 +282,7 @@ static void run_query(filter_bench *b, bench_random *r) {
 /* The cheapest effort of a plan that reaches a recall; -1: none does. */
 static double cheapest(const cell *c, unsigned plan, unsigned queries, double recall) {
     double best = -1;
-    for (unsigned e = 0; e < (plan <= PV__PLAN_CODES ? 1 : EFFORTS); e++) {
+    for (unsigned e = 0; e < (plan <= CODES ? 1 : EFFORTS); e++) {
         const run_sum *s = &c->sums[plan][e];
         if (c->hopeless[plan] == 0 && s->recall / queries >= recall - 1e-9 &&
             (best < 0 || s->seconds < best)) {
@@ -285,7 +294,7 @@ static double cheapest(const cell *c, unsigned plan, unsigned queries, double re
 
 static double least_forced(const cell *c, unsigned queries, double recall) {
     double least = INFINITY;
-    for (unsigned p = PV__PLAN_CODES; p < PV__PLANS; p++) {
+    for (unsigned p = CODES; p < PLANS; p++) {
         const double t = cheapest(c, p, queries, recall);
         least = t >= 0 && t < least ? t : least;
     }
@@ -299,8 +308,8 @@ static void print_cells(const filter_bench *b, unsigned queries) {
     for (unsigned c = 0; c < CORRELATIONS; c++) {
         for (size_t s = 0; s < SHARES; s++) {
             const cell *x = &b->cells[c][s];
-            const double own = x->sums[PV__PLAN_AUTO][0].seconds / queries;
-            const double recall = x->sums[PV__PLAN_AUTO][0].recall / queries;
+            const double own = x->sums[AUTO][0].seconds / queries;
+            const double recall = x->sums[AUTO][0].recall / queries;
             printf("| %s | %g %% | %zu | %.1f | %.4f | ", correlation_names[c], shares[s] * 100,
                    x->allowed, own * 1e6, recall);
             for (unsigned p = 0, more = 0; p < PV__PLANS; p++) {
@@ -308,7 +317,7 @@ static void print_cells(const filter_bench *b, unsigned queries) {
                     printf("%s%s %u", more++ ? ", " : "", plan_names[p], x->chosen[p]);
                 }
             }
-            for (unsigned p = PV__PLAN_CODES; p < PV__PLANS; p++) {
+            for (unsigned p = CODES; p < PLANS; p++) {
                 const double t = cheapest(x, p, queries, RECALL);
                 if (t < 0) {
                     printf(" | -");

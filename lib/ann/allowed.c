@@ -71,27 +71,33 @@ int pv__allowed_codes(pv__graph *g, pv__walker *w, const pv__allowed *a, size_t 
 
 /* ---- what it costs --------------------------------------------------------------------------- */
 
-/* Nanoseconds, measured with bench_filter on sets of 100,000 and 1,000,000 rows; what matters is
- * how they stand to each other. Rows that lie apart cost more than rows that lie side by side. */
-#define ALLOWED_DENSE_NS 10.0f
-#define ALLOWED_DENSE_BYTE_NS 0.06f
-#define ALLOWED_APART_NS 20.0f
-#define ALLOWED_APART_BYTE_NS 0.06f
-#define ALLOWED_DENSE 0.1f        /* share from which rows lie side by side */
-#define ALLOWED_HOP_ROWS 17.0f    /* a node is followed in the time of so many rows */
-#define ALLOWED_LOOK_NS 30.0f     /* a look behind a neighbour that does not count */
-#define ALLOWED_LOOKS 32.0f       /* that many find what a step of two hops wants, by share, */
-#define ALLOWED_LOOKS_MAX 961.0f  /* but there are no more */
-#define ALLOWED_TWO_SHARE 0.03f   /* below it the allowed ones hang together no more */
-#define ALLOWED_PROBE_NS 25000.0f /* comparing codes that is over sooner needs no look around */
-#define ALLOWED_PROBE 4u          /* nodes followed between two decisions */
-#define ALLOWED_NEAR 8.0f         /* weight of a node that was followed */
+/* Nanoseconds, measured with bench_filter on sets of 100,000 rows; what matters is how they stand to
+ * each other. Rows that lie apart cost more than rows that lie side by side. */
+#define ALLOWED_DENSE_NS 4.0f
+#define ALLOWED_DENSE_BYTE_NS 0.04f
+#define ALLOWED_APART_NS 5.0f
+#define ALLOWED_APART_BYTE_NS 0.05f
+#define ALLOWED_DENSE 0.1f       /* share from which rows lie side by side */
+#define ALLOWED_ENTER_NS 3000.0f /* from the top to where level 0 begins */
+#define ALLOWED_HOP_NS 250.0f    /* a node is followed: its links, */
+#define ALLOWED_HOP_ROWS 6.0f    /* and so many rows that were not seen before */
+#define ALLOWED_LOOK_NS 30.0f    /* a look behind a neighbour that does not count */
+#define ALLOWED_LOOKS 32.0f      /* that many find what a step of two hops wants, by share, */
+#define ALLOWED_LOOKS_MAX 961.0f /* but there are no more */
+#define ALLOWED_TWO_SHARE 0.03f  /* below it the allowed ones hang together no more */
+#define ALLOWED_PROBE 4u         /* nodes followed between two decisions; at first one */
+#define ALLOWED_NEAR 8.0f        /* weight of a node that was followed */
+#define ALLOWED_PATIENCE 8.0f    /* part of what codes cost that a walk may always take */
 
 static float allowed_row_ns(const pv__graph *g, float share) {
     const float bytes = (float)g->code.row_size;
     const float dense = ALLOWED_DENSE_NS + ALLOWED_DENSE_BYTE_NS * bytes;
     const float apart = ALLOWED_APART_NS + ALLOWED_APART_BYTE_NS * bytes;
     return dense + (apart - dense) * PV_MAX(1 - share / ALLOWED_DENSE, 0.0f);
+}
+
+static float allowed_hop_ns(const pv__graph *g) {
+    return ALLOWED_HOP_NS + ALLOWED_HOP_ROWS * allowed_row_ns(g, 0);
 }
 
 /* How many nodes a walk of one hop has to follow where `share` of them is allowed. */
@@ -104,8 +110,7 @@ static float allowed_two_hops_ns(const pv__graph *g, const pv__effort *e, float 
         return INFINITY;
     }
     const float looks = PV_MIN(ALLOWED_LOOKS / share, ALLOWED_LOOKS_MAX);
-    return (10 + 4 * (float)e->k) *
-           (ALLOWED_HOP_ROWS * allowed_row_ns(g, 0) + looks * ALLOWED_LOOK_NS);
+    return (10 + 4 * (float)e->k) * (allowed_hop_ns(g) + looks * ALLOWED_LOOK_NS);
 }
 
 /* ---- choice ---------------------------------------------------------------------------------- */
@@ -114,6 +119,7 @@ typedef struct allowed_search {
     const pv__allowed *a;
     pv__effort whole; /* where all are allowed */
     float share;      /* of all nodes */
+    float fewer;      /* what becomes of an effort among a share: pv__graph_fewer */
     float codes_ns;   /* what the sure way costs */
     bool chooses;
     pv__roam roam;
@@ -128,10 +134,10 @@ static float allowed_local_share(const allowed_search *s) {
     return (passed + 2 * s->share) / (met + 2);
 }
 
-/* Where few are allowed, the ball around the k nearest of them holds many nodes, and the more there
- * are, the less a walk has to see beyond it to miss none: like a search for k / share. */
+/* Where few are allowed, the ball around the k nearest of them holds k / share nodes, and the more
+ * there are, the less a walk has to see beyond it to miss none: as in a search for so many. */
 static pv__effort allowed_effort(const allowed_search *s, uint32_t want) {
-    const float less = sqrtf(allowed_local_share(s));
+    const float less = powf(allowed_local_share(s), s->fewer);
     pv__effort e = s->whole;
     if (e.stop < INFINITY) {
         e.stop = 1 + (e.stop - 1) * less;
@@ -141,11 +147,40 @@ static pv__effort allowed_effort(const allowed_search *s, uint32_t want) {
     return e;
 }
 
+/* As long as a walk has taken little beside codes, what speaks against it may be chance: the share
+ * that it has met, and two deviations more. */
+static float allowed_likely_share(const pv__graph *g, const allowed_search *s) {
+    const pv__roam *r = &s->roam;
+    const float share = allowed_local_share(s), passed = (float)r->passed;
+    const float spent = ALLOWED_ENTER_NS + (float)r->followed * allowed_hop_ns(g);
+    if (spent * ALLOWED_PATIENCE > s->codes_ns) {
+        return share;
+    }
+    return PV_MIN(PV_MAX(share, (passed + 2 * sqrtf(passed + 1)) / ((float)r->looked + 1)), 1.0f);
+}
+
+/* How many nodes a walk of one hop has still to follow, where `share` is allowed. When it has found
+ * k, no more than those that it sees now: about as many as come near enough are too far later. */
+static float allowed_left(const pv__walker *w, const allowed_search *s, const pv__effort *effort,
+                          size_t count, float share) {
+    const float left = PV_MAX(allowed_hops(&s->whole, share) - (float)s->roam.followed, 1.0f);
+    if (count < effort->k || effort->stop == INFINITY) {
+        return left;
+    }
+    const float bound = pv__walk_bound(w, effort, w->pool, count);
+    uint32_t seen = 0;
+    for (size_t i = 0; i < w->front.count; i++) {
+        seen += w->front.hits[i].distance <= bound ? 1u : 0u;
+    }
+    return PV_MIN(left, (float)seen);
+}
+
 /* Go on as before, with two hops, or not at all? */
-static bool allowed_goes_on(const pv__graph *g, allowed_search *s) {
-    const float share = allowed_local_share(s), followed = (float)s->roam.followed;
-    const float hops = PV_MAX(allowed_hops(&s->whole, share) - followed, 1.0f);
-    float hop_ns = ALLOWED_HOP_ROWS * allowed_row_ns(g, 0);
+static bool allowed_goes_on(const pv__graph *g, const pv__walker *w, allowed_search *s,
+                            const pv__effort *effort, size_t count) {
+    const float share = allowed_likely_share(g, s), followed = (float)s->roam.followed;
+    const float hops = allowed_left(w, s, effort, count, share);
+    float hop_ns = allowed_hop_ns(g);
     if (s->a->ask) {
         hop_ns += PV__ASK_NS * (float)s->roam.looked / PV_MAX(followed, 1.0f);
     } else if (!s->roam.two_hops && allowed_two_hops_ns(g, &s->whole, share) < hops * hop_ns) {
@@ -164,9 +199,10 @@ static int allowed_walk(pv__graph *g, pv__walker *w, allowed_search *s, uint32_t
     PV_TRY(pv__roam_begin(g, w, &s->roam, seeds, err));
     while (cut && !*out_given_up) {
         const pv__effort effort = allowed_effort(s, want);
-        PV_TRY(pv__roam_nearest(g, w, &s->roam, &effort, s->roam.followed + ALLOWED_PROBE, io_count,
-                                &cut, err));
-        *out_given_up = cut && s->chooses && !allowed_goes_on(g, s);
+        const uint32_t probe = s->roam.followed < ALLOWED_PROBE ? 1 : ALLOWED_PROBE;
+        PV_TRY(pv__roam_nearest(g, w, &s->roam, &effort, s->roam.followed + probe, io_count, &cut,
+                                err));
+        *out_given_up = cut && s->chooses && !allowed_goes_on(g, w, s, &effort, *io_count);
     }
     return 0;
 }
@@ -179,18 +215,25 @@ float pv__allowed_codes_ns(const pv__graph *g, const pv__allowed *a, float *out_
     return a->words_ns + (float)a->count * allowed_row_ns(g, *out_share);
 }
 
-bool pv__allowed_codes_first(const pv__allowed *a, float codes_ns, uint32_t want) {
-    return codes_ns < ALLOWED_PROBE_NS || (!a->ask && a->count <= want);
+bool pv__allowed_codes_first(const pv__allowed *a, float codes_ns, float other_ns, uint32_t want) {
+    return codes_ns < other_ns || (!a->ask && a->count <= want);
+}
+
+/* The query is prepared. */
+static int allowed_codes_end(pv__graph *g, pv__walker *w, const void *vector,
+                             const pv__effort *effort, uint32_t want, const pv__allowed *a,
+                             pv__hit *hits, uint32_t *out_count, pv_error *err) {
+    size_t count = 0;
+    PV_TRY(pv__allowed_codes(g, w, a, w->coarse ? effort->pool : want, &count, err));
+    return pv__search_end(g, w, vector, effort, want, a, count, hits, out_count, err);
 }
 
 int pv__allowed_by_codes(pv__graph *g, pv__walker *w, const void *vector, const pv__effort *effort,
                          uint32_t want, const pv__allowed *a, pv__hit *hits, uint32_t *out_count,
                          pv_error *err) {
-    size_t count = 0;
     PV_TRY(pv__walker_begin(w, g, effort->pool, err));
     pv__code_query(&w->code, vector, w->query);
-    PV_TRY(pv__allowed_codes(g, w, a, w->coarse ? effort->pool : want, &count, err));
-    return pv__search_end(g, w, vector, effort, want, a, count, hits, out_count, err);
+    return allowed_codes_end(g, w, vector, effort, want, a, hits, out_count, err);
 }
 
 int pv__links_search_allowed(pv__graph *g, pv__walker *w, const void *vector,
@@ -200,14 +243,21 @@ int pv__links_search_allowed(pv__graph *g, pv__walker *w, const void *vector,
     const uint32_t nodes = g->meta.node_count + g->meta.dup_count;
     allowed_search s = {.a = a, .whole = *effort, .chooses = *io_plan == PV__PLAN_AUTO};
     size_t count = 0;
+    bool given_up = false;
     s.codes_ns = pv__allowed_codes_ns(g, a, &s.share);
-    s.roam = (pv__roam){.allowed = a, .two_hops = *io_plan == PV__PLAN_TWO_HOP};
-    bool given_up =
-        *io_plan == PV__PLAN_CODES || (s.chooses && pv__allowed_codes_first(a, s.codes_ns, want));
-    if (!given_up) {
-        PV_TRY(pv__search_begin(g, w, vector, effort->pool, &count, err));
-        PV_TRY(allowed_walk(g, w, &s, want, &count, &given_up, err));
+    /* No walk takes less than one in which all are allowed. */
+    const float walk_ns = ALLOWED_ENTER_NS + allowed_hops(effort, 1) * allowed_hop_ns(g);
+    if (*io_plan == PV__PLAN_CODES ||
+        (s.chooses && pv__allowed_codes_first(a, s.codes_ns, walk_ns, want))) {
+        *out_complete = !a->ask;
+        *io_plan = PV__PLAN_CODES;
+        return a->ask ? 0
+                      : pv__allowed_by_codes(g, w, vector, effort, want, a, hits, out_count, err);
     }
+    s.fewer = pv__graph_fewer(g, effort);
+    s.roam = (pv__roam){.allowed = a, .two_hops = *io_plan == PV__PLAN_TWO_HOP};
+    PV_TRY(pv__search_begin(g, w, vector, effort->pool, &count, err));
+    PV_TRY(allowed_walk(g, w, &s, want, &count, &given_up, err));
     if (!given_up) {
         *io_plan = s.roam.two_hops ? PV__PLAN_TWO_HOP : PV__PLAN_ONE_HOP;
         PV_TRY(pv__search_end(g, w, vector, effort, want, a, count, hits, out_count, err));
@@ -215,11 +265,10 @@ int pv__links_search_allowed(pv__graph *g, pv__walker *w, const void *vector,
     }
     if (given_up && a->ask) {
         *out_complete = false;
-        return 0;
-    }
-    if (given_up) {
+    } else if (given_up) {
         *io_plan = PV__PLAN_CODES;
-        return pv__allowed_by_codes(g, w, vector, effort, want, a, hits, out_count, err);
+        pv__walker_clear(w); /* what the walk has seen */
+        return allowed_codes_end(g, w, vector, effort, want, a, hits, out_count, err);
     }
     return 0;
 }
@@ -229,11 +278,13 @@ int pv__links_search_allowed(pv__graph *g, pv__walker *w, const void *vector,
 #undef ALLOWED_APART_NS
 #undef ALLOWED_APART_BYTE_NS
 #undef ALLOWED_DENSE
+#undef ALLOWED_ENTER_NS
+#undef ALLOWED_HOP_NS
 #undef ALLOWED_HOP_ROWS
 #undef ALLOWED_LOOK_NS
 #undef ALLOWED_LOOKS
 #undef ALLOWED_LOOKS_MAX
 #undef ALLOWED_TWO_SHARE
-#undef ALLOWED_PROBE_NS
 #undef ALLOWED_PROBE
 #undef ALLOWED_NEAR
+#undef ALLOWED_PATIENCE

@@ -29,6 +29,7 @@
 /* Where candidates come by a coarse code and are measured again, so many times as many. */
 #define CALIBRATE_COARSE 4u
 #define CALIBRATE_ALIGN 64u
+#define CALIBRATE_FEWER 0.5f /* before anything was measured */
 
 static const uint32_t calibrate_k[PV__CURVES] = {10, 100};
 static const uint16_t calibrate_pool[PV__CURVES] = {640, 1600};
@@ -39,12 +40,19 @@ static const float calibrate_stop[PV__CURVE_POINTS] = {1.01f, 1.03f, 1.06f, 1.09
 static const float calibrate_share[PV__CURVE_POINTS] = {1.0f, 1.4f, 2.0f, 2.8f,  4.0f,
                                                         5.6f, 8.0f, 11.f, 16.0f, 24.0f};
 
-/* The effort of a place between points 0 and CURVE_POINTS - 1; beyond the last it goes on. */
+static const float *calibrate_points(const pv__graph *g) {
+    return pv__graph_has_ratio(g) ? calibrate_stop : calibrate_share;
+}
+
+/* What stands at a place between points 0 and CURVE_POINTS - 1; beyond the last it goes on. */
+static float calibrate_at(const float *points, float at) {
+    const unsigned low = (unsigned)PV_MIN(at, (float)(PV__CURVE_POINTS - 2));
+    return points[low] + (at - (float)low) * (points[low + 1] - points[low]);
+}
+
 pv__effort pv__links_effort(const pv__graph *g, uint32_t k, float pool, float at) {
     const bool dot = !pv__graph_has_ratio(g);
-    const float *points = dot ? calibrate_share : calibrate_stop;
-    const unsigned low = (unsigned)PV_MIN(at, (float)(PV__CURVE_POINTS - 2));
-    const float value = points[low] + (at - (float)low) * (points[low + 1] - points[low]);
+    const float value = calibrate_at(calibrate_points(g), at);
     const float coarse = g->split ? (float)CALIBRATE_COARSE : 1;
     const float want = PV_MAX(coarse * (dot ? value * (float)k : pool), (float)pv__graph_want(k));
     return (pv__effort){(uint32_t)PV_MIN(want, (float)PV__GRAPH_EF_MAX), k, dot ? INFINITY : value,
@@ -241,12 +249,15 @@ int pv__graph_calibrate(pv__graph *g, pv__walker *w, uint32_t samples, pv_error 
     return rc;
 }
 
-/* The place on one curve where the target is reached. */
-static float calibrate_read(const pv__graph_curve *c, unsigned k, float target) {
-    const float want = 1 - (1 - target) * CALIBRATE_MISS;
+static float calibrate_recall(const pv__graph_curve *c, unsigned k, unsigned point) {
+    return (float)c->recall[k][point] / (float)CALIBRATE_ONE;
+}
+
+/* The place on one curve where a recall is reached. */
+static float calibrate_place(const pv__graph_curve *c, unsigned k, float want) {
     float before = 0;
     for (unsigned i = 0; i < PV__CURVE_POINTS; i++) {
-        const float recall = (float)c->recall[k][i] / (float)CALIBRATE_ONE;
+        const float recall = calibrate_recall(c, k, i);
         if (recall >= want) {
             return i == 0 || recall <= before
                        ? (float)i
@@ -255,6 +266,38 @@ static float calibrate_read(const pv__graph_curve *c, unsigned k, float target) 
         before = recall;
     }
     return (float)PV__CURVE_POINTS + 1; /* more than was tried */
+}
+
+/* The same for a target that is reached with a margin. */
+static float calibrate_read(const pv__graph_curve *c, unsigned k, float target) {
+    return calibrate_place(c, k, 1 - (1 - target) * CALIBRATE_MISS);
+}
+
+float pv__graph_fewer(const pv__graph *g, const pv__effort *effort) {
+    const pv__graph_curve *c = &g->meta.curve;
+    const float *points = calibrate_points(g);
+    const float coarse = g->split ? (float)CALIBRATE_COARSE : 1;
+    const float value =
+        pv__graph_has_ratio(g) ? effort->stop : (float)effort->pool / (coarse * (float)effort->k);
+    const unsigned own = effort->k < 32 ? 0 : 1; /* the nearer curve */
+    unsigned i = 0;
+    while (i < PV__CURVE_POINTS - 1 && points[i] < value) {
+        i++;
+    }
+    if (c->nodes == 0) {
+        return CALIBRATE_FEWER;
+    }
+    float recall = calibrate_recall(c, own, i);
+    if (i > 0 && points[i] > value) { /* between two points */
+        const float part = (value - points[i - 1]) / (points[i] - points[i - 1]);
+        const float before = calibrate_recall(c, own, i - 1);
+        recall = before + part * (recall - before);
+    }
+    const float last = (float)(PV__CURVE_POINTS - 1);
+    const float ten = calibrate_at(points, PV_MIN(calibrate_place(c, 0, recall), last));
+    const float hundred = calibrate_at(points, PV_MIN(calibrate_place(c, 1, recall), last));
+    const float power = log10f((ten - 1) / PV_MAX(hundred - 1, 1e-6f));
+    return PV_MIN(PV_MAX(power, 0.0f), 1.0f);
 }
 
 pv__effort pv__graph_effort(const pv__graph *g, uint32_t k, float target) {
@@ -300,3 +343,4 @@ pv__effort pv__links_effort_ef(const pv__graph *g, uint32_t k, uint32_t ef) {
 #undef REBUILD_LOST
 #undef CALIBRATE_COARSE
 #undef CALIBRATE_ALIGN
+#undef CALIBRATE_FEWER

@@ -23,6 +23,7 @@
 #define LSEARCH_OUTER 1.1f   /* and a bit */
 #define LSEARCH_IDLE 2u      /* within: half as many lists as were to be scanned had nothing */
 #define LSEARCH_CURSOR_PAUSE 16u
+#define LSEARCH_LEAST_NS 15000.0f /* no scan of lists takes less */
 
 typedef struct lsearch_scan lsearch_scan;
 typedef int (*lsearch_take_fn)(lsearch_scan *s, pv__walker *w, float distance, uint32_t node,
@@ -222,8 +223,8 @@ int pv__lists_search_allowed(pv__graph *g, pv__walker *w, const void *vector,
     const bool chooses = *io_plan == PV__PLAN_AUTO;
     float share = 1;
     const float codes_ns = pv__allowed_codes_ns(g, a, &share);
-    bool given_up =
-        *io_plan == PV__PLAN_CODES || (chooses && pv__allowed_codes_first(a, codes_ns, want));
+    bool given_up = *io_plan == PV__PLAN_CODES ||
+                    (chooses && pv__allowed_codes_first(a, codes_ns, LSEARCH_LEAST_NS, want));
     *out_complete = true;
     if (!given_up) {
         *io_plan = PV__PLAN_LISTS;
@@ -340,3 +341,4 @@ int pv__lists_cursor_fill(pv__graph *g, pv__walker *w, pv__graph_cursor *c,
 #undef LSEARCH_OUTER
 #undef LSEARCH_IDLE
 #undef LSEARCH_CURSOR_PAUSE
+#undef LSEARCH_LEAST_NS
