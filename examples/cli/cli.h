@@ -95,6 +95,8 @@ int cli_close(cli *c, pv_db *db, int exit_code);
 const char *cli_metric_name(uint32_t metric);
 const char *cli_key_name(uint32_t key);
 const char *cli_type_name(uint32_t type);
+const char *cli_index_name(uint32_t index);
+const char *cli_code_name(uint32_t code);
 int cli_metric(cli *c, const char *name, uint32_t *out); /* NULL name: the default */
 int cli_type(cli *c, const char *name, uint32_t *out);
 int cli_key(cli *c, const char *name, uint32_t *out);

@@ -74,15 +74,32 @@ int cmd_drop(cli *c, int argc, char **argv) {
     return cli_close(c, db, rc);
 }
 
+/* The code of its index; NULL: it has none, or none yet. */
+static const char *collection_code(const pv_collection_info *info) {
+    return info->code == 0 ? NULL : cli_code_name(info->code);
+}
+
 static void collection_put_json(ex_buf *out, const char *name, const pv_collection_info *info) {
     ex_buf_puts(out, "{\"name\":");
     cli_put_id(out, name, 0);
     cli_put_format(out, ",\"count\":%llu,\"dims\":%u,\"metric\":\"%s\",\"type\":\"%s\"",
                    (unsigned long long)info->count, info->dims, cli_metric_name(info->metric),
                    cli_type_name(info->type));
-    cli_put_format(out, ",\"key\":\"%s\",\"slots\":%llu,\"generation\":%llu}",
+    cli_put_format(out, ",\"key\":\"%s\",\"slots\":%llu,\"generation\":%llu",
                    cli_key_name(info->key), (unsigned long long)info->slots,
                    (unsigned long long)info->generation);
+    const char *code = collection_code(info);
+    cli_put_format(out, ",\"index\":\"%s\",\"indexed\":%llu,\"lists\":%u",
+                   cli_index_name(info->index), (unsigned long long)info->indexed, info->lists);
+    ex_buf_puts(out, ",\"code\":");
+    if (code) {
+        cli_put_id(out, code, 0);
+    } else {
+        ex_buf_puts(out, "null");
+    }
+    cli_put_format(out, ",\"code_asked\":\"%s\",\"code_reason\":", cli_code_name(info->code_asked));
+    cli_put_id(out, info->code_reason, 0);
+    ex_buf_putc(out, '}');
 }
 
 static int collection_put_all(cli *c, pv_db *db, pv_txn *txn, const pv_names *names) {
@@ -130,6 +147,27 @@ int cmd_list(cli *c, int argc, char **argv) {
     return cli_close(c, db, rc);
 }
 
+static void collection_put_text(ex_buf *out, const char *name, const pv_collection_info *info) {
+    const char *code = collection_code(info);
+    cli_put_format(out, "name        %s\nrecords     %llu\ndimensions  %u\n", name,
+                   (unsigned long long)info->count, info->dims);
+    cli_put_format(out, "metric      %s\nelements    %s\nids         %s\n",
+                   cli_metric_name(info->metric), cli_type_name(info->type),
+                   cli_key_name(info->key));
+    cli_put_format(out, "index       %s\nindexed     %llu\n", cli_index_name(info->index),
+                   (unsigned long long)info->indexed);
+    if (info->index == PV_INDEX_IVF) {
+        cli_put_format(out, "lists       %u\n", info->lists);
+    }
+    cli_put_format(out, "code        %s (asked for: %s)\n", code ? code : "none",
+                   cli_code_name(info->code_asked));
+    if (info->code_reason[0] != '\0') {
+        cli_put_format(out, "because     %s\n", info->code_reason);
+    }
+    cli_put_format(out, "slots       %llu\ngeneration  %llu\n", (unsigned long long)info->slots,
+                   (unsigned long long)info->generation);
+}
+
 int cmd_info(cli *c, int argc, char **argv) {
     cli_args args;
     pv_db *db = NULL;
@@ -148,13 +186,7 @@ int cmd_info(cli *c, int argc, char **argv) {
         collection_put_json(&c->out, args.at[1], &info);
         ex_buf_putc(&c->out, '\n');
     } else {
-        cli_put_format(&c->out, "name        %s\nrecords     %llu\ndimensions  %u\n", args.at[1],
-                       (unsigned long long)info.count, info.dims);
-        cli_put_format(&c->out, "metric      %s\nelements    %s\nids         %s\n",
-                       cli_metric_name(info.metric), cli_type_name(info.type),
-                       cli_key_name(info.key));
-        cli_put_format(&c->out, "slots       %llu\ngeneration  %llu\n",
-                       (unsigned long long)info.slots, (unsigned long long)info.generation);
+        collection_put_text(&c->out, args.at[1], &info);
     }
     return cli_close(c, db, rc);
 }

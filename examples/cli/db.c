@@ -38,6 +38,8 @@ int cli_close(cli *c, pv_db *db, int exit_code) {
 
 static const char *const db_metrics[] = {"unknown", "l2",      "cosine", "dot",
                                          "l1",      "hamming", "jaccard"};
+static const char *const db_indexes[] = {"auto", "flat", "hnsw", "ivf"};
+static const char *const db_codes[] = {"auto", "f32", "sq8", "q4", "b1", "f16", "pq", "i8", "bit"};
 static const char *const db_types[] = {"unknown", "f32", "f16", "bf16", "i8", "bit"};
 
 const char *cli_metric_name(uint32_t metric) {
@@ -49,6 +51,14 @@ const char *cli_key_name(uint32_t key) {
 }
 
 const char *cli_type_name(uint32_t type) { return db_types[type <= PV_TYPE_BIT ? type : 0]; }
+
+const char *cli_index_name(uint32_t index) {
+    return index <= PV_INDEX_IVF ? db_indexes[index] : "unknown";
+}
+
+const char *cli_code_name(uint32_t code) {
+    return code <= PV_CODE_BIT ? db_codes[code] : "unknown";
+}
 
 /* The place of a name among those from 1 on, or 0. */
 static uint32_t db_find(const char *const *names, uint32_t last, const char *name) {
@@ -73,9 +83,8 @@ int cli_type(cli *c, const char *name, uint32_t *out) {
 }
 
 int cli_index(cli *c, const char *name, uint32_t *out) {
-    static const char *const names[] = {"auto", "flat", "hnsw", "ivf"};
-    *out = name == NULL ? PV_INDEX_AUTO : db_find(names, PV_INDEX_IVF, name);
-    return *out != PV_INDEX_AUTO || name == NULL || strcmp(name, names[0]) == 0
+    *out = name == NULL ? PV_INDEX_AUTO : db_find(db_indexes, PV_INDEX_IVF, name);
+    return *out != PV_INDEX_AUTO || name == NULL || strcmp(name, db_indexes[0]) == 0
                ? CLI_OK
                : cli_fail(c, CLI_USAGE, "--index wants auto, flat, hnsw or ivf, not '%s'", name);
 }

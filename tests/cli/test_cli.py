@@ -67,6 +67,27 @@ class Collections(Case):
         self.assertIn("dimensions  3", self.ok("info", self.db, "two"))
         self.assertEqual(len(self.ok("list", self.db).splitlines()), 2)
 
+    def test_info_names_index_and_code(self):
+        rows = [{"id": f"r{i}", "vector": [i % 7, i // 7, i % 3]} for i in range(80)]
+        shown = {}
+        for index in ("auto", "flat", "hnsw", "ivf"):
+            self.create("--index", index, "--metric", "l2", name=index)
+            self.load(*rows, name=index)
+            info = self.json("info", self.db, index)
+            self.assertEqual((info["index"], info["metric"], info["type"], info["code_asked"]),
+                             (index, "l2", "f32", "auto"))
+            self.assertEqual(info["indexed"], 80 if index in {"hnsw", "ivf"} else 0)
+            self.assertEqual(info["code"] is not None, bool(info["indexed"]), info)
+            self.assertEqual(info["lists"] > 0, index == "ivf")
+            shown[index] = self.ok("info", self.db, index)
+            for line in (f"index       {index}\n", "metric      l2\n", "elements    f32\n",
+                         f"code        {info['code'] or 'none'} (asked for: auto)\n",
+                         f"indexed     {info['indexed']}\n"):
+                self.assertIn(line, shown[index])
+        self.assertIn("lists ", shown["ivf"])
+        self.assertNotIn("lists ", shown["hnsw"])
+        self.assertIn("because     ", shown["hnsw"])
+
     def test_create_refuses(self):
         self.create()
         self.fails(BUSY, "'c'", "create", self.db, "c", "--dims", 3)
