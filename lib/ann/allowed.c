@@ -71,8 +71,8 @@ int pv__allowed_codes(pv__graph *g, pv__walker *w, const pv__allowed *a, size_t 
 
 /* ---- what it costs --------------------------------------------------------------------------- */
 
-/* Nanoseconds, measured with bench_filter on sets of 100,000 rows; what matters is how they stand to
- * each other. Rows that lie apart cost more than rows that lie side by side. */
+/* Nanoseconds, measured with bench_filter on sets of 100,000 rows; what matters is how they stand
+ * to each other. Rows that lie apart cost more than rows that lie side by side. */
 #define ALLOWED_DENSE_NS 4.0f
 #define ALLOWED_DENSE_BYTE_NS 0.04f
 #define ALLOWED_APART_NS 5.0f

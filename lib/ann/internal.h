@@ -278,7 +278,7 @@ PV_PRIVATE int pv__allowed_codes(pv__graph *g, pv__walker *w, const pv__allowed 
 PV_PRIVATE float pv__allowed_codes_ns(const pv__graph *g, const pv__allowed *a, float *out_share);
 /* That of one row where all are compared. */
 PV_PRIVATE float pv__allowed_dense_ns(const pv__graph *g);
-/* Is that so little that nothing else need be tried? other_ns: what any other way takes at least. */
+/* Is that so little that nothing else need be tried? other_ns: what others take at least. */
 PV_PRIVATE bool pv__allowed_codes_first(const pv__allowed *a, float codes_ns, float other_ns,
                                         uint32_t want);
 /* A search by it from begin to end. */
