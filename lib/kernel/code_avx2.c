@@ -185,7 +185,7 @@ CODE_AVX2 static void code_avx2_nibble(const uint8_t *query, size_t dims, const 
 }
 
 /* 32 bytes at a time: the elements of their low halves, and those of their high ones. */
-CODE_AVX2 static void code_avx2_unfold(const uint8_t *row, size_t dims, uint8_t *out) {
+CODE_AVX2 void pv__code_avx2_unfold(const uint8_t *row, size_t dims, uint8_t *out) {
     const __m256i level = _mm256_broadcastsi128_si256(_mm_setr_epi8(PV__CODE_LEVELS));
     const __m256i above = _mm256_add_epi8(level, _mm256_set1_epi8(64));
     const __m256i low = _mm256_set1_epi8(15);
@@ -437,7 +437,7 @@ const pv__code_kernel *pv__code_kernel_avx2(void) {
         .quantise = code_avx2_quantise,
         .i8 = code_avx2_i8,
         .nibble = code_avx2_nibble,
-        .unfold = code_avx2_unfold,
+        .unfold = pv__code_avx2_unfold,
         .bits = code_avx2_bits,
         .l2sq = code_avx2_l2sq,
         .dot = code_avx2_dot,

@@ -234,22 +234,6 @@ CODE_AVX512 static void code_avx512_nibble(const uint8_t *query, size_t dims,
     }
 }
 
-/* 32 bytes at a time: the elements of their low halves, and those of their high ones. */
-CODE_AVX512 static void code_avx512_unfold(const uint8_t *row, size_t dims, uint8_t *out) {
-    const __m256i level = _mm256_broadcastsi128_si256(_mm_setr_epi8(PV__CODE_LEVELS));
-    const __m256i above = _mm256_add_epi8(level, _mm256_set1_epi8(64));
-    const __m256i low = _mm256_set1_epi8(15);
-    for (size_t i = 0; i < dims; i += 64) {
-        const size_t block = i / 128 * 128, half = dims - block >= 128 ? 64 : 32;
-        uint8_t *const at = out + block + (i - block) / 2;
-        const __m256i v = _mm256_loadu_si256((const void *)(row + i / 2));
-        const __m256i a = _mm256_and_si256(v, low);
-        const __m256i b = _mm256_and_si256(_mm256_srli_epi16(v, 4), low);
-        _mm256_storeu_si256((void *)at, _mm256_shuffle_epi8(above, a));
-        _mm256_storeu_si256((void *)(at + half), _mm256_shuffle_epi8(above, b));
-    }
-}
-
 /* Sum of n bytes. */
 CODE_AVX512 PV__KERNEL_INLINE int32_t code_avx512_total(const uint8_t *p, size_t n) {
     __m512i acc = _mm512_setzero_si512();
@@ -495,7 +479,7 @@ const pv__code_kernel *pv__code_kernel_avx512(void) {
         .quantise = code_avx512_quantise,
         .i8 = code_avx512_i8,
         .nibble = code_avx512_nibble,
-        .unfold = code_avx512_unfold,
+        .unfold = pv__code_avx2_unfold,
         .bits = code_avx512_bits,
         .l2sq = code_avx512_l2sq,
         .dot = code_avx512_dot,

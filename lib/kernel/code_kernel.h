@@ -144,6 +144,7 @@ PV_PRIVATE const pv__code_floats *pv__code_floats_scalar(void);
 #if PV__KERNEL_X86
 PV_PRIVATE const pv__code_kernel *pv__code_kernel_avx2(void);
 PV_PRIVATE const pv__code_kernel *pv__code_kernel_avx512(void);
+PV_PRIVATE void pv__code_avx2_unfold(const uint8_t *row, size_t dims, uint8_t *out); /* of both */
 PV_PRIVATE const pv__code_floats *pv__code_floats_avx2(void);
 PV_PRIVATE const pv__code_floats *pv__code_floats_avx512(void);
 #endif
