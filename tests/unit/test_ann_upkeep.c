@@ -15,33 +15,31 @@ typedef struct t_place {
     int part;
     bool by_search; /* a search meets it */
 } t_place;
+/* Lists have the same objects: blocks in place of links, centres in place of level 1. */
 static const t_place t_places[] = {
     {"meta", 0, PV__PAGE_GRAPH, -1, true},
-    {"directory of links", 0, PV__PAGE_COLDIR, -1, true},
-    {"links", 0, PV__PAGE_COLUMN, -1, true},
+    {"directory of links or blocks", 0, PV__PAGE_COLDIR, -1, true},
+    {"links or blocks", 0, PV__PAGE_COLUMN, -1, true},
     {"shared nodes", 0, PV__PAGE_TREE, -1, false},
     {"directory of codes", 1, PV__PAGE_COLDIR, -1, true},
     {"codes", 1, PV__PAGE_COLUMN, -1, true},
     {"directories of the maps", 2, PV__PAGE_COLDIR, -1, true},
     {"node to slot", 2, PV__PAGE_COLUMN, 0, true},
     {"slot to node", 2, PV__PAGE_COLUMN, 1, false},
-    {"directory of level 1", 3, PV__PAGE_COLDIR, -1, true},
-    {"level 1", 3, PV__PAGE_COLUMN, -1, true},
+    {"directory of level 1 or centres", 3, PV__PAGE_COLDIR, -1, true},
+    {"level 1 or centres", 3, PV__PAGE_COLUMN, -1, true},
 };
-/* Of lists the same objects: links are blocks, level 1 is centres. */
-static const t_place t_places_of_lists[] = {
-    {"meta", 0, PV__PAGE_GRAPH, -1, true},
-    {"directory of blocks", 0, PV__PAGE_COLDIR, -1, true},
-    {"blocks", 0, PV__PAGE_COLUMN, -1, true},
-    {"shared nodes", 0, PV__PAGE_TREE, -1, false},
-    {"directory of codes", 1, PV__PAGE_COLDIR, -1, true},
-    {"codes", 1, PV__PAGE_COLUMN, -1, true},
-    {"directories of the maps", 2, PV__PAGE_COLDIR, -1, true},
-    {"node to slot", 2, PV__PAGE_COLUMN, 0, true},
-    {"slot to node", 2, PV__PAGE_COLUMN, 1, false},
-    {"directory of centres", 3, PV__PAGE_COLDIR, -1, true},
-    {"centres", 3, PV__PAGE_COLUMN, -1, true},
-};
+
+/* Of what is searched; another one, once it has been built again. */
+static pv__graph_ref t_graph(t_up *u) {
+    pv__txn *txn = NULL;
+    pv__parts p;
+    t_parts(u, 0, &txn, &p);
+    const pv__graph_ref graph = p.c.graph;
+    pv__parts_done(&p);
+    pv__txn_rollback(txn);
+    return graph;
+}
 
 static uint8_t *t_read_file(const char *path, size_t *out_size) {
     FILE *f = fopen(path, "rb");
@@ -83,14 +81,7 @@ static size_t t_flip(uint8_t *file, size_t size, uint64_t uuid_tag, uint32_t own
 
 /* A life with the damage: searches, writes of all kinds, then it is mended, then reopened. */
 static void t_live_on(t_up *u, const t_place *place, bool search_first) {
-    const pv__graph_ref none = {0, 0};
-    pv__graph_ref old = none;
-    pv__txn *txn = NULL;
-    pv__parts p;
-    t_parts(u, 0, &txn, &p);
-    old = p.c.graph;
-    pv__parts_done(&p);
-    pv__txn_rollback(txn);
+    const pv__graph_ref old = t_graph(u);
     if (search_first) {
         t_expect_answers(u, 20);
         if (place->by_search) {
@@ -116,39 +107,30 @@ static void t_live_on(t_up *u, const t_place *place, bool search_first) {
     t_expect_graphs(u);
 }
 
-static void t_expect_mended(const t_place *places, size_t count, bool lists) {
-    for (size_t i = 0; i < count; i++) {
-        for (int search_first = 0; search_first < 2; search_first++) {
-            t_up *u = lists ? t_new_lists(1100, 1, 0) : t_new(1100, 1);
-            const uint64_t uuid_tag = u->t.db->store->uuid_tag;
-            uint32_t owner = 0;
-            size_t size = 0;
-            pv__txn *txn = NULL;
-            pv__parts p;
-            t_parts(u, 0, &txn, &p);
-            owner = p.c.graph.owner;
-            pv__parts_done(&p);
-            pv__txn_rollback(txn);
-            t_api_shut(&u->t);
-            uint8_t *file = t_read_file(u->t.path, &size);
-            const size_t flipped = t_flip(file, size, uuid_tag, owner, &places[i]);
-            if (flipped == 0) {
-                fprintf(stderr, "no page of '%s'\n", places[i].name);
-            }
-            assert_true(flipped > 0);
-            t_write_file(u->t.path, file, size);
-            free(file);
-            t_api_reopen(&u->t, &u->opts);
-            t_live_on(u, &places[i], search_first);
-            t_free(u);
-        }
+static void t_expect_mended(const t_place *place, bool lists, bool search_first) {
+    t_up *u = lists ? t_new_lists(1100, 1, 0) : t_new(1100, 1);
+    const uint64_t uuid_tag = u->t.db->store->uuid_tag;
+    const uint32_t owner = t_graph(u).owner;
+    size_t size = 0;
+    t_api_shut(&u->t);
+    uint8_t *file = t_read_file(u->t.path, &size);
+    const size_t flipped = t_flip(file, size, uuid_tag, owner, place);
+    if (flipped == 0) {
+        fprintf(stderr, "no page of '%s'\n", place->name);
     }
+    assert_true(flipped > 0);
+    t_write_file(u->t.path, file, size);
+    free(file);
+    t_api_reopen(&u->t, &u->opts);
+    t_live_on(u, place, search_first);
+    t_free(u);
 }
 
 static void test_ann_upkeep__damage_of_any_page_is_mended(void **state) {
     (void)state;
-    t_expect_mended(t_places, PV_COUNTOF(t_places), false);
-    t_expect_mended(t_places_of_lists, PV_COUNTOF(t_places_of_lists), true);
+    for (size_t i = 0; i < PV_COUNTOF(t_places) * 4; i++) {
+        t_expect_mended(&t_places[i / 4], i % 4 / 2 == 1, i % 2 == 1);
+    }
 }
 
 /* ---- damage that the checksums cannot see: what a writer with a bug might have left ---- */
@@ -259,27 +241,13 @@ static bool t_is_rebuilding(t_up *u) {
     return (t_info(u).flags & PV_COLLECTION_INDEX_REBUILDING) != 0;
 }
 
-/* Of the graph that is searched; another one, once it has been built again. */
-static uint64_t t_graph_page(t_up *u) {
-    pv__txn *txn = NULL;
-    pv__parts p;
-    t_parts(u, 0, &txn, &p);
-    const uint64_t page = p.c.graph.page;
-    pv__parts_done(&p);
-    pv__txn_rollback(txn);
-    return page;
-}
-
 /* Two thirds of the records go; nobody writes any more. The numbers that stood for them go too. */
 static void test_ann_upkeep__a_graph_with_many_gone_is_built_again(void **state) {
     (void)state;
     t_up *u = t_new(1800, 1);
     pv__txn *txn = NULL;
     pv__parts p;
-    t_parts(u, 0, &txn, &p);
-    const uint32_t owner = p.c.graph.owner;
-    pv__parts_done(&p);
-    pv__txn_rollback(txn);
+    const uint32_t owner = t_graph(u).owner;
     t_delete(u, 1200);
     unsigned steps = 0;
     bool seen = false;
@@ -375,10 +343,7 @@ static void test_ann_upkeep__fallen_recall_asks_for_a_new_graph(void **state) {
     pv__parts_done(&p);
     test_assert_ok(pv__txn_commit(txn, NULL, &u->t.err), &u->t.err);
     assert_true(t_upkeep(u, 100000) < 100000);
-    t_parts(u, 0, &txn, &p);
-    assert_int_not_equal(p.c.graph.owner, owner);
-    pv__parts_done(&p);
-    pv__txn_rollback(txn);
+    assert_int_not_equal(t_graph(u).owner, owner);
     t_expect_answers(u, 20);
     t_expect_sound(&u->t);
     t_free(u);
@@ -469,16 +434,16 @@ static void test_ann_upkeep__an_old_snapshot_keeps_its_graph(void **state) {
 static void test_ann_upkeep__a_thread_does_it(void **state) {
     (void)state;
     t_up *u = t_new(1800, 0);
-    const uint64_t page = t_graph_page(u);
+    const uint64_t page = t_graph(u).page;
     t_delete(u, 800);
-    for (unsigned i = 0; i < 60000 && (t_graph_page(u) == page || t_is_rebuilding(u)); i++) {
+    for (unsigned i = 0; i < 60000 && (t_graph(u).page == page || t_is_rebuilding(u)); i++) {
         if (i % 64 == 0) {
             t_expect_answers(u, 10);
             t_change(u, 1);
         }
         pv__sys_sleep_ms(1);
     }
-    assert_true(t_graph_page(u) != page && !t_is_rebuilding(u));
+    assert_true(t_graph(u).page != page && !t_is_rebuilding(u));
     t_expect_answers(u, 20);
     t_expect_graphs(u);
     t_free(u);
