@@ -5,8 +5,13 @@
  *      level 0      pool of the nearest so far, ascending:
  *
  *          | . | x | x | . | . | ...        x: links followed
- *            '-- nearest not followed: read its links, drop those seen before, fetch the codes of
- *                the others, compare them all in one call, put the near ones into the pool
+ *            '-- nearest not followed: read its links, drop those seen before, ask memory for the
+ *                codes of the others; compare them all in one call, put the near ones into the pool
+ *
+ * Memory is slower than comparing. So while the codes of one hop come, the one before is compared:
+ * the next node is picked without knowing what the hop between will bring. That is guessed to be
+ * nothing better when the last hop brought nothing better. Nothing is lost by a wrong guess but the
+ * order: what is picked is near enough to be followed, now or later.
  *
  * It ends when every node of the pool has been followed, or the nearest that has not is too far
  * beyond the k-th (pv__effort). One sorted array instead of two heaps as in pyglass; visited nodes
@@ -15,10 +20,9 @@
 
 #include "ann/internal.h"
 
-/* Nodes that are linked and were not visited yet, into w->ids; now they are. */
-static size_t walk_unseen(pv__walker *w, const uint8_t *row, unsigned count) {
+/* Nodes that are linked and were not visited yet; now they are. */
+static size_t walk_unseen(pv__walker *w, const uint8_t *row, unsigned count, uint32_t *ids) {
     uint64_t *const visited = w->visited;
-    uint32_t *const ids = w->ids;
     pv__walker_room(w);
     uint32_t *mark = w->marks + w->mark_count;
     size_t n = 0;
@@ -35,24 +39,26 @@ static size_t walk_unseen(pv__walker *w, const uint8_t *row, unsigned count) {
     return n;
 }
 
-/* Check and gather the unseen neighbours among `count` links; their rows of codes follow. */
-static int walk_gather(pv__graph *g, pv__walker *w, uint32_t from, const uint8_t *row,
-                       unsigned count, size_t *out_n, pv_error *err) {
+/* Check the links of a node and gather those neighbours that were not visited yet; their rows of
+ * codes are on the way. */
+static int walk_gather(pv__graph *g, pv__walker *w, uint32_t node, uint32_t *ids,
+                       const uint8_t **rows, size_t *out_n, pv_error *err) {
+    const uint8_t *row;
     uint32_t last = 0;
+    PV_TRY(pv__colview_row(&w->links, node, &row, err));
+    const unsigned count = pv__links_count(row);
     for (unsigned i = 0; i < count; i++) {
         last = PV_MAX(last, pv__links_at(row, i) & ~PV__PROTECTED);
     }
     if (PV_UNLIKELY(last >= g->meta.node_high)) {
-        return pv__graph_corrupt(g, from, "it links beyond the last node", err);
+        return pv__graph_corrupt(g, node, "it links beyond the last node", err);
     }
-    *out_n = walk_unseen(w, row, count);
-    return pv__colview_rows(&w->codes, w->ids, *out_n, w->rows, err);
+    *out_n = walk_unseen(w, row, count, ids);
+    return pv__colview_rows(&w->codes, ids, *out_n, rows, err);
 }
 
 int pv__walk_expand(pv__graph *g, pv__walker *w, uint32_t node, size_t *out_n, pv_error *err) {
-    const uint8_t *row;
-    PV_TRY(pv__colview_row(&w->links, node, &row, err));
-    PV_TRY(walk_gather(g, w, node, row, pv__links_count(row), out_n, err));
+    PV_TRY(walk_gather(g, w, node, w->ids, w->rows, out_n, err));
     pv__code_distances_expected(&w->code, w->query, w->rows, *out_n, w->distances);
     return 0;
 }
@@ -88,35 +94,60 @@ float pv__walk_bound(const pv__walker *w, const pv__effort *e, const pv__hit *po
     return bound;
 }
 
+/* Neighbours of one node whose codes were asked for. */
+typedef struct walk_hop {
+    uint32_t ids[PV__WALK_ROWS];
+    const uint8_t *rows[PV__WALK_ROWS];
+    size_t n;
+} walk_hop;
+
+/* Compare them; those within the bound into the pool. The first place where one came to stand, or
+ * `at`. */
+static size_t walk_compare(pv__walker *w, const walk_hop *h, float bound, size_t cap,
+                           size_t *io_count, size_t at) {
+    pv__code_distances_expected(&w->code, w->query, h->rows, h->n, w->distances);
+    for (uint32_t near = walk_near(w, h->n, bound); near != 0; near &= near - 1) {
+        const unsigned i = pv__low_bit(near);
+        const size_t place = pv__pool_insert(w->pool, io_count, cap, w->distances[i], h->ids[i]);
+        at = PV_MIN(at, place);
+    }
+    return at;
+}
+
 int pv__walk_level0(pv__graph *g, pv__walker *w, const pv__effort *effort, size_t *io_count,
                     pv_error *err) {
     pv__hit *pool = w->pool;
-    size_t count = *io_count, at = 0;
-    while (at < count) {
-        if (pool[at].slot & PV__EXPANDED) {
+    walk_hop hops[2];
+    size_t count = *io_count, at = 0, waiting = 0; /* hops that are not compared yet */
+    unsigned first = 0;                            /* of them */
+    bool steady = false;                           /* the last hop brought nothing better */
+    for (;;) {
+        while (at < count && (pool[at].slot & PV__EXPANDED)) {
             at++;
-            continue;
         }
         const float stop = pv__walk_bound(w, effort, pool, count);
-        if (pool[at].distance > stop) {
+        const bool near = at < count && pool[at].distance <= stop;
+        const bool crowded = pv__txn_crowded(g->txn); /* then nothing is held while it pauses */
+        if (near && (waiting == 0 || (waiting == 1 && steady && !crowded))) {
+            if (PV_UNLIKELY(crowded)) {
+                PV_TRY(pv__walker_pause(w, g->txn, err));
+            }
+            walk_hop *h = &hops[(first + waiting) % 2];
+            const uint32_t node = pool[at].slot;
+            pool[at].slot |= PV__EXPANDED;
+            walk_prefetch_next(w, pool, ++at, count); /* often the next one */
+            PV_TRY(walk_gather(g, w, node, h->ids, h->rows, &h->n, err));
+            waiting++;
+            continue;
+        }
+        if (waiting == 0) {
             break;
         }
-        if (PV_UNLIKELY(pv__txn_crowded(g->txn))) {
-            PV_TRY(pv__walker_pause(w, g->txn, err));
-        }
-        size_t n = 0;
-        const uint32_t node = pool[at].slot;
-        pool[at].slot |= PV__EXPANDED;
-        walk_prefetch_next(w, pool, at + 1, count); /* often the next one */
-        PV_TRY(pv__walk_expand(g, w, node, &n, err));
-        size_t next = at + 1;
-        for (uint32_t near = walk_near(w, n, stop); near != 0; near &= near - 1) {
-            const unsigned i = pv__low_bit(near);
-            const size_t place =
-                pv__pool_insert(pool, &count, effort->pool, w->distances[i], w->ids[i]);
-            next = PV_MIN(next, place);
-        }
-        at = next;
+        const size_t place = walk_compare(w, &hops[first], stop, effort->pool, &count, at);
+        first ^= 1u;
+        waiting--;
+        steady = place == at;
+        at = place;
         walk_prefetch_next(w, pool, at, count);
     }
     for (size_t i = 0; i < count; i++) {
