@@ -84,7 +84,9 @@ static void test_image__finished_pages_may_change_all_the_same(void **state) {
         t_load l;
         test_assert_ok(pv__txn_begin(t_w.store, PV__TXN_WRITE, &t, &err), &err);
         t_fill(t, &l, 1000);
-        pv__helper_wait(&t_w.store->helper);
+        for (size_t i = 0; i < PV_COUNTOF(t_w.store->images.crew); i++) {
+            pv__helper_wait(&t_w.store->images.crew[i]);
+        }
         t_write(t, &l, 3, 77); /* with threads it is in slots by now */
         test_assert_ok(pv__page_free(t, l.ids[5], &err), &err);
         l.seeds[5] = 0;
