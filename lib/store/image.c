@@ -9,7 +9,8 @@
  *   settle: nobody works on the queue any more; the versions learn their slots
  *
  * While the device has the run of one thread, the other puts the next together: it never waits for
- * us, as long as there are finished pages.
+ * us, as long as there are finished pages. A run is what has gathered meanwhile: the device takes
+ * 2 MiB at a time nearly twice as fast as 512 KiB.
  *
  * Only the owner of the transaction changes versions and `touched`. The threads read the bytes of
  * queued pages and write into the queue; whoever wants to change or free a queued page settles
@@ -19,8 +20,9 @@
 #include "store/internal.h"
 
 #define IMAGE_BULK_BYTES ((uint64_t)1 << 20) /* images beyond this in one commit go by reference */
-#define IMAGE_RUN_BYTES ((size_t)512 << 10) /* in one write at most, so that they stay in a cache */
-#define IMAGE_ROOM (IMAGE_RUN_BYTES + IMAGE_PAGE) /* the last one may be the largest */
+#define IMAGE_RUN_BYTES ((size_t)512 << 10)  /* worth a write */
+#define IMAGE_RUN_LARGE ((size_t)1792 << 10) /* in one write at most: a room is a huge page, */
+#define IMAGE_LARGE_CACHE ((uint64_t)128 << 20) /* where the cache is of this size */
 #define IMAGE_LARGE 16u                 /* slots: what is spilled and large is hardly read again */
 #define IMAGE_KEEP ((uint64_t)32 << 20) /* a cache of this size can spare three rooms */
 #define IMAGE_PAGE ((size_t)PV__PAGE_SLOTS_MAX * PV__SLOT_SIZE)
@@ -87,7 +89,10 @@ static size_t image_take(pv__images *q, pv__image *out, size_t *out_first) {
     if (q->left_bytes < IMAGE_RUN_BYTES && !q->finish) {
         return 0;
     }
-    while (q->next < q->count && n < PV__IMAGE_RUN && bytes < IMAGE_RUN_BYTES) {
+    /* Half of what is there, so that others have something to do at the end. */
+    const uint64_t half = PV_MAX(q->left_bytes / 2, (uint64_t)IMAGE_RUN_BYTES);
+    const uint64_t most = PV_MIN(half, (uint64_t)q->run_max);
+    while (q->next < q->count && n < PV__IMAGE_RUN && bytes < most) {
         out[n] = q->list[q->next++];
         bytes += (size_t)out[n++].ver->raw_slots * PV__SLOT_SIZE;
     }
@@ -96,7 +101,42 @@ static size_t image_take(pv__images *q, pv__image *out, size_t *out_first) {
     return n;
 }
 
-/* A room of IMAGE_ROOM bytes. Those of a large cache are kept and are part of its budget. */
+/* The last page of a run may be the largest. */
+static size_t image_room_bytes(const pv__store *s) { return s->images.run_max + IMAGE_PAGE; }
+
+/* On huge pages like slabs where there are any: the device gets fewer and longer pieces. */
+static uint8_t *image_room_new(pv__store *s) {
+    const size_t bytes = image_room_bytes(s);
+    uint8_t *room = NULL;
+    if (s->frames.unit == 0) {
+        room = pv__alloc_aligned(s->mem, bytes, PV__VFS_AROUND);
+    } else if (pv__alloc_book(s->mem, bytes)) {
+        room = pv__sys_map(bytes);
+        if (!room) {
+            pv__alloc_unbook(s->mem, bytes);
+        }
+    }
+    if (room) {
+        atomic_fetch_add_explicit(&s->cache_bytes, bytes, memory_order_relaxed);
+    }
+    return room;
+}
+
+static void image_room_free(pv__store *s, uint8_t *room) {
+    const size_t bytes = image_room_bytes(s);
+    if (!room) {
+        return;
+    }
+    atomic_fetch_sub_explicit(&s->cache_bytes, bytes, memory_order_relaxed);
+    if (s->frames.unit == 0) {
+        pv__alloc_free_aligned(s->mem, room, bytes, PV__VFS_AROUND);
+    } else {
+        pv__sys_unmap(room, bytes);
+        pv__alloc_unbook(s->mem, bytes);
+    }
+}
+
+/* Those of a large cache are kept and are part of its budget. */
 static uint8_t *image_room_take(pv__store *s) {
     uint8_t *room = NULL;
     pv__mutex_lock(&s->images.mutex);
@@ -105,20 +145,7 @@ static uint8_t *image_room_take(pv__store *s) {
         s->images.rooms[i] = NULL;
     }
     pv__mutex_unlock(&s->images.mutex);
-    if (!room) {
-        room = pv__alloc_aligned(s->mem, IMAGE_ROOM, PV__VFS_AROUND);
-        if (room) {
-            atomic_fetch_add_explicit(&s->cache_bytes, IMAGE_ROOM, memory_order_relaxed);
-        }
-    }
-    return room;
-}
-
-static void image_room_free(pv__store *s, uint8_t *room) {
-    if (room) {
-        atomic_fetch_sub_explicit(&s->cache_bytes, IMAGE_ROOM, memory_order_relaxed);
-        pv__alloc_free_aligned(s->mem, room, IMAGE_ROOM, PV__VFS_AROUND);
-    }
+    return room ? room : image_room_new(s);
 }
 
 static void image_room_give(pv__store *s, uint8_t *room) {
@@ -149,7 +176,7 @@ static int image_run(pv__store *s, pv_error *err) {
     pv__images *q = &s->images;
     pv__image run[PV__IMAGE_RUN];
     uint8_t *room = image_room_take(s);
-    int rc = room ? PV_OK : pv__err_nomem(err, IMAGE_ROOM);
+    int rc = room ? PV_OK : pv__err_nomem(err, image_room_bytes(s));
     pv__mutex_lock(&q->mutex);
     while (!rc) {
         size_t first = 0;
@@ -335,6 +362,7 @@ PV_PRIVATE int pv__images_store(pv__txn *t, bool *out_sync, pv_error *err) {
 PV_PRIVATE int pv__images_init(pv__store *s, pv_error *err) {
     PV_TRY(pv__mutex_init(&s->images.mutex, err));
     PV_TRY(pv__cond_init(&s->images.cond, err));
+    s->images.run_max = s->cache_limit < IMAGE_LARGE_CACHE ? IMAGE_RUN_BYTES : IMAGE_RUN_LARGE;
     for (size_t i = 0; i < PV_COUNTOF(s->images.crew); i++) {
         PV_TRY(pv__helper_init(&s->images.crew[i], !s->no_threads, err));
     }
@@ -357,6 +385,7 @@ PV_PRIVATE void pv__images_done(pv__store *s) {
 #undef IMAGE_BULK_BYTES
 #undef IMAGE_RUN_BYTES
 #undef IMAGE_PAGE
-#undef IMAGE_ROOM
+#undef IMAGE_RUN_LARGE
+#undef IMAGE_LARGE_CACHE
 #undef IMAGE_KEEP
 #undef IMAGE_LARGE

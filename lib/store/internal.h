@@ -248,7 +248,7 @@ typedef struct pv__image { /* a page of the write transaction on its way to slot
     bool stored;
 } pv__image;
 
-#define PV__IMAGE_RUN 64u /* pages in one write at most */
+#define PV__IMAGE_RUN 128u /* pages in one write at most */
 
 typedef struct pv__images {
     pv__mutex mutex;
@@ -258,6 +258,7 @@ typedef struct pv__images {
     size_t next;         /* the first that nobody has taken */
     size_t busy;         /* runs under way */
     uint64_t left_bytes; /* of those that nobody has taken */
+    size_t run_max;      /* bytes in one write at most, but for the last page */
     bool finish;         /* no more will come: short runs are taken too */
     bool soon;           /* small ones may be read again soon: through the system's cache */
     uint8_t *rooms[3];   /* where runs are put together, kept while not in use */
