@@ -25,6 +25,7 @@
 #include "pv_unstable.h"
 
 #define SYS_HUGE ((size_t)2 << 20)
+#define SYS_PAGE_MIN ((size_t)4096) /* no page is smaller */
 
 int64_t pv__sys_wall_us(const pv_clock *clock) {
     struct timespec t = {0, 0};
@@ -224,6 +225,13 @@ void pv__sys_unmap(void *p, size_t size) {
     }
 }
 
+void pv__sys_touch(void *p, size_t size) {
+    volatile uint8_t *at = p;
+    for (size_t i = 0; i < size; i += SYS_PAGE_MIN) {
+        at[i] = 0;
+    }
+}
+
 void pv__sys_discard(void *p, size_t size) {
 #if defined(__linux__)
     (void)madvise(p, size, MADV_DONTNEED); /* reads as zero from now on */
@@ -263,3 +271,4 @@ void pv__forkmark_done(pv__forkmark *m) {
 }
 
 #undef SYS_HUGE
+#undef SYS_PAGE_MIN

@@ -29,6 +29,8 @@ PV_PRIVATE bool pv__sys_pid_alive(uint64_t pid);
  * system has them. NULL on failure. Unmap with the same size. */
 PV_PRIVATE void *pv__sys_map(size_t size);
 PV_PRIVATE void pv__sys_unmap(void *p, size_t size);
+/* Have the system give memory for it now; it still reads as zero. */
+PV_PRIVATE void pv__sys_touch(void *p, size_t size);
 /* Give the memory of whole pages back, keep the range: reads as zero from then on. */
 PV_PRIVATE void pv__sys_discard(void *p, size_t size);
 

@@ -98,8 +98,16 @@ typedef struct pv__frames {
     _Atomic uint64_t single[PV__PAGE_SLOTS_MAX + 1]; /* by size: bytes in single frames */
     pv__ver *ring; /* single frames; this one is what eviction looks at next */
     uint64_t ring_count;
-    void *spare; /* one empty slab's memory, kept for the next */
-    size_t spare_bytes;
+#define PV__STOCK_MAX 8u
+    struct {
+        void *base;
+        size_t bytes;
+    } stock[PV__STOCK_MAX]; /* memory for slabs to come; the newest last */
+    uint32_t stock_count;
+    _Atomic uint64_t stock_bytes;
+    size_t wanted;      /* bytes of the last slab */
+    pv__helper stocker; /* fills the stock while a load goes on */
+    bool filling;       /* it has its job */
     bool closing;
 } pv__frames;
 
@@ -240,16 +248,7 @@ typedef struct pv__image { /* a page of the write transaction on its way to slot
     bool stored;
 } pv__image;
 
-#define PV__IMAGE_RUN 64u /* pages in one write at most */
-
-/* A run that is sealed and whose bytes lie in a room; a thread of its own writes it. */
-typedef struct pv__image_job {
-    pv__store *store;
-    pv__image run[PV__IMAGE_RUN];
-    size_t n, first;
-    uint8_t *room;
-    bool taken; /* by a run on its way */
-} pv__image_job;
+#define PV__IMAGE_RUN 128u /* pages in one write at most */
 
 typedef struct pv__images {
     pv__mutex mutex;
@@ -259,11 +258,11 @@ typedef struct pv__images {
     size_t next;         /* the first that nobody has taken */
     size_t busy;         /* runs under way */
     uint64_t left_bytes; /* of those that nobody has taken */
+    size_t run_max;      /* bytes in one write at most, but for the last page */
     bool finish;         /* no more will come: short runs are taken too */
     bool soon;           /* small ones may be read again soon: through the system's cache */
     uint8_t *rooms[3];   /* where runs are put together, kept while not in use */
-    pv__helper writer;   /* while one run is written, the next is put together */
-    pv__image_job job;   /* the writer's */
+    pv__helper crew[2];  /* while one writes a run, the other puts the next together */
 } pv__images;
 
 /* ---- pieces -------------------------------------------------------------------------------- */
@@ -465,6 +464,8 @@ PV_PRIVATE pv__ver *pv__frame_take(pv__store *s, uint64_t page_id, unsigned raw_
  * that is used up; with `beyond` a single one whatever the budget. */
 PV_PRIVATE pv__ver *pv__frame_grow(pv__store *s, uint64_t page_id, unsigned raw_slots, bool beyond);
 PV_PRIVATE void pv__frame_free(pv__store *s, pv__ver *v);
+/* Many new pages are being made: have memory ready for the next slabs. */
+PV_PRIVATE void pv__frames_ahead(pv__store *s);
 /* The next slab, round and round. False: there is none. */
 PV_PRIVATE bool pv__frames_next(pv__store *s, pv__slab_view *out);
 /* The next single frames, round and round, at most `most`. False: there is none. */

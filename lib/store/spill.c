@@ -238,7 +238,8 @@ static int spill_from(spill_run *r, bool singles, uint32_t turn, pv_error *err) 
 /* Bytes that a page of the size that is needed could be put in at once. */
 static uint64_t spill_room(const pv__store *s, uint64_t used, unsigned raw_slots) {
     const uint64_t room = s->cache_limit > used ? s->cache_limit - used : 0;
-    return room + (raw_slots ? pv__frames_free(s, raw_slots) : 0);
+    const uint64_t stock = atomic_load_explicit(&s->frames.stock_bytes, memory_order_relaxed);
+    return room + stock + (raw_slots ? pv__frames_free(s, raw_slots) : 0);
 }
 
 PV_PRIVATE bool pv__txn_tight(const pv__txn *t) {

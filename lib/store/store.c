@@ -366,7 +366,10 @@ PV_PRIVATE int pv__store_close(pv__store *s, pv_error *err) {
     }
     pv__checkpoint_stop(s);
     pv__helper_stop(&s->helper);
-    pv__helper_stop(&s->images.writer);
+    for (size_t i = 0; i < PV_COUNTOF(s->images.crew); i++) {
+        pv__helper_stop(&s->images.crew[i]);
+    }
+    pv__helper_stop(&s->frames.stocker);
     if (!s->memory && !s->readonly) {
         rc = atomic_load(&s->failed) ? pv__store_refuse(s, err) : pv__checkpoint_final(s, err);
         if (!rc && s->log.marked) {
@@ -393,8 +396,11 @@ PV_PRIVATE void pv__store_abandon(pv__store *s) {
         (void)pv__cond_init(&s->writer_cond, &ignored);
         (void)pv__cond_init(&s->worker_cond, &ignored);
         (void)pv__cond_init(&s->images.cond, &ignored);
-        (void)pv__cond_init(&s->images.writer.cond, &ignored);
+        for (size_t i = 0; i < PV_COUNTOF(s->images.crew); i++) {
+            (void)pv__cond_init(&s->images.crew[i].cond, &ignored);
+        }
         (void)pv__cond_init(&s->helper.cond, &ignored);
+        (void)pv__cond_init(&s->frames.stocker.cond, &ignored);
         (void)pv__cond_init(&s->log.cond, &ignored);
         store_free(s);
     }

@@ -68,11 +68,129 @@ static void test_frames__a_slab_is_counted_whole_and_its_frames_lie_side_by_side
         pv__ver_free(t_w.store, v[i]);
     }
     assert_int_equal(t_slab_count(0), 0);
-    assert_int_equal(t_cached() - before, T_SLAB); /* one is kept for whoever comes next */
+    assert_int_equal(t_cached() - before, 2 * T_SLAB); /* kept: a sixteenth of the cache */
     v[0] = t_frame(9, 16);
     assert_int_equal(v[0]->slab->bytes, 2 * T_SLAB); /* 7 frames waste less than 3 in the half */
-    assert_int_equal(t_cached() - before, 2 * T_SLAB + sizeof(pv__slab) + 7 * sizeof(uint32_t));
+    assert_int_equal(t_cached() - before, 4 * T_SLAB + sizeof(pv__slab) + 7 * sizeof(uint32_t));
     pv__ver_free(t_w.store, v[0]);
+    assert_int_equal(t_cached() - before, 2 * T_SLAB); /* no more than that: the newest */
+    t_close();
+    sim_free(s);
+    test_mem_done(&t_mem);
+}
+
+/* ---- stock ---- */
+
+/* Frames of 8 KiB with pages from `first` on, until there are so many slabs of them. */
+static uint64_t t_slabs_of_frames(uint64_t first, size_t slabs) {
+    const uint64_t per_slab = T_SLAB / pv__ver_bytes(2);
+    for (uint64_t i = 0; i < slabs * per_slab; i++) {
+        (void)t_frame(first + i, 2);
+    }
+    assert_int_equal(t_slab_count(2), (first - 100) / per_slab + slabs);
+    return first + slabs * per_slab;
+}
+
+static void t_free_frames(void) {
+    pv__frames *f = &t_w.store->frames;
+    while (f->count > 0) {
+        const pv__slab *b = f->slabs[0];
+        const size_t size = pv__ver_bytes(b->raw_slots);
+        for (uint32_t i = 0, left = b->used; left > 0; i++) {
+            if (b->ids[i]) {
+                left--;
+                pv__ver_free(t_w.store, (pv__ver *)(void *)(b->base + i * size));
+            }
+        }
+    }
+}
+
+static void t_ahead_of_load(void) {
+    pv__frames_ahead(t_w.store);
+    pv__helper_wait(&t_w.store->frames.stocker);
+}
+
+/* While a load goes on memory for the next slabs is there before they are: a quarter as much as is
+ * in use, a sixteenth of the cache at most, counted like the rest and as empty. */
+static void test_frames__memory_is_ready_before_a_load_needs_it(void **state) {
+    (void)state;
+    t_begin(1, 8, 1);
+    sim *s = sim_new(1);
+    const uint64_t limit = 24u << 20;
+    pv__store_opts o = t_slabs(sim_vfs(s), limit);
+    o.no_threads = false;
+    t_open(o);
+    pv__frames *f = &t_w.store->frames;
+    t_ahead_of_load();
+    assert_int_equal(f->stock_count, 0); /* nobody has a slab yet */
+    uint64_t next = t_slabs_of_frames(100, 3);
+    t_ahead_of_load();
+    assert_int_equal(f->stock_count, 0); /* a small database stays small */
+    next = t_slabs_of_frames(next, 9);
+    const uint64_t before = t_cached();
+    t_ahead_of_load();
+    assert_int_equal(f->stock_count, 3);
+    assert_int_equal(t_cached() - before, 3 * T_SLAB);
+    assert_int_equal(atomic_load(&f->stock_bytes), 3 * T_SLAB);
+    t_ahead_of_load();
+    assert_int_equal(f->stock_count, 3);
+    const void *base = f->stock[2].base;
+    next = t_slabs_of_frames(next, 1);
+    assert_int_equal(f->stock_count, 2);
+    assert_ptr_equal(f->slabs[f->count - 1]->base, base);
+    next = t_slabs_of_frames(next, 50);
+    t_ahead_of_load();
+    assert_int_equal(f->stock_count, limit / 16 / T_SLAB);
+    t_free_frames();
+    t_close();
+    sim_free(s);
+    test_mem_done(&t_mem);
+}
+
+/* The stock goes to whoever needs its bytes, in slabs of another size, before the budget is said to
+ * be used up; a full cache has none made ready. */
+static void test_frames__the_stock_is_part_of_the_budget(void **state) {
+    (void)state;
+    t_begin(1, 8, 1);
+    sim *s = sim_new(1);
+    const uint64_t limit = 16u << 20;
+    pv__store_opts o = t_slabs(sim_vfs(s), limit);
+    o.no_threads = false;
+    t_open(o);
+    pv__frames *f = &t_w.store->frames;
+    const size_t most = (size_t)((limit - t_cached()) / (T_SLAB + 2048));
+    uint64_t next = t_slabs_of_frames(100, most - 4);
+    t_ahead_of_load();
+    assert_int_equal(f->stock_count, 4);
+    assert_true(t_cached() + T_SLAB > limit);
+    pv__ver *v = t_frame(90000, 4); /* in a slab twice as long */
+    assert_int_equal(v->slab->bytes, 2 * T_SLAB);
+    assert_in_range(f->stock_count, 1, 2);
+    assert_in_range(t_cached(), limit - 2 * T_SLAB, limit);
+    const uint32_t left = f->stock_count;
+    next = t_slabs_of_frames(next, left);
+    t_ahead_of_load();
+    assert_int_equal(f->stock_count, 0);
+    assert_in_range(t_cached(), limit - T_SLAB, limit);
+    pv__ver_free(t_w.store, v);
+    t_free_frames();
+    assert_true(f->stock_count > 0);
+    t_close();
+    sim_free(s);
+    test_mem_done(&t_mem);
+}
+
+static void test_frames__without_threads_nothing_is_made_ready(void **state) {
+    (void)state;
+    t_begin(1, 8, 1);
+    sim *s = sim_new(1);
+    pv__store_opts o = t_slabs(sim_vfs(s), 24u << 20);
+    o.no_threads = true;
+    t_open(o);
+    (void)t_slabs_of_frames(100, 12);
+    t_ahead_of_load();
+    assert_int_equal(t_w.store->frames.stock_count, 0);
+    t_free_frames();
     t_close();
     sim_free(s);
     test_mem_done(&t_mem);
@@ -593,6 +711,9 @@ static void test_replay__asks_the_disk_for_pages_before_it_reads_them(void **sta
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_frames__a_slab_is_counted_whole_and_its_frames_lie_side_by_side),
+        cmocka_unit_test(test_frames__memory_is_ready_before_a_load_needs_it),
+        cmocka_unit_test(test_frames__the_stock_is_part_of_the_budget),
+        cmocka_unit_test(test_frames__without_threads_nothing_is_made_ready),
         cmocka_unit_test(test_frames__a_small_database_takes_no_slab),
         cmocka_unit_test(test_frames__memory_wanders_between_sizes_within_the_budget),
         cmocka_unit_test(test_frames__what_is_used_stays),

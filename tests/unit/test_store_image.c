@@ -75,16 +75,19 @@ static sim *t_start(bool threads, uint64_t cache_bytes) {
  * holds what was written last. */
 static void test_image__finished_pages_may_change_all_the_same(void **state) {
     (void)state;
-    for (unsigned round = 0; round < 8; round++) {
+    static const uint64_t caches[] = {64u << 20, 1u << 20, 256u << 20}; /* the last: long runs */
+    for (unsigned round = 0; round < 12; round++) {
         const bool threads = round & 1, savepoint = round & 2;
-        sim *s = t_start(threads, round & 4 ? 1u << 20 : 64u << 20);
+        sim *s = t_start(threads, caches[round / 4]);
         pv_error err = PV_ERROR_INIT;
         pv__txn *t = NULL;
         uint32_t number = 0;
         t_load l;
         test_assert_ok(pv__txn_begin(t_w.store, PV__TXN_WRITE, &t, &err), &err);
         t_fill(t, &l, 1000);
-        pv__helper_wait(&t_w.store->helper);
+        for (size_t i = 0; i < PV_COUNTOF(t_w.store->images.crew); i++) {
+            pv__helper_wait(&t_w.store->images.crew[i]);
+        }
         t_write(t, &l, 3, 77); /* with threads it is in slots by now */
         test_assert_ok(pv__page_free(t, l.ids[5], &err), &err);
         l.seeds[5] = 0;
