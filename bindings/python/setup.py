@@ -13,7 +13,7 @@ import sys
 import tarfile
 import tempfile
 
-from setuptools import setup
+from setuptools import Extension, setup
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -63,5 +63,9 @@ def amalgamate() -> None:
 
 
 amalgamate()
-setup(cffi_modules=["build_ffi.py:ffibuilder"],
+rows = Extension("piramiddb._rows", ["csrc/rows.c"], depends=["csrc/glue.h", "csrc/pv.h"],
+                 include_dirs=["csrc"], define_macros=[("PV_EXTERN", "extern")],
+                 extra_compile_args=["-O2", "-std=gnu11", "-fvisibility=hidden"],
+                 py_limited_api=True)
+setup(cffi_modules=["build_ffi.py:ffibuilder"], ext_modules=[rows],
       options={"bdist_wheel": {"py_limited_api": "cp39"}})

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Memory of one large insert: usage memory.py [--rows N] [--cache MIB] [--ids I] [--index I].
 
-One numpy array is inserted in one call, in a process of its own. Shown is the highest resident
+One numpy array is inserted in one call, in a process of its own that reads it from a file: what
+makes it random is not there (numpy.random is 8 MiB of libraries). Shown is the highest resident
 memory of the process (VmHWM) and what it is made of: the array; the ids, which are the caller's as
 well (8 bytes each of int, 16 in a numpy array of short strings, about 69 in a list of str); the
 budget of the page cache; and the rest, with the part of it that was there when numpy and the module
 had just been imported.
 """
 import argparse
+import pathlib
 import subprocess
 import sys
 import tempfile
@@ -33,17 +35,22 @@ def make_ids(np, rows, kind):
     return ids
 
 
+def make_vectors(folder, rows):
+    import numpy as np  # noqa: PLC0415
+
+    rng = np.random.default_rng(1)
+    with pathlib.Path(folder, "vectors").open("wb") as out:
+        for at in range(0, rows, 10_000):
+            rng.standard_normal((min(10_000, rows - at), DIMS), np.float32).tofile(out)
+
+
 def child(folder, rows, cache, kind, index):
     import numpy as np  # noqa: PLC0415 - the process is measured from its beginning
 
     import piramiddb  # noqa: PLC0415
 
     imported = status("VmRSS")
-    vectors = np.empty((rows, DIMS), np.float32)
-    rng = np.random.default_rng(1)
-    for at in range(0, rows, 10_000):
-        vectors[at:at + 10_000] = rng.standard_normal((len(vectors[at:at + 10_000]), DIMS),
-                                                      np.float32)
+    vectors = np.fromfile(f"{folder}/vectors", np.float32).reshape(rows, DIMS)
     before_ids = status("VmRSS")
     ids = make_ids(np, rows, kind)
     ready = status("VmRSS")
@@ -80,6 +87,7 @@ def main():
         return
     for ids in [args.ids] if args.ids else ["int", "array", "list"]:
         with tempfile.TemporaryDirectory() as folder:
+            make_vectors(folder, args.rows)
             subprocess.run([sys.executable, __file__, "--rows", str(args.rows), "--cache",
                             str(args.cache), "--ids", ids, "--index", args.index, "--folder",
                             folder], check=True)

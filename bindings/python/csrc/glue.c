@@ -40,40 +40,9 @@ static void glue_fail(int code) {
     glue_error.code = code;
 }
 
-static pvpy_rows *glue_rows(pv_results *results) {
-    pvpy_rows *rows = malloc(sizeof(*rows));
-    const uint64_t *offsets = NULL;
-    if (!rows) {
-        glue_fail(PV_ERR_NOMEM);
-        return NULL;
-    }
-    rows->results = results;
-    rows->count = pv_results_count(results);
-    rows->ids_u64 = pv_results_ids_u64(results);
-    rows->ids_text = pv_results_ids_text(results, &offsets);
-    rows->ids_size = offsets && rows->count > 0 ? (size_t)offsets[rows->count] - 1 : 0;
-    rows->scores = pv_results_scores(results);
-    rows->distances = pv_results_distances(results);
-    rows->id_bytes_size = rows->ids_u64 ? rows->count * sizeof(*rows->ids_u64) : 0;
-    rows->float_bytes_size = rows->scores && rows->distances ? rows->count * sizeof(float) : 0;
-    rows->id_bytes = rows->id_bytes_size ? (const char *)rows->ids_u64 : "";
-    rows->score_bytes = rows->float_bytes_size ? (const char *)rows->scores : "";
-    rows->distance_bytes = rows->float_bytes_size ? (const char *)rows->distances : "";
-    return rows;
-}
-
-pvpy_rows *pvpy_rows_new(pv_results *results) {
-    pvpy_rows *rows = glue_rows(results);
-    if (!rows) {
-        pv_results_free(results);
-    }
-    return rows;
-}
-
-pvpy_rows *pvpy_search(const pvpy_place *place, pv_txn *txn, const void *vector, uint32_t dims,
-                       int64_t k, uint32_t include, const pv_query *more) {
-    static const pv_query nothing = PV_QUERY_INIT;
-    pv_query q = more ? *more : nothing;
+pv_results *pvpy_search_with(const pvpy_place *place, pv_txn *txn, int64_t k,
+                             const pv_query *query) {
+    pv_query q = *query;
     pv_results *results = NULL;
     if (glue_depth > 0) {
         glue_fail(PV_ERR_MISUSE);
@@ -85,15 +54,34 @@ pvpy_rows *pvpy_search(const pvpy_place *place, pv_txn *txn, const void *vector,
                  (long long)k);
         return NULL;
     }
-    q.vector = vector;
-    q.dims = dims;
     q.type = place->type;
     q.k = k > PV_LIMIT_K ? PV_LIMIT_K + 1 : (uint32_t)k; /* for the library to refuse */
-    q.include = include;
     if (pv_search(place->db, txn, place->collection, &q, &results, pvpy_err()) != 0) {
         return NULL;
     }
-    return pvpy_rows_new(results);
+    return results;
+}
+
+static pv_results *glue_search(const pvpy_place *place, const void *vector, int64_t k,
+                               uint32_t include) {
+    pv_query q = PV_QUERY_INIT;
+    q.vector = vector;
+    q.dims = place->dims;
+    q.include = include;
+    return pvpy_search_with(place, NULL, k, &q);
+}
+
+const pvpy_table *pvpy_functions(void) {
+    static const pvpy_table functions = {
+        .search = glue_search,
+        .results_free = pv_results_free,
+        .results_count = pv_results_count,
+        .results_ids_u64 = pv_results_ids_u64,
+        .results_ids_text = pv_results_ids_text,
+        .results_scores = pv_results_scores,
+        .results_distances = pv_results_distances,
+    };
+    return &functions;
 }
 
 /* ---- many searches -------------------------------------------------------------------------- */
@@ -121,10 +109,6 @@ pvpy_batch *pvpy_search_many(pv_db *db, pv_txn *txn, const char *collection, con
         }
     }
     return batch;
-}
-
-pvpy_rows *pvpy_batch_rows(const pvpy_batch *batch, size_t i) {
-    return glue_rows(batch->results[i]);
 }
 
 static void glue_floats(const pvpy_batch *batch, const float *(*column)(const pv_results *),
@@ -208,11 +192,6 @@ void pvpy_drop_txn(void *txn) { glue_drop(glue_drop_txn, txn); }
 void pvpy_drop_iter(void *iter) { glue_drop(glue_drop_iter, iter); }
 void pvpy_drop_cursor(void *cursor) { glue_drop(glue_drop_cursor, cursor); }
 /* Results are bound to nothing but memory: they may go at any time. */
-void pvpy_drop_rows(void *rows) {
-    pv_results_free(((pvpy_rows *)rows)->results);
-    free(rows);
-}
-void pvpy_drop_view(void *rows) { free(rows); }
 void pvpy_drop_batch(void *batch) {
     pvpy_batch *b = batch;
     for (size_t i = 0; i < b->count; i++) {

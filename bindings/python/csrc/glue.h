@@ -13,22 +13,6 @@
  * fails and is read before the thread makes the next one. */
 pv_error *pvpy_err(void);
 
-/* Results with everything at hand that Python looks at, so that it need not ask for each. */
-typedef struct pvpy_rows {
-    pv_results *results;
-    size_t count;
-    const uint64_t *ids_u64; /* NULL: keys are strings */
-    const char *ids_text;    /* NULL: keys are numbers */
-    size_t ids_size;         /* bytes of ids_text, each key but the last with its NUL */
-    const float *scores;
-    const float *distances;
-    /* The columns of numbers as bytes, from which arrays are made; never NULL where size is 0. */
-    const char *id_bytes, *score_bytes, *distance_bytes;
-    size_t id_bytes_size, float_bytes_size;
-} pvpy_rows;
-/* Takes the results over, in every case. NULL: no memory. */
-pvpy_rows *pvpy_rows_new(pv_results *results);
-
 /* The answers of pv_search_many, freed together by pvpy_drop_batch. */
 typedef struct pvpy_batch {
     size_t count;
@@ -39,25 +23,36 @@ typedef struct pvpy_batch {
 /* NULL: pvpy_err() has the error. */
 pvpy_batch *pvpy_search_many(pv_db *db, pv_txn *txn, const char *collection, const pv_query *query,
                              const pv_query_vectors *vectors);
-/* One answer of a batch, which must live as long; freed by pvpy_drop_view. */
-pvpy_rows *pvpy_batch_rows(const pvpy_batch *batch, size_t i);
 /* Columns of all answers into arrays of count * width; places beyond an answer stay as they are. */
 void pvpy_batch_scores(const pvpy_batch *batch, float *out);
 void pvpy_batch_distances(const pvpy_batch *batch, float *out);
 void pvpy_batch_numbers(const pvpy_batch *batch, uint64_t *out);
 void pvpy_batch_texts(const pvpy_batch *batch, char *out); /* ids_size bytes */
 
-/* What is the same in all searches of a collection: each argument takes Python some time. */
+/* What is the same in all searches of a collection. */
 typedef struct pvpy_place {
     pv_db *db;
     const char *collection;
-    uint32_t type; /* of its vectors */
+    uint32_t type, dims; /* of its vectors */
 } pvpy_place;
 
-/* One search. `more` has what the usual search does without, of pv_query: flags, filter, distance,
- * ef and target; NULL: nothing. k: refused below 1. NULL: pvpy_err() has the error. */
-pvpy_rows *pvpy_search(const pvpy_place *place, pv_txn *txn, const void *vector, uint32_t dims,
-                       int64_t k, uint32_t include, const pv_query *more);
+/* A search with all that pv_query has, but for the places' type and k. k: refused below 1.
+ * NULL: pvpy_err() has the error. */
+pv_results *pvpy_search_with(const pvpy_place *place, pv_txn *txn, int64_t k,
+                             const pv_query *query);
+
+/* What rows.c, a module of its own, needs of the library. */
+typedef struct pvpy_table {
+    /* The usual search, outside of a transaction, with nothing but a vector of place->dims. */
+    pv_results *(*search)(const pvpy_place *place, const void *vector, int64_t k, uint32_t include);
+    void (*results_free)(pv_results *results);
+    size_t (*results_count)(const pv_results *results);
+    const uint64_t *(*results_ids_u64)(const pv_results *results);
+    const char *(*results_ids_text)(const pv_results *results, const uint64_t **out_offsets);
+    const float *(*results_scores)(const pv_results *results);
+    const float *(*results_distances)(const pv_results *results);
+} pvpy_table;
+const pvpy_table *pvpy_functions(void);
 
 /* Destructors of Python objects; the collector of garbage calls them on any thread and at any time,
  * even while a callback runs inside a call of the library. What may not be done there is put off
@@ -66,8 +61,6 @@ void pvpy_drop_db(void *db); /* closes it when nobody has, and lets go of it */
 void pvpy_drop_txn(void *txn);
 void pvpy_drop_iter(void *iter);
 void pvpy_drop_cursor(void *cursor);
-void pvpy_drop_rows(void *rows);
-void pvpy_drop_view(void *rows);
 void pvpy_drop_batch(void *batch);
 void pvpy_sweep(void);
 

@@ -60,8 +60,8 @@ def clean_python(sdist, tmp_path_factory):
 def test_the_source_distribution_is_whole(sdist):
     with tarfile.open(sdist) as tar:
         names = {name.split("/", 1)[1] for name in tar.getnames() if "/" in name}
-    assert {"csrc/pv.c", "csrc/pv.h", "csrc/glue.c", "csrc/glue.h", "build_ffi.py", "setup.py",
-            "pyproject.toml", "README.md", "src/piramiddb/py.typed"} <= names
+    assert {"csrc/pv.c", "csrc/pv.h", "csrc/glue.c", "csrc/glue.h", "csrc/rows.c", "build_ffi.py",
+            "setup.py", "pyproject.toml", "README.md", "src/piramiddb/py.typed"} <= names
 
 
 def test_the_wheel_is_one_for_all_pythons(clean_python):
@@ -69,17 +69,19 @@ def test_the_wheel_is_one_for_all_pythons(clean_python):
     assert "-cp39-abi3-" in wheel.name
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    assert {"piramiddb/_native.abi3.so", "piramiddb/py.typed", "piramiddb/_native.pyi"} <= \
-        set(names)
+    assert {"piramiddb/_native.abi3.so", "piramiddb/_rows.abi3.so", "piramiddb/py.typed",
+            "piramiddb/_native.pyi", "piramiddb/_rows.pyi"} <= set(names)
     assert not [name for name in names if name.endswith((".c", ".h"))]
 
 
-def test_the_module_shows_nothing_but_its_entry(clean_python, tmp_path):
+@pytest.mark.parametrize("module", ["_native", "_rows"])
+def test_a_module_shows_nothing_but_its_entry(module, clean_python, tmp_path):
     _, wheel = clean_python
+    name = f"piramiddb/{module}.abi3.so"
     with zipfile.ZipFile(wheel) as archive:
-        archive.extract("piramiddb/_native.abi3.so", tmp_path)
-    out = run("nm", "-D", "--defined-only", tmp_path / "piramiddb/_native.abi3.so")
-    assert [line.split()[-1] for line in out.splitlines()] == ["PyInit__native"]
+        archive.extract(name, tmp_path)
+    out = run("nm", "-D", "--defined-only", tmp_path / name)
+    assert [line.split()[-1] for line in out.splitlines()] == [f"PyInit_{module}"]
 
 
 def test_the_six_lines_and_the_other_programs_of_the_readme(clean_python, tmp_path):

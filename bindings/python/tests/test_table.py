@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 
 import piramiddb
-from piramiddb import collection, database, errors, results
+from piramiddb import _rows, collection, database, errors, results
 from piramiddb._native import lib
 
 HERE = pathlib.Path(__file__).resolve().parent.parent
 README = (HERE / "README.md").read_text(encoding="utf-8")
 HEADER = (HERE / "csrc/pv.h").read_text(encoding="utf-8")
 GLUE = (HERE / "csrc/glue.c").read_text(encoding="utf-8")
+ROWS_C = (HERE / "csrc/rows.c").read_text(encoding="utf-8")
+HANDED_OVER = dict(re.findall(r"^ +\.(\w+) = (\w+),$", GLUE, re.M))  # to rows.c, by glue.c
 FUNCTIONS = re.findall(r"^PV_EXTERN [^;]*?\b(pv_\w+)\(", HEADER, re.M)
 ROWS = [(re.findall(r"`(pv_\w+)`", left), right.strip()) for left, right in
         re.findall(r"^\| (`pv_\w+`[^|]*)\|([^|]*)\|$", README, re.M)]
@@ -45,11 +47,12 @@ def test_the_python_of_a_row_exists_or_a_reason_stands_there(names, right):
 
 
 def glue_calls():
-    """What each function of glue.c calls of pv.h, also through its own functions."""
+    """What each function of glue.c and rows.c calls of pv.h, also through others of them."""
     bodies = {}
+    text = GLUE + re.sub(r"\brows_c->(\w+)", lambda found: HANDED_OVER[found[1]], ROWS_C)
     function = r"^(?:static )?\w[\w ]*?\*?(\w+)\([^;{}]*\) \{(?: (.*?) \}$|\n(.*?)^\})"
-    for found in re.finditer(function, GLUE, re.M | re.S):
-        bodies[found[1]] = set(re.findall(r"\b(pv_\w+|pvpy_\w+|glue_\w+)\b",
+    for found in re.finditer(function, text, re.M | re.S):
+        bodies[found[1]] = set(re.findall(r"\b((?:pv|pvpy|glue|rows)_\w+)\b",
                                           found[2] or found[3]))
     done = False
     while not done:
@@ -79,6 +82,14 @@ class Recorder:
             return value(*args)
 
         # What is handed to C as a destructor is called from there.
+        return note
+
+    def watch(self, name, function):
+        """A function of rows.c that is noted by its name there."""
+        def note(*args):
+            self.called.add(name)
+            return function(*args)
+
         return note
 
 
@@ -145,8 +156,12 @@ def test_every_bound_function_is_executed(path, monkeypatch):
     recorder = Recorder()
     for module in (piramiddb, collection, database, errors, results):
         monkeypatch.setattr(module, "_lib" if module is piramiddb else "lib", recorder)
-    monkeypatch.setattr(collection, "_search", recorder.pvpy_search)
-    monkeypatch.setattr(collection, "_drop_rows", recorder.pvpy_drop_rows)
+    monkeypatch.setattr(collection, "_search", recorder.watch("module_search", _rows.search))
+    for name in ("own", "view"):
+        monkeypatch.setattr(_rows, name, recorder.watch(f"module_{name}", getattr(_rows, name)))
+    for name in ("keys", "numbers", "scores", "distances", "score_list", "score", "distance"):
+        note = recorder.watch(f"rows_{name}", getattr(_rows.Rows, name))
+        monkeypatch.setattr(_rows.Rows, name, note)
     for name in ("_INSERT", "_UPSERT", "_UPDATE"):
         kind = getattr(collection, name)
         function = {"_INSERT": "pv_insert_batch", "_UPSERT": "pv_upsert_batch",
@@ -164,9 +179,11 @@ def test_every_bound_function_is_executed(path, monkeypatch):
 
 
 def test_a_function_that_is_not_called_would_be_noticed():
-    assert glue_calls()["pvpy_search"] >= {"pv_search", "pv_results_scores"}
+    assert glue_calls()["module_search"] >= {"pv_search", "pv_results_count"}
+    assert "pv_results_scores" not in glue_calls()["module_search"]
+    assert glue_calls()["rows_score"] == {"pv_results_scores"}
     assert "pv_close" in glue_calls()["pvpy_drop_db"]
-    assert "pv_close" not in glue_calls()["pvpy_search"]
+    assert "pv_close" not in glue_calls()["pvpy_search_with"]
 
 
 def test_exceptions_of_the_readme_are_all_there():

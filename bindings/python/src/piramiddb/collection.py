@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 import numpy as np
 
 from . import _convert as convert
+from . import _rows
 from ._native import ffi, lib
 from .errors import ClosedError, NotFoundError, check, fail
 from .results import BatchResults, Hit, K, Record, Records, Results, key_array, own
@@ -28,8 +29,7 @@ _METADATA: int = lib.PV_INCLUDE_METADATA
 _VECTOR: int = lib.PV_INCLUDE_VECTOR
 _gc = ffi.gc
 _from_buffer = ffi.from_buffer
-_search = lib.pvpy_search
-_drop_rows = lib.pvpy_drop_rows
+_search = _rows.search
 _ndarray = np.ndarray
 _new = ffi.new
 _QUERY = ffi.typeof("pv_query *")
@@ -263,8 +263,8 @@ class Collection(Generic[K]):
     [('a', 1.0)]
     """
 
-    __slots__ = ("_db", "_element", "_fast", "_handle", "_key", "_name", "_place", "_raw_name",
-                 "_view", "dims", "dtype", "key", "metric")
+    __slots__ = ("_db", "_element", "_fast", "_handle", "_key", "_name", "_place",
+                 "_place_address", "_raw_name", "_shape", "_view", "dims", "dtype", "key", "metric")
 
     def __init__(self, db: Database, view: View | None, name: str) -> None:
         self._db = db
@@ -283,9 +283,12 @@ class Collection(Generic[K]):
         place.db = self._handle
         place.collection = self._raw_name
         place.type = self._element.number
+        place.dims = info.dims
         self._place = place
+        self._place_address = int(ffi.cast("uintptr_t", place))
         # A vector of this type has as many elements as dimensions and needs no look.
         self._fast = None if info.dtype == "bit" else self._element.dtype
+        self._shape = (info.dims,)
 
     @property
     def name(self) -> str:
@@ -701,31 +704,36 @@ class Collection(Generic[K]):
         >>> results.ids, results.scores
         (array(['b'], dtype=object), array([2.], dtype=float32))
         """
+        include = _METADATA if metadata else 0
+        if vectors:
+            include |= _VECTOR
         # The usual case first; it is what the cost of a call hangs on.
-        if type(vector) is not _ndarray or vector.dtype is not self._fast or vector.ndim != 1:
-            vector, dims = convert.one_vector(vector, self._element, self.dims)
-        else:
-            dims = len(vector)
-        try:
-            pointer = _from_buffer(vector)
-        except ValueError:  # elements with gaps between them
-            vector, dims = convert.one_vector(vector, self._element, self.dims)
-            pointer = _from_buffer(vector)
-        more, keep = _NULL, None
-        if not (filter is None and max_distance is None and not exact and not ef
-                and not target_recall and rerank and not threads):
-            more, keep = _query(filter, exact, max_distance, ef, target_recall, rerank, threads)
-        include = (_METADATA if metadata else 0) | (_VECTOR if vectors else 0)
+        if (type(vector) is _ndarray and vector.dtype is self._fast
+                and vector.shape == self._shape
+                and filter is None and self._view is None and max_distance is None and not exact
+                and not ef and not target_recall and rerank and not threads):
+            try:
+                rows = _search(self._place_address, vector, k, include)
+            except ValueError:  # elements with gaps between them
+                rows = _search(self._place_address, np.ascontiguousarray(vector), k, include)
+            if rows is None:
+                fail(lib.pvpy_err().code)
+            return Results(rows)
+        array, dims = convert.one_vector(vector, self._element, self.dims)
+        query, keep = _query(filter, exact, max_distance, ef, target_recall, rerank, threads)
+        query.vector = _from_buffer(array)
+        query.dims = dims
+        query.include = include
         view = self._view
         if view is None:
-            rows = _search(self._place, _NULL, pointer, dims, k, include, more)
+            found = lib.pvpy_search_with(self._place, _NULL, k, query)
         else:
             with view._lock:
-                rows = _search(self._place, view._pointer(), pointer, dims, k, include, more)
-        if not rows:
+                found = lib.pvpy_search_with(self._place, view._pointer(), k, query)
+        if not found:
             fail(lib.pvpy_err().code)
         del keep
-        return Results(_gc(rows, _drop_rows))
+        return Results(own(found))
 
     def cursor(self, vector: Any, *, filter: Mapping[str, Any] | str | None = None,
                metadata: bool = True, vectors: bool = False, exact: bool = False,

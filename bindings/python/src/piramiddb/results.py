@@ -12,6 +12,7 @@ from typing import Any, Generic, NoReturn, TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 
+from . import _rows
 from ._convert import ELEMENTS
 from ._native import ffi, lib
 from .errors import MisuseError
@@ -26,8 +27,6 @@ _OBJECT = np.dtype(object)
 _ELEMENTS = {element.number: element for element in ELEMENTS.values()}
 _asarray = np.asarray
 _frombuffer = np.frombuffer
-_buffer = ffi.buffer
-_unpack = ffi.unpack
 _NULL = ffi.NULL
 _POINTER = {"f": "float[]", "u": "uint64_t[]"}
 
@@ -36,72 +35,54 @@ def _left_out(what: str) -> NoReturn:
     raise MisuseError(f"the rows carry no {what}: ask for it with {what}=True")
 
 
-# Below, `rows` is a pvpy_rows, which frees itself.
+_rows.bind(int(ffi.cast("uintptr_t", lib.pvpy_functions())))
 
 
-def own(results: Any) -> Any:
+def own(results: Any) -> _rows.Rows:
     """Rows of a pv_results, which they take over."""
-    rows = lib.pvpy_rows_new(results)
-    if not rows:
-        raise MemoryError
-    return ffi.gc(rows, lib.pvpy_drop_rows)
+    return _rows.own(int(ffi.cast("uintptr_t", results)))
 
 
-def _keys(rows: Any) -> list[Any]:
-    """Ids of all rows as a list."""
-    size = rows.ids_size
-    if size:
-        text: bytes = _unpack(rows.ids_text, size)
-        return text.decode().split("\0")
-    if not rows.ids_u64:
-        return []
-    listed: list[Any] = ffi.unpack(rows.ids_u64, rows.count)
-    return listed
+def _results(rows: _rows.Rows) -> Any:
+    """The pv_results of rows, which must live as long."""
+    return ffi.cast("pv_results *", rows.address())
 
 
-def key_array(rows: Any) -> npt.NDArray[Any]:
+def key_array(rows: _rows.Rows) -> npt.NDArray[Any]:
     """Ids of all rows as an array: uint64, or objects of type str."""
-    size = rows.ids_size
-    if size:
-        return _asarray(_unpack(rows.ids_text, size).decode().split("\0"), _OBJECT)
-    size = rows.id_bytes_size
-    if size:
-        return _frombuffer(_unpack(rows.id_bytes, size), _U64)
-    return np.empty(0, _U64 if rows.ids_u64 else _OBJECT)
+    if rows.texts:
+        return _asarray(rows.keys(), _OBJECT)
+    return _frombuffer(rows.numbers(), _U64)
 
 
 def _nothing(keep: object, pointer: object) -> None:
     """Destructor that does nothing but keep its owner until then."""
 
 
-def _vectors(rows: Any) -> npt.NDArray[Any]:
+def _vectors(rows: _rows.Rows) -> npt.NDArray[Any]:
     """All vectors as C has them; the array keeps the rows alive."""
-    pointer = lib.pv_results_vectors(rows.results)
+    results = _results(rows)
+    pointer = lib.pv_results_vectors(results)
     if not pointer:
         _left_out("vectors")
-    dims = lib.pv_results_dims(rows.results)
+    dims = lib.pv_results_dims(results)
     count = rows.count
     owner = ffi.gc(pointer, partial(_nothing, rows))
-    element = _ELEMENTS[lib.pv_results_type(rows.results)]
+    element = _ELEMENTS[lib.pv_results_type(results)]
     length = element.length(dims)
     size = count * length * element.dtype.itemsize
     array: npt.NDArray[Any]
-    array = _frombuffer(_buffer(owner, size), element.dtype).reshape(count, length)
+    array = _frombuffer(ffi.buffer(owner, size), element.dtype).reshape(count, length)
     array.flags.writeable = False
     return array
 
 
-def _metadata(rows: Any, row: int) -> dict[str, Any]:
-    text = lib.pv_results_metadata(rows.results, row, _NULL)
+def _metadata(rows: _rows.Rows, row: int) -> dict[str, Any]:
+    text = lib.pv_results_metadata(_results(rows), row, _NULL)
     if not text:
         _left_out("metadata")
     value: dict[str, Any] = json.loads(ffi.string(text).decode())
     return value
-
-
-def _drop_view(batch: object, rows: Any) -> None:
-    """Destructor of one answer of a batch, which it keeps until then."""
-    lib.pvpy_drop_view(rows)
 
 
 class Hit(Generic[K]):
@@ -126,8 +107,7 @@ class Hit(Generic[K]):
     @property
     def distance(self) -> float:
         """Smaller is nearer, by the collection's metric."""
-        distance: float = self._results._rows.distances[self._row]
-        return distance
+        return self._results._rows.distance(self._row)
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -152,7 +132,7 @@ class Results(Sequence[Hit[K]]):
 
     __slots__ = ("_keys", "_rows")
 
-    def __init__(self, rows: Any) -> None:
+    def __init__(self, rows: _rows.Rows) -> None:
         self._rows = rows
         self._keys: list[K] | None = None
 
@@ -160,22 +140,19 @@ class Results(Sequence[Hit[K]]):
     def ids(self) -> npt.NDArray[Any]:
         """Ids: uint64, or objects of type str. Shape ``(rows,)``."""
         rows = self._rows
-        size = rows.ids_size
-        if size:
-            return _asarray(_unpack(rows.ids_text, size).decode().split("\0"), _OBJECT)
-        return key_array(rows)
+        if rows.texts:
+            return _asarray(rows.keys(), _OBJECT)
+        return _frombuffer(rows.numbers(), _U64)
 
     @property
     def scores(self) -> npt.NDArray[np.float32]:
         """Scores, falling: cos, dot, or minus the l2 distance. Shape ``(rows,)``."""
-        rows = self._rows
-        return _frombuffer(_unpack(rows.score_bytes, rows.float_bytes_size), _F32)
+        return _frombuffer(self._rows.scores(), _F32)
 
     @property
     def distances(self) -> npt.NDArray[np.float32]:
         """Distances, rising: 1 - cos, minus dot, or l2. Shape ``(rows,)``."""
-        rows = self._rows
-        return _frombuffer(_unpack(rows.distance_bytes, rows.float_bytes_size), _F32)
+        return _frombuffer(self._rows.distances(), _F32)
 
     @property
     def vectors(self) -> npt.NDArray[Any]:
@@ -190,29 +167,25 @@ class Results(Sequence[Hit[K]]):
     @property
     def error(self) -> float:
         """How far distances may be off: 0, unless they come from codes (``rerank=False``)."""
-        return float(lib.pv_results_error(self._rows.results))
+        return float(lib.pv_results_error(_results(self._rows)))
 
     @property
     def plan(self) -> str:
         """How the search went: "scan", "graph", "graph, one hop", "graph, two hops", "codes"."""
-        text: bytes = ffi.string(lib.pv_results_plan(self._rows.results))
+        text: bytes = ffi.string(lib.pv_results_plan(_results(self._rows)))
         return text.decode()
 
     def _id_list(self) -> list[K]:
         if self._keys is None:
-            self._keys = _keys(self._rows)
+            self._keys = self._rows.keys()
         return self._keys
 
     def __len__(self) -> int:
-        count: int = self._rows.count
-        return count
+        return self._rows.count
 
     def __iter__(self) -> Iterator[Hit[K]]:
         rows = self._rows
-        count = rows.count
-        if not count:
-            return iter(())
-        return map(Hit, self._id_list(), _unpack(rows.scores, count), repeat(self), range(count))
+        return map(Hit, self._id_list(), rows.score_list(), repeat(self), range(rows.count))
 
     @overload
     def __getitem__(self, at: int) -> Hit[K]: ...
@@ -222,8 +195,7 @@ class Results(Sequence[Hit[K]]):
         if isinstance(at, slice):
             return list(self)[at]
         row = range(len(self))[at]
-        rows = self._rows
-        return Hit(self._id_list()[row], rows.scores[row], self, row)
+        return Hit(self._id_list()[row], self._rows.score(row), self, row)
 
     def __repr__(self) -> str:
         shown = ", ".join(map(repr, self[:3]))
@@ -297,10 +269,8 @@ class BatchResults(Sequence[Results[K]]):
         rows = range(self._batch.count)[at]
         if isinstance(rows, range):
             return [self[row] for row in rows]
-        view = lib.pvpy_batch_rows(self._batch, rows)
-        if not view:
-            raise MemoryError
-        return Results(ffi.gc(view, partial(_drop_view, self._batch)))
+        address = int(ffi.cast("uintptr_t", self._batch.results[rows]))
+        return Results(_rows.view(address, self._batch))
 
     def __repr__(self) -> str:
         return f"<{len(self)} answers>"
@@ -346,9 +316,9 @@ class Records(Sequence["Record[K] | None"]):
 
     __slots__ = ("_count", "_keys", "_rows", "_vectors")
 
-    def __init__(self, rows: Any) -> None:
+    def __init__(self, rows: _rows.Rows) -> None:
         self._rows = rows
-        self._count: int = rows.count
+        self._count = rows.count
         self._keys: list[K] | None = None
         self._vectors: npt.NDArray[Any] | None = None
 
@@ -361,7 +331,8 @@ class Records(Sequence["Record[K] | None"]):
     def found(self) -> npt.NDArray[np.bool_]:
         """Which of them exist. Shape ``(rows,)``."""
         has = lib.pv_results_found
-        return np.fromiter((has(self._rows.results, row) for row in range(self._count)), np.bool_,
+        results = _results(self._rows)
+        return np.fromiter((has(results, row) for row in range(self._count)), np.bool_,
                            self._count)
 
     @property
@@ -382,12 +353,13 @@ class Records(Sequence["Record[K] | None"]):
         if isinstance(at, slice):
             return [self[row] for row in range(self._count)[at]]
         row = range(self._count)[at]
-        if not lib.pv_results_found(self._rows.results, row):
+        results = _results(self._rows)
+        if not lib.pv_results_found(results, row):
             return None
         if self._keys is None:
-            self._keys = _keys(self._rows)
-        text = lib.pv_results_metadata(self._rows.results, row, _NULL)
-        vector = self.vectors[row] if lib.pv_results_dims(self._rows.results) else None
+            self._keys = self._rows.keys()
+        text = lib.pv_results_metadata(results, row, _NULL)
+        vector = self.vectors[row] if lib.pv_results_dims(results) else None
         return Record(self._keys[row], ffi.string(text) if text else None, vector)
 
     def __repr__(self) -> str:
