@@ -119,7 +119,7 @@ typedef struct allowed_search {
     const pv__allowed *a;
     pv__effort whole; /* where all are allowed */
     float share;      /* of all nodes */
-    float fewer;      /* what becomes of an effort among a share: pv__graph_fewer */
+    pv__fewer fewer;  /* what becomes of that among a share */
     float codes_ns;   /* what the sure way costs */
     bool chooses;
     pv__roam roam;
@@ -134,19 +134,6 @@ static float allowed_local_share(const allowed_search *s) {
     return (passed + 2 * s->share) / (met + 2);
 }
 
-/* Where few are allowed, the ball around the k nearest of them holds k / share nodes, and the more
- * there are, the less a walk has to see beyond it to miss none: as in a search for so many. */
-static pv__effort allowed_effort(const allowed_search *s, uint32_t want) {
-    const float less = powf(allowed_local_share(s), s->fewer);
-    pv__effort e = s->whole;
-    if (e.stop < INFINITY) {
-        e.stop = 1 + (e.stop - 1) * less;
-    } else {
-        e.pool = PV_MAX(want, e.k + (uint32_t)((float)(e.pool - PV_MIN(e.pool, e.k)) * less));
-    }
-    return e;
-}
-
 /* As long as a walk has taken little beside codes, what speaks against it may be chance: the share
  * that it has met, and two deviations more. */
 static float allowed_likely_share(const pv__graph *g, const allowed_search *s) {
@@ -159,35 +146,37 @@ static float allowed_likely_share(const pv__graph *g, const allowed_search *s) {
     return PV_MIN(PV_MAX(share, (passed + 2 * sqrtf(passed + 1)) / ((float)r->looked + 1)), 1.0f);
 }
 
-/* How many nodes a walk of one hop has still to follow, where `share` is allowed. When it has found
- * k, no more than those that it sees now: about as many as come near enough are too far later. */
-static float allowed_left(const pv__walker *w, const allowed_search *s, const pv__effort *effort,
-                          size_t count, float share) {
-    const float left = PV_MAX(allowed_hops(&s->whole, share) - (float)s->roam.followed, 1.0f);
+/* How many nodes a walk of one hop has still to follow: when it has found k, about those that it
+ * sees now, as many as come near enough are too far later. Early these are too many, and before
+ * there are k only the share says something. */
+static float allowed_left(const pv__walker *w, const pv__effort *effort, size_t count,
+                          float by_share) {
     if (count < effort->k || effort->stop == INFINITY) {
-        return left;
+        return PV_MAX(by_share, 1.0f);
     }
     const float bound = pv__walk_bound(w, effort, w->pool, count);
     uint32_t seen = 0;
     for (size_t i = 0; i < w->front.count; i++) {
         seen += w->front.hits[i].distance <= bound ? 1u : 0u;
     }
-    return PV_MIN(left, (float)seen);
+    return by_share > 0 ? PV_MIN(by_share, (float)seen) : (float)seen;
 }
 
 /* Go on as before, with two hops, or not at all? */
 static bool allowed_goes_on(const pv__graph *g, const pv__walker *w, allowed_search *s,
                             const pv__effort *effort, size_t count) {
     const float share = allowed_likely_share(g, s), followed = (float)s->roam.followed;
-    const float hops = allowed_left(w, s, effort, count, share);
+    const float by_share = allowed_hops(&s->whole, share) - followed;
     float hop_ns = allowed_hop_ns(g);
     if (s->a->ask) {
         hop_ns += PV__ASK_NS * (float)s->roam.looked / PV_MAX(followed, 1.0f);
-    } else if (!s->roam.two_hops && allowed_two_hops_ns(g, &s->whole, share) < hops * hop_ns) {
+    }
+    const float two_ns = allowed_two_hops_ns(g, &s->whole, share);
+    if (!s->a->ask && two_ns < PV_MAX(by_share, 1.0f) * hop_ns) {
         s->roam.two_hops = true; /* what the front holds is as good for it */
     }
-    const float left = s->roam.two_hops ? allowed_two_hops_ns(g, &s->whole, share) : hops * hop_ns;
-    return left < s->codes_ns;
+    const float one_ns = allowed_left(w, effort, count, by_share) * hop_ns;
+    return (s->roam.two_hops ? two_ns : one_ns) < s->codes_ns;
 }
 
 static int allowed_walk(pv__graph *g, pv__walker *w, allowed_search *s, uint32_t want,
@@ -198,7 +187,8 @@ static int allowed_walk(pv__graph *g, pv__walker *w, allowed_search *s, uint32_t
     *out_given_up = false;
     PV_TRY(pv__roam_begin(g, w, &s->roam, seeds, err));
     while (cut && !*out_given_up) {
-        const pv__effort effort = allowed_effort(s, want);
+        const pv__effort effort =
+            pv__graph_fewer(&s->fewer, &s->whole, allowed_local_share(s), want);
         const uint32_t probe = s->roam.followed < ALLOWED_PROBE ? 1 : ALLOWED_PROBE;
         PV_TRY(pv__roam_nearest(g, w, &s->roam, &effort, s->roam.followed + probe, io_count, &cut,
                                 err));
@@ -254,7 +244,7 @@ int pv__links_search_allowed(pv__graph *g, pv__walker *w, const void *vector,
         return a->ask ? 0
                       : pv__allowed_by_codes(g, w, vector, effort, want, a, hits, out_count, err);
     }
-    s.fewer = pv__graph_fewer(g, effort);
+    pv__graph_fewer_init(g, effort, &s.fewer);
     s.roam = (pv__roam){.allowed = a, .two_hops = *io_plan == PV__PLAN_TWO_HOP};
     PV_TRY(pv__search_begin(g, w, vector, effort->pool, &count, err));
     PV_TRY(allowed_walk(g, w, &s, want, &count, &given_up, err));

@@ -273,7 +273,9 @@ static float calibrate_read(const pv__graph_curve *c, unsigned k, float target) 
     return calibrate_place(c, k, 1 - (1 - target) * CALIBRATE_MISS);
 }
 
-float pv__graph_fewer(const pv__graph *g, const pv__effort *effort) {
+/* The power of the share that efforts beyond the k nearest go with: so that the recall is that of
+ * 10 and of 100 nearest of all. */
+static float calibrate_fewer(const pv__graph *g, const pv__effort *effort) {
     const pv__graph_curve *c = &g->meta.curve;
     const float *points = calibrate_points(g);
     const float coarse = g->split ? (float)CALIBRATE_COARSE : 1;
@@ -295,9 +297,27 @@ float pv__graph_fewer(const pv__graph *g, const pv__effort *effort) {
     }
     const float last = (float)(PV__CURVE_POINTS - 1);
     const float ten = calibrate_at(points, PV_MIN(calibrate_place(c, 0, recall), last));
+    recall = 1 - (1 - recall) * CALIBRATE_MISS; /* more rows: of others than rows, more are hard */
     const float hundred = calibrate_at(points, PV_MIN(calibrate_place(c, 1, recall), last));
     const float power = log10f((ten - 1) / PV_MAX(hundred - 1, 1e-6f));
     return PV_MIN(PV_MAX(power, 0.0f), 1.0f);
+}
+
+void pv__graph_fewer_init(const pv__graph *g, const pv__effort *effort, pv__fewer *out) {
+    out->power = calibrate_fewer(g, effort);
+    out->least = PV_MIN((float)effort->k / (float)calibrate_k[PV__CURVES - 1], 1.0f);
+}
+
+pv__effort pv__graph_fewer(const pv__fewer *f, const pv__effort *effort, float share,
+                           uint32_t want) {
+    const float less = powf(PV_MAX(share, f->least), f->power);
+    pv__effort e = *effort;
+    if (e.stop < INFINITY) {
+        e.stop = 1 + (e.stop - 1) * less;
+    } else {
+        e.pool = PV_MAX(want, e.k + (uint32_t)((float)(e.pool - PV_MIN(e.pool, e.k)) * less));
+    }
+    return e;
 }
 
 pv__effort pv__graph_effort(const pv__graph *g, uint32_t k, float target) {

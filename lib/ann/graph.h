@@ -356,10 +356,16 @@ PV_PRIVATE pv__effort pv__graph_effort(const pv__graph *g, uint32_t k, float tar
 /* The effort of a given ef: about what a pool of that size finds without a stop, with less work;
  * growing with ef without end. */
 PV_PRIVATE pv__effort pv__graph_effort_ef(const pv__graph *g, uint32_t k, uint32_t ef);
-/* At equal recall the k nearest of all and n times as many, or the k nearest of an nth of all, need
- * efforts that look beyond the last by x and x / n^power (of a stop less 1, of dot's pool per k
- * less 1): the power, from what was measured with 10 and with 100. */
-PV_PRIVATE float pv__graph_fewer(const pv__graph *g, const pv__effort *effort);
+/* How far beyond the k nearest a walk has to look when they are those of a share of all: as far as
+ * for k / share of all, of which less lies there the more they are (calibrate.c). */
+typedef struct pv__fewer {
+    float power;
+    float least; /* share below which nothing was measured */
+} pv__fewer;
+PV_PRIVATE void pv__graph_fewer_init(const pv__graph *g, const pv__effort *effort, pv__fewer *out);
+/* The effort where the share is about this; want: as in searches. */
+PV_PRIVATE pv__effort pv__graph_fewer(const pv__fewer *f, const pv__effort *effort, float share,
+                                      uint32_t want);
 
 /* check.c: structure, identities, reachability; codes against vectors when deep. */
 PV_PRIVATE int pv__graph_check(pv__graph *g, const pv__slots *slots, bool deep, pv__check_fn fn,
