@@ -6,6 +6,7 @@
 
 enum { T_PAGES = 120, T_SLOTS = 16, T_SIZE = T_SLOTS * 4096 };
 static uint64_t t_ids[T_PAGES];
+static bool t_mixed; /* every other page has half the slots */
 static uint8_t t_scratch[PV__PIECES_MAX * 4 * 4096];
 
 static uint32_t t_below(uint32_t n) { return (uint32_t)test_rng_below(&t_w.rng, n); }
@@ -14,8 +15,10 @@ static uint8_t t_byte(uint64_t id, uint64_t round, size_t at) {
     return (uint8_t)pv__mix64(id * 1000003 + round * 77 + at / 8);
 }
 
+static unsigned t_slots(size_t i) { return t_mixed && i % 2 ? T_SLOTS / 2 : T_SLOTS; }
+
 static void t_fill_page(uint8_t *page, uint64_t id, uint64_t round) {
-    for (size_t at = pv__page_front(T_SLOTS); at < T_SIZE; at++) {
+    for (size_t at = pv__page_front(pv__page_slots(page)); at < pv__page_size(page); at++) {
         page[at] = t_byte(id, round, at);
     }
 }
@@ -27,7 +30,7 @@ static void t_write(size_t from, size_t to, uint64_t round) {
     test_assert_ok(pv__txn_begin(t_w.store, PV__TXN_WRITE, &t, &err), &err);
     for (size_t i = from; i < to; i++) {
         if (round == 0) {
-            test_assert_ok(pv__page_new(t, PV__PAGE_COLUMN | PV__PAGE_BY_SLOT, T_SLOTS, 9,
+            test_assert_ok(pv__page_new(t, PV__PAGE_COLUMN | PV__PAGE_BY_SLOT, t_slots(i), 9,
                                         (uint32_t)i, &t_ids[i], &page, &err),
                            &err);
         } else {
@@ -88,17 +91,17 @@ static void t_is_what_the_page_holds(bool slabs) {
         pv__piece p[PV__PIECES_MAX];
         const size_t n = 1 + t_below(PV__PIECES_MAX);
         for (size_t i = 0; i < n; i++) {
-            const uint32_t from = pv__page_front(T_SLOTS);
+            const uint32_t which = t_below(T_PAGES), from = pv__page_front(t_slots(which));
             p[i].size = 1 + t_below(4096);
-            p[i].offset = from + t_below(T_SIZE - from - p[i].size + 1);
-            p[i].page_id = t_ids[t_below(T_PAGES)];
+            p[i].offset = from + t_below(t_slots(which) * 4096 - from - p[i].size + 1);
+            p[i].page_id = t_ids[which];
             p[i].to = got[i];
         }
         test_assert_ok(pv__page_pieces(t, PV__PAGE_COLUMN, p, n, t_scratch, &err), &err);
         for (size_t i = 0; i < n; i++) {
             assert_int_equal(p[i].owner, 9);
             assert_int_equal(t_ids[p[i].ordinal], p[i].page_id);
-            assert_int_equal(p[i].slots, T_SLOTS);
+            assert_int_equal(p[i].slots, t_slots(p[i].ordinal));
             for (size_t at = 0; at < p[i].size; at++) {
                 assert_int_equal(got[i][at], t_byte(p[i].page_id, 0, p[i].offset + at));
             }
@@ -118,6 +121,10 @@ static void test_piece__is_what_the_page_holds(void **state) {
     (void)state;
     t_is_what_the_page_holds(false);
     t_is_what_the_page_holds(true);
+    t_mixed = true; /* a front takes the place of one of another length */
+    t_is_what_the_page_holds(false);
+    t_is_what_the_page_holds(true);
+    t_mixed = false;
 }
 
 /* What is wanted often comes as a page after all. */
