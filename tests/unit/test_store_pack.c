@@ -73,8 +73,8 @@ static void test_pack__a_close_shortens_a_file_with_free_slots(void **state) {
     t_finished(s);
 }
 
-/* The n-th call of a kind fails in the close, for each n. An error that leaves the old root in force
- * is no error of the close; none loses anything. */
+/* The n-th call of a kind fails in the close, for each n. One that leaves the old root in force is
+ * no error of the close; none loses anything. */
 static void t_fails(sim_kind kind, sim_fault_kind what, unsigned least) {
     unsigned closed = 0, failed = 0;
     for (sim_fault fault = {what, kind, SIM_CLASS_DB, 1, false};; fault.nth++) {
