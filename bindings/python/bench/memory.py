@@ -1,18 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Memory of one large insert: usage memory.py [--rows N] [--cache MIB] [--ids I] [--index I].
 
-One numpy array is inserted in one call, in a process of its own that reads it from a file: what
-makes it random is not there (numpy.random is 8 MiB of libraries). Shown is the highest resident
-memory of the process (VmHWM) and what it is made of: the array; the ids, which are the caller's as
-well (8 bytes each of int, 16 in a numpy array of short strings, about 69 in a list of str); the
-budget of the page cache; and the rest, with the part of it that was there when numpy and the module
-had just been imported.
+One numpy array is inserted in one call, in a process of its own that reads it from a file and has
+imported nothing but numpy and the module: what makes the array and reads the arguments is elsewhere
+(numpy.random alone is 8 MiB of libraries). Shown is the highest resident memory of the process
+(VmHWM) and what it is made of: the array; the ids, which are the caller's as well (8 bytes each of
+int, 16 in a numpy array of short strings, about 69 in a list of str); the budget of the page cache;
+and the rest, with the part of it that was there when numpy and the module had just been imported.
 """
-import argparse
-import pathlib
-import subprocess
 import sys
-import tempfile
 import time
 
 MIB = 1 << 20
@@ -39,7 +35,7 @@ def make_vectors(folder, rows):
     import numpy as np  # noqa: PLC0415
 
     rng = np.random.default_rng(1)
-    with pathlib.Path(folder, "vectors").open("wb") as out:
+    with open(f"{folder}/vectors", "wb") as out:
         for at in range(0, rows, 10_000):
             rng.standard_normal((min(10_000, rows - at), DIMS), np.float32).tofile(out)
 
@@ -75,23 +71,25 @@ def child(folder, rows, cache, kind, index):
 
 
 def main():
+    import argparse  # noqa: PLC0415 - not in the process that is measured, as are the others
+    import subprocess  # noqa: PLC0415
+    import tempfile  # noqa: PLC0415
+
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--cache", type=int, default=256)
     parser.add_argument("--index", choices=["flat", "auto", "hnsw"], default="flat")
     parser.add_argument("--ids", choices=["int", "array", "list"])
-    parser.add_argument("--folder", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.folder:
-        child(args.folder, args.rows, args.cache, args.ids, args.index)
-        return
     for ids in [args.ids] if args.ids else ["int", "array", "list"]:
         with tempfile.TemporaryDirectory() as folder:
             make_vectors(folder, args.rows)
-            subprocess.run([sys.executable, __file__, "--rows", str(args.rows), "--cache",
-                            str(args.cache), "--ids", ids, "--index", args.index, "--folder",
-                            folder], check=True)
+            subprocess.run([sys.executable, __file__, "child", folder, str(args.rows),
+                            str(args.cache), ids, args.index], check=True)
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["child"]:
+        child(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5], sys.argv[6])
+    else:
+        main()

@@ -37,9 +37,16 @@ typedef struct rows_object {
     char texts; /* keys are strings */
 } rows_object;
 
-/* Both are written once, when the module is imported. */
+/* One row of an answer; Python's Hit is a subclass. */
+typedef struct hit_object {
+    PyObject_HEAD PyObject *results; /* what has the rows */
+    PyObject *id, *score;
+    Py_ssize_t row;
+} hit_object;
+
+/* All are written once, when the module is imported. */
 static const pvpy_table *rows_c;
-static PyTypeObject *rows_type;
+static PyTypeObject *rows_type, *hit_type;
 
 /* Takes the results over, in every case. */
 static PyObject *rows_new(pv_results *results, PyObject *owner) {
@@ -79,17 +86,33 @@ static PyObject *rows_address(PyObject *self, PyObject *unused) {
     return PyLong_FromVoidPtr(((rows_object *)self)->results);
 }
 
+/* The ids of all rows: texts with offsets, or numbers. */
+typedef struct rows_ids {
+    const char *text;
+    const uint64_t *at, *numbers;
+} rows_ids;
+
+static rows_ids rows_ids_of(const rows_object *rows) {
+    rows_ids ids = {NULL, NULL, rows_c->results_ids_u64(rows->results)};
+    ids.text = rows_c->results_ids_text(rows->results, &ids.at);
+    return ids;
+}
+
+static PyObject *rows_key(const rows_ids *ids, Py_ssize_t i) {
+    if (!ids->text) {
+        return PyLong_FromUnsignedLongLong(ids->numbers[i]);
+    }
+    const Py_ssize_t size = (Py_ssize_t)(ids->at[i + 1] - ids->at[i] - 1); /* without its NUL */
+    return PyUnicode_DecodeUTF8(ids->text + ids->at[i], size, NULL);
+}
+
 static PyObject *rows_keys(PyObject *self, PyObject *unused) {
     const rows_object *rows = (rows_object *)self;
-    const uint64_t *at = NULL;
-    const char *text = rows_c->results_ids_text(rows->results, &at);
-    const uint64_t *numbers = rows_c->results_ids_u64(rows->results);
+    const rows_ids ids = rows_ids_of(rows);
     PyObject *list = PyList_New(rows->count);
     (void)unused;
     for (Py_ssize_t i = 0; list && i < rows->count; i++) {
-        PyObject *key =
-            text ? PyUnicode_DecodeUTF8(text + at[i], (Py_ssize_t)(at[i + 1] - at[i] - 1), NULL)
-                 : PyLong_FromUnsignedLongLong(numbers[i]);
+        PyObject *key = rows_key(&ids, i);
         if (!key) {
             Py_DECREF(list);
             return NULL;
@@ -120,43 +143,90 @@ static PyObject *rows_distances(PyObject *self, PyObject *unused) {
                       rows->count * (Py_ssize_t)sizeof(float));
 }
 
-static PyObject *rows_score_list(PyObject *self, PyObject *unused) {
+/* One hit; NULL: an exception is set. */
+static PyObject *rows_hit(PyTypeObject *type, PyObject *results, const rows_ids *ids,
+                          const float *scores, Py_ssize_t row) {
+    PyObject *self = PyType_GenericAlloc(type, 0); /* all of it is zero */
+    if (!self) {
+        return NULL;
+    }
+    hit_object *hit = (hit_object *)self;
+    hit->row = row;
+    hit->id = rows_key(ids, row);
+    hit->score = hit->id ? PyFloat_FromDouble((double)scores[row]) : NULL;
+    if (!hit->score) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    Py_INCREF(results);
+    hit->results = results;
+    return self;
+}
+
+/* hits(type, results, first, count): the type is a subclass of Hit. */
+static PyObject *rows_hits(PyObject *self, PyObject *args) {
     const rows_object *rows = (rows_object *)self;
+    PyObject *type = NULL, *results = NULL;
+    Py_ssize_t first = 0, count = 0;
+    if (!PyArg_ParseTuple(args, "OOnn", &type, &results, &first, &count)) {
+        return NULL;
+    }
+    if (!PyType_Check(type) || !PyType_IsSubtype((PyTypeObject *)type, hit_type)) {
+        PyErr_SetString(PyExc_TypeError, "hits are of a type that is a Hit");
+        return NULL;
+    }
     const float *scores = rows_c->results_scores(rows->results);
-    PyObject *list = PyList_New(scores ? rows->count : 0);
-    (void)unused;
-    for (Py_ssize_t i = 0; list && scores && i < rows->count; i++) {
-        PyObject *score = PyFloat_FromDouble((double)scores[i]);
-        if (!score) {
+    if (first < 0 || count < 0 || first > rows->count || count > rows->count - first ||
+        (count > 0 && !scores)) {
+        PyErr_SetString(PyExc_IndexError, "there are no such rows");
+        return NULL;
+    }
+    const rows_ids ids = rows_ids_of(rows);
+    PyObject *list = PyList_New(count);
+    for (Py_ssize_t i = 0; list && i < count; i++) {
+        PyObject *hit = rows_hit((PyTypeObject *)type, results, &ids, scores, first + i);
+        if (!hit) {
             Py_DECREF(list);
             return NULL;
         }
-        PyList_SetItem(list, i, score);
+        PyList_SetItem(list, i, hit);
     }
     return list;
 }
 
-/* One number of a column. */
-static PyObject *rows_one(const rows_object *rows, const float *column, PyObject *row) {
+/* A subclass may be of those that the collector of garbage knows: how an object is freed is asked
+ * of its type. */
+static void hit_dealloc(PyObject *self) {
+    hit_object *hit = (hit_object *)self;
+    PyTypeObject *type = Py_TYPE(self);
+    const freefunc drop = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    Py_XDECREF(hit->results);
+    Py_XDECREF(hit->id);
+    Py_XDECREF(hit->score);
+    drop(self);
+    Py_DECREF(type);
+}
+
+static PyMemberDef hit_members[] = {
+    {"id", T_OBJECT_EX, offsetof(hit_object, id), READONLY, "Its id."},
+    {"score", T_OBJECT_EX, offsetof(hit_object, score), READONLY, "Larger is nearer."},
+    {"_results", T_OBJECT_EX, offsetof(hit_object, results), READONLY, "What has the rows."},
+    {"_row", T_PYSSIZET, offsetof(hit_object, row), READONLY, "Its place there."},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyObject *rows_distance(PyObject *self, PyObject *row) {
+    const rows_object *rows = (rows_object *)self;
+    const float *distances = rows_c->results_distances(rows->results);
     const Py_ssize_t at = PyLong_AsSsize_t(row);
     if (at == -1 && PyErr_Occurred()) {
         return NULL;
     }
-    if (!column || at < 0 || at >= rows->count) {
+    if (!distances || at < 0 || at >= rows->count) {
         PyErr_SetString(PyExc_IndexError, "there is no such row");
         return NULL;
     }
-    return PyFloat_FromDouble((double)column[at]);
-}
-
-static PyObject *rows_score(PyObject *self, PyObject *row) {
-    const rows_object *rows = (rows_object *)self;
-    return rows_one(rows, rows_c->results_scores(rows->results), row);
-}
-
-static PyObject *rows_distance(PyObject *self, PyObject *row) {
-    const rows_object *rows = (rows_object *)self;
-    return rows_one(rows, rows_c->results_distances(rows->results), row);
+    return PyFloat_FromDouble((double)distances[at]);
 }
 
 static PyMethodDef rows_methods[] = {
@@ -165,8 +235,7 @@ static PyMethodDef rows_methods[] = {
     {"numbers", rows_numbers, METH_NOARGS, "Ids of all rows as bytes; none where they are texts."},
     {"scores", rows_scores, METH_NOARGS, "Scores as bytes; none without scores."},
     {"distances", rows_distances, METH_NOARGS, "Distances as bytes; none without distances."},
-    {"score_list", rows_score_list, METH_NOARGS, "Scores of all rows."},
-    {"score", rows_score, METH_O, "Score of one row."},
+    {"hits", rows_hits, METH_VARARGS, "Some rows as hits: type, results, first, count."},
     {"distance", rows_distance, METH_O, "Distance of one row."},
     {NULL, NULL, 0, NULL},
 };
@@ -250,23 +319,42 @@ static struct PyModuleDef module_def = {
     NULL,
 };
 
+/* Makes a type and shows it in the module. */
+static int module_type(PyObject *module, const char *name, PyType_Spec *spec, PyTypeObject **out) {
+    PyObject *type = PyType_FromSpec(spec);
+    if (!type) {
+        return 0;
+    }
+    Py_INCREF(type); /* for *out */
+    *out = (PyTypeObject *)type;
+    if (PyModule_AddObject(module, name, type) != 0) { /* takes the other one over */
+        Py_DECREF(type);
+        return 0;
+    }
+    return 1;
+}
+
 PyMODINIT_FUNC PyInit__rows(void) {
-    static PyType_Slot slots[] = {
+    static PyType_Slot rows_slots[] = {
         {Py_tp_dealloc, rows_dealloc},
         {Py_tp_methods, rows_methods},
         {Py_tp_members, rows_members},
         {0, NULL},
     };
-    static PyType_Spec spec = {"piramiddb._rows.Rows", sizeof(rows_object), 0, Py_TPFLAGS_DEFAULT,
-                               slots};
+    static PyType_Slot hit_slots[] = {
+        {Py_tp_dealloc, hit_dealloc},
+        {Py_tp_members, hit_members},
+        {0, NULL},
+    };
+    static PyType_Spec rows_spec = {"piramiddb._rows.Rows", sizeof(rows_object), 0,
+                                    Py_TPFLAGS_DEFAULT, rows_slots};
+    static PyType_Spec hit_spec = {"piramiddb._rows.Hit", sizeof(hit_object), 0,
+                                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, hit_slots};
     PyObject *module = PyModule_Create(&module_def);
-    PyObject *type = module ? PyType_FromSpec(&spec) : NULL;
-    if (!type || PyModule_AddObject(module, "Rows", type) != 0) { /* takes it over */
-        Py_XDECREF(type);
+    if (!module || !module_type(module, "Rows", &rows_spec, &rows_type) ||
+        !module_type(module, "Hit", &hit_spec, &hit_type)) {
         Py_XDECREF(module);
         return NULL;
     }
-    Py_INCREF(type);
-    rows_type = (PyTypeObject *)type;
     return module;
 }

@@ -91,19 +91,50 @@ def test_rows_by_hand_are_safe(filled):
     rows = _rows.Rows()
     assert (rows.count, rows.texts, rows.address(), rows.keys()) == (0, False, 0, [])
     assert rows.numbers() == rows.scores() == rows.distances() == b""
-    assert rows.score_list() == []
-    real = filled[0].search(VECTORS[0], 3)._rows
-    for one in (real.score, real.distance):
-        assert isinstance(one(2), float)
-        for row in (3, -1, 2 ** 62):
-            with pytest.raises(IndexError):
-                one(row)
+    assert rows.hits(_rows.Hit, rows, 0, 0) == []
+    found = filled[0].search(VECTORS[0], 3)
+    real = found._rows
+    assert isinstance(real.distance(2), float)
+    for row in (3, -1, 2 ** 62):
+        with pytest.raises(IndexError):
+            real.distance(row)
+        with pytest.raises(IndexError):
+            real.hits(_rows.Hit, found, row, 1)
+        with pytest.raises(IndexError):
+            real.hits(_rows.Hit, found, 1, row)
+    for call in (lambda: real.distance("0"), lambda: real.hits(int, found, 0, 1),
+                 lambda: real.hits(0, found, 0, 1), lambda: real.hits(_rows.Hit, found)):
         with pytest.raises(TypeError):
-            one("0")
+            call()
     for call in (lambda: _rows.search(1), lambda: _rows.view(1), lambda: _rows.own("x"),
                  lambda: _rows.view("x", None), lambda: _rows.search(0, b"", 1, None)):
         with pytest.raises(TypeError):
             call()
+
+
+def test_hits_are_read_only_and_may_have_subclasses(filled):
+    docs, ids = filled
+    found = docs.search(VECTORS[3], 5)
+    hit = found[0]
+    assert (hit.id, hit.distance) == (ids[3], 0)
+    for name in ("id", "score", "_results", "_row"):
+        with pytest.raises(AttributeError):
+            setattr(hit, name, 1)
+    empty = piramiddb.Hit()
+    with pytest.raises(AttributeError):
+        empty.id
+
+    class Named(piramiddb.Hit):
+        name = "more"
+
+    named = found._rows.hits(Named, found, 1, 4)
+    named[0].name = "own"  # it has a dict, and is one that the collector of garbage knows
+    named[1].circle = named
+    assert [one.id for one in named] == found.ids[1:].tolist()
+    plain = found._rows.hits(_rows.Hit, found, 0, 1)[0]
+    assert [gc.is_tracked(one) for one in (plain, named[0])] == [False, True]
+    del named, plain, hit, found
+    gc.collect()
 
 
 def test_references_are_given_back(filled):
@@ -115,14 +146,16 @@ def test_references_are_given_back(filled):
 
     def references():  # an assert would hold one more
         gc.collect()
-        return [sys.getrefcount(thing) for thing in (_rows.Rows, vector, batch._batch)]
+        return [sys.getrefcount(thing) for thing in (_rows.Rows, piramiddb.Hit, vector,
+                                                     batch._batch)]
 
     before = references()
     kept = [docs.search(vector, 2) for _ in range(50)] + [batch[1] for _ in range(50)]
     for found in kept:
-        _ = found.ids, found.scores, found.distances, list(found)
+        _ = found.ids, found.scores, found.distances, list(found), found[1].distance
+    hits = [hit for found in kept for hit in found]
     during = references()
-    assert during == [before[0] + 100, before[1], before[2] + 50]
-    del kept, found, _
+    assert during == [before[0] + 100, before[1] + 202, before[2], before[3] + 50]
+    del kept, found, hits, _
     after = references()
     assert after == before

@@ -159,7 +159,7 @@ def test_every_bound_function_is_executed(path, monkeypatch):
     monkeypatch.setattr(collection, "_search", recorder.watch("module_search", _rows.search))
     for name in ("own", "view"):
         monkeypatch.setattr(_rows, name, recorder.watch(f"module_{name}", getattr(_rows, name)))
-    for name in ("keys", "numbers", "scores", "distances", "score_list", "score", "distance"):
+    for name in ("keys", "numbers", "scores", "distances", "hits", "distance"):
         note = recorder.watch(f"rows_{name}", getattr(_rows.Rows, name))
         monkeypatch.setattr(_rows.Rows, name, note)
     for name in ("_INSERT", "_UPSERT", "_UPDATE"):
@@ -181,7 +181,7 @@ def test_every_bound_function_is_executed(path, monkeypatch):
 def test_a_function_that_is_not_called_would_be_noticed():
     assert glue_calls()["module_search"] >= {"pv_search", "pv_results_count"}
     assert "pv_results_scores" not in glue_calls()["module_search"]
-    assert glue_calls()["rows_score"] == {"pv_results_scores"}
+    assert glue_calls()["rows_distance"] == {"pv_results_distances"}
     assert "pv_close" in glue_calls()["pvpy_drop_db"]
     assert "pv_close" not in glue_calls()["pvpy_search_with"]
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import repeat
 from typing import Any, Generic, NoReturn, TypeVar, overload
 
 import numpy as np
@@ -85,7 +84,7 @@ def _metadata(rows: _rows.Rows, row: int) -> dict[str, Any]:
     return value
 
 
-class Hit(Generic[K]):
+class Hit(_rows.Hit, Generic[K]):
     """One record found by a search.
 
     Attributes:
@@ -93,21 +92,15 @@ class Hit(Generic[K]):
         score: larger is nearer (see `Results.scores`).
     """
 
-    __slots__ = ("_results", "_row", "id", "score")
+    __slots__ = ()
 
-    id: K
-    score: float
-
-    def __init__(self, id: K, score: float, results: Results[K], row: int) -> None:
-        self.id = id
-        self.score = score
-        self._results = results
-        self._row = row
+    id: K  # made in C with all that is read of it, one for each row that is looped over
 
     @property
     def distance(self) -> float:
         """Smaller is nearer, by the collection's metric."""
-        return self._results._rows.distance(self._row)
+        distance: float = self._results._rows.distance(self._row)
+        return distance
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -130,11 +123,10 @@ class Results(Sequence[Hit[K]]):
     Everything stays as it is, whatever is written, rolled back or closed later.
     """
 
-    __slots__ = ("_keys", "_rows")
+    __slots__ = ("_rows",)
 
     def __init__(self, rows: _rows.Rows) -> None:
         self._rows = rows
-        self._keys: list[K] | None = None
 
     @property
     def ids(self) -> npt.NDArray[Any]:
@@ -175,17 +167,12 @@ class Results(Sequence[Hit[K]]):
         text: bytes = ffi.string(lib.pv_results_plan(_results(self._rows)))
         return text.decode()
 
-    def _id_list(self) -> list[K]:
-        if self._keys is None:
-            self._keys = self._rows.keys()
-        return self._keys
-
     def __len__(self) -> int:
         return self._rows.count
 
     def __iter__(self) -> Iterator[Hit[K]]:
         rows = self._rows
-        return map(Hit, self._id_list(), rows.score_list(), repeat(self), range(rows.count))
+        return iter(rows.hits(Hit, self, 0, rows.count))
 
     @overload
     def __getitem__(self, at: int) -> Hit[K]: ...
@@ -195,7 +182,7 @@ class Results(Sequence[Hit[K]]):
         if isinstance(at, slice):
             return list(self)[at]
         row = range(len(self))[at]
-        return Hit(self._id_list()[row], self._rows.score(row), self, row)
+        return self._rows.hits(Hit, self, row, 1)[0]
 
     def __repr__(self) -> str:
         shown = ", ".join(map(repr, self[:3]))
