@@ -41,6 +41,7 @@ typedef struct q4_factors {
 } q4_factors;
 PV_STATIC_ASSERT(sizeof(q4_factors) == 16, q4_factors_are_four_words);
 
+#define Q4_BLOCK 16u
 #define Q4_EXTRA_AT sizeof(q4_factors) /* of the fifth factor */
 
 typedef struct q4_query {
@@ -70,14 +71,26 @@ static void q4_sizes(pv__code *c) {
     c->scratch_bytes = n * (2 * (uint32_t)sizeof(float) + 1);
 }
 
+static inline float q4_finite(float v) {
+    v = v > FLT_MAX ? FLT_MAX : v;
+    return v < -FLT_MAX ? -FLT_MAX : v;
+}
+
 /* What is to be rotated of a vector: the difference to the mean. False: a vector of zeros under
  * cosine. */
 static bool q4_centre(const pv__code *c, const float *vector, float *y) {
     const float *mean = c->book;
     const bool good = pv__code_plain(c, vector, y) != 1.0f || c->metric != PV_METRIC_COSINE;
-    for (uint32_t i = 0; i < c->dims; i++) {
-        const float d = y[i] - mean[i];
-        y[i] = d > FLT_MAX ? FLT_MAX : d < -FLT_MAX ? -FLT_MAX : d;
+    uint32_t i = 0;
+    for (; i + Q4_BLOCK <= c->dims; i += Q4_BLOCK) { /* of a fixed length: compilers make it wide */
+        float d[Q4_BLOCK];
+        for (unsigned k = 0; k < Q4_BLOCK; k++) {
+            d[k] = q4_finite(y[i + k] - mean[i + k]);
+        }
+        memcpy(y + i, d, sizeof d);
+    }
+    for (; i < c->dims; i++) {
+        y[i] = q4_finite(y[i] - mean[i]);
     }
     return good;
 }
@@ -447,4 +460,5 @@ const pv__code_ops *pv__code_q4(void) {
     return &ops;
 }
 
+#undef Q4_BLOCK
 #undef Q4_EXTRA_AT
