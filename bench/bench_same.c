@@ -186,9 +186,9 @@ static void same_recall(same_bench *b, const char *what) {
 /* The k nearest of v are all of one kind, at one distance, and no id comes twice. */
 static void same_expect(same_bench *b, const char *what, const float *v, uint32_t k, char kind,
                         uint64_t from, const char *filter) {
-    const double wall = bench_now();
+    const double cpu = same_cpu(), wall = bench_now();
     pv_results *res = same_search(b, v, k, filter, 0);
-    const double took = bench_now() - wall;
+    const double took = bench_now() - wall, used = same_cpu() - cpu;
     char seen[32] = "";
     if (pv_results_count(res) != k) {
         bench_die("%s: %zu answers of %u", what, pv_results_count(res), (unsigned)k);
@@ -203,8 +203,8 @@ static void same_expect(same_bench *b, const char *what, const float *v, uint32_
         }
         snprintf(seen, sizeof seen, "%s", id);
     }
-    printf("%s %u answers at %g, %.0f us (%s)\n", what, (unsigned)k,
-           (double)pv_results_distance(res, 0), took * 1e6, pv_results_plan(res));
+    printf("%s %u answers at %g, %.0f us, processor %.0f us (%s)\n", what, (unsigned)k,
+           (double)pv_results_distance(res, 0), took * 1e6, used * 1e6, pv_results_plan(res));
     pv_results_free(res);
 }
 

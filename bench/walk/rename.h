@@ -23,7 +23,6 @@
 #define pv__walk_upper WALK_OWN(walk_upper)
 #define pv__walk_enter WALK_OWN(walk_enter)
 #define pv__search_each_dup WALK_OWN(search_each_dup)
-#define pv__search_dups WALK_OWN(search_dups)
 #define pv__search_counts WALK_OWN(search_counts)
 #define pv__search_begin WALK_OWN(search_begin)
 #define pv__search_end WALK_OWN(search_end)

@@ -134,16 +134,24 @@ static float allowed_local_share(const allowed_search *s) {
     return (passed + 2 * s->share) / (met + 2);
 }
 
-/* As long as a walk has taken little beside codes, what speaks against it may be chance: the share
- * that it has met, and two deviations more. */
+static float allowed_one_ns(const pv__graph *g, const allowed_search *s) {
+    const pv__roam *r = &s->roam;
+    const float asked = s->a->ask ? PV__ASK_NS * (float)r->looked : 0;
+    return allowed_hop_ns(g) + asked / PV_MAX((float)r->followed, 1.0f);
+}
+
+/* A walk may always take a part of what codes cost: what speaks against it may be chance. */
+static bool allowed_is_early(const pv__graph *g, const allowed_search *s) {
+    const float spent = ALLOWED_ENTER_NS + (float)s->roam.followed * allowed_one_ns(g, s);
+    return spent * ALLOWED_PATIENCE < s->codes_ns;
+}
+
+/* Early, two deviations more than what was met. */
 static float allowed_likely_share(const pv__graph *g, const allowed_search *s) {
     const pv__roam *r = &s->roam;
     const float share = allowed_local_share(s), passed = (float)r->passed;
-    const float spent = ALLOWED_ENTER_NS + (float)r->followed * allowed_hop_ns(g);
-    if (spent * ALLOWED_PATIENCE > s->codes_ns) {
-        return share;
-    }
-    return PV_MIN(PV_MAX(share, (passed + 2 * sqrtf(passed + 1)) / ((float)r->looked + 1)), 1.0f);
+    const float likely = (passed + 2 * sqrtf(passed + 1)) / ((float)r->looked + 1);
+    return allowed_is_early(g, s) ? PV_MIN(PV_MAX(share, likely), 1.0f) : share;
 }
 
 /* How many nodes a walk of one hop has still to follow: when it has found k, about those that it
@@ -167,9 +175,9 @@ static bool allowed_goes_on(const pv__graph *g, const pv__walker *w, allowed_sea
                             const pv__effort *effort, size_t count) {
     const float share = allowed_likely_share(g, s), followed = (float)s->roam.followed;
     const float by_share = allowed_hops(&s->whole, share) - followed;
-    float hop_ns = allowed_hop_ns(g);
-    if (s->a->ask) {
-        hop_ns += PV__ASK_NS * (float)s->roam.looked / PV_MAX(followed, 1.0f);
+    const float hop_ns = allowed_one_ns(g, s);
+    if (s->a->ask && allowed_is_early(g, s)) {
+        return true; /* reading all is so slow that it should see the nearest first */
     }
     const float two_ns = allowed_two_hops_ns(g, &s->whole, share);
     if (!s->a->ask && two_ns < PV_MAX(by_share, 1.0f) * hop_ns) {
@@ -245,7 +253,8 @@ int pv__links_search_allowed(pv__graph *g, pv__walker *w, const void *vector,
                       : pv__allowed_by_codes(g, w, vector, effort, want, a, hits, out_count, err);
     }
     pv__graph_fewer_init(g, effort, &s.fewer);
-    s.roam = (pv__roam){.allowed = a, .two_hops = *io_plan == PV__PLAN_TWO_HOP};
+    s.roam =
+        (pv__roam){.allowed = a, .two_hops = *io_plan == PV__PLAN_TWO_HOP, .enough = effort->k};
     PV_TRY(pv__search_begin(g, w, vector, effort->pool, &count, err));
     PV_TRY(allowed_walk(g, w, &s, want, &count, &given_up, err));
     if (!given_up) {

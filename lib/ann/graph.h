@@ -223,12 +223,14 @@ PV_PRIVATE int pv__graph_search(pv__graph *g, pv__walker *w, const void *vector,
                                 uint32_t *out_count, bool *out_complete, pv_error *err);
 
 /* Which slots may be answers. Either bit s of the words, for slots below `slots`; or nobody has
- * looked at all of them, and `ask` says it of one. It may be asked about a slot again. */
+ * looked at all of them, and `ask` says it of n slots, at most PV__ASK_MANY, which costs far less
+ * than asking n times. It may be asked about a slot again. */
+#define PV__ASK_MANY 16u
 typedef struct pv__allowed {
     const uint64_t *words;
     uint32_t slots;
     uint32_t count; /* bits that are set; without words: about so many */
-    int (*ask)(void *ctx, uint32_t slot, bool *out, pv_error *err); /* NULL: words */
+    int (*ask)(void *ctx, const uint32_t *slots, size_t n, bool *out, pv_error *err); /* or NULL */
     void *ctx;
     float words_ns;       /* without words: what it would take to make them, about; else 0 */
 #define PV__ASK_NS 800.0f /* what it takes to ask */

@@ -252,6 +252,9 @@ typedef struct pv__roam {
     pv__hit last;                       /* the one that was followed last */
     bool last_counts;
     uint32_t looked, passed; /* nodes that were asked whether they count; that do */
+    uint32_t enough;         /* slots; 0: nodes are what is wanted */
+    bool has_enough;         /* one node had so many that are allowed: */
+    float enough_within;     /* the nearest of those */
 } pv__roam;
 /* Seeds are w->pool[0 .. count), visited. Those that count stand in w->kept. */
 PV_PRIVATE int pv__roam_begin(pv__graph *g, pv__walker *w, pv__roam *r, size_t count,
@@ -266,6 +269,16 @@ PV_PRIVATE int pv__roam_nearest(pv__graph *g, pv__walker *w, pv__roam *r, const 
                                 pv_error *err);
 static inline bool pv__allowed_bit(const pv__allowed *a, uint32_t slot) {
     return slot < a->slots && (a->words[slot / 64] >> (slot % 64) & 1u);
+}
+/* The first slot from `from` on that is allowed; `end`: none below it is. */
+static inline uint32_t pv__allowed_next(const pv__allowed *a, uint32_t from, uint32_t end) {
+    for (uint32_t word = from / 64; word * 64 < end; word++, from = word * 64) {
+        const uint64_t bits = a->words[word] >> (from % 64) << (from % 64);
+        if (bits != 0) {
+            return PV_MIN(word * 64 + (uint32_t)__builtin_ctzll(bits), end);
+        }
+    }
+    return end;
 }
 PV_PRIVATE int pv__allowed_test(const pv__allowed *a, uint32_t slot, bool *out, pv_error *err);
 
@@ -314,12 +327,11 @@ PV_PRIVATE int pv__search_end(pv__graph *g, pv__walker *w, const void *vector,
 /* Tell `take` each slot of a node that has several, but for its first one; until it says 1. */
 PV_PRIVATE int pv__search_each_dup(pv__graph *g, uint32_t node, pv__graph_take_fn take, void *ctx,
                                    pv_error *err);
-/* The allowed slots of a node that has several, those behind its first one. */
-PV_PRIVATE int pv__search_dups(pv__graph *g, pv__hit node, const pv__allowed *allowed,
-                               uint32_t want, pv__hit *hits, uint32_t *io_count, pv_error *err);
-/* Does a node live, and is one of its slots allowed? allowed NULL: all are. */
+/* Does a node live, and how many of its slots, up to `most`, are allowed? Of many that are equal
+ * only about the first `look` are looked at. allowed NULL: all are, and one is enough. */
 PV_PRIVATE int pv__search_counts(pv__graph *g, pv__walker *w, const pv__allowed *allowed,
-                                 uint32_t node, bool *out_lives, bool *out, pv_error *err);
+                                 uint32_t node, uint32_t most, uint32_t look, bool *out_lives,
+                                 uint32_t *out, pv_error *err);
 
 /* prune.c: of `n` candidates, sorted by distance from one place, keep at most `max` of which none
  * hides another. keep[] marks those to be kept whatever hides them (may be NULL). Kept ones come

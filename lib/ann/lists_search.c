@@ -46,12 +46,14 @@ struct lsearch_scan {
 /* Is the node alive, and one of its slots allowed? */
 static int lsearch_counts(pv__graph *g, pv__walker *w, lsearch_scan *s, uint32_t node, bool *out,
                           pv_error *err) {
+    uint32_t slots = 0;
     bool lives = false;
     *out = false;
     if (node == w->skip) {
         return 0;
     }
-    PV_TRY(pv__search_counts(g, w, s->allowed, node, &lives, out, err));
+    PV_TRY(pv__search_counts(g, w, s->allowed, node, 1, UINT32_MAX, &lives, &slots, err));
+    *out = slots > 0;
     if (lives && s->allowed) {
         s->asked++;
         s->passed += *out ? 1u : 0u;

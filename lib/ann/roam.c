@@ -12,12 +12,14 @@
  * is a bit instead of a distance. How far this goes is decided node by node, by the share that
  * counts there: a list of which half counts is as good as a whole one.
  *
- * A node of several slots counts when one of them does. */
+ * A node of several slots counts when one of them does. When as many do as are wanted, no walk has
+ * to find as many nodes. */
 #include <math.h>
 
 #include "ann/internal.h"
 
 #define ROAM_COUNTS 0x80000000u /* in the front: the node counts */
+#define ROAM_LOOK 64u           /* slots of a node that are looked at before it is the nearest */
 #define ROAM_FEW 16u            /* neighbours that count: then nobody looks behind the others */
 
 /* There is room. */
@@ -29,7 +31,7 @@ static void roam_put(pv__walker *w, float distance, uint32_t node, bool counts) 
 
 int pv__allowed_test(const pv__allowed *a, uint32_t slot, bool *out, pv_error *err) {
     if (a && a->ask) {
-        return a->ask(a->ctx, slot, out, err);
+        return a->ask(a->ctx, &slot, 1, out, err);
     }
     *out = !a || pv__allowed_bit(a, slot);
     return 0;
@@ -40,10 +42,24 @@ static bool roam_all_count(const pv__graph *g, const pv__roam *r) {
     return !r->allowed && g->meta.tomb_count == 0;
 }
 
-static int roam_counts(pv__graph *g, pv__walker *w, pv__roam *r, uint32_t node, bool *out,
-                       pv_error *err) {
+/* How many of a node's slots count, up to as many as are wanted? distance: where it is known. */
+static int roam_slots(pv__graph *g, pv__walker *w, pv__roam *r, uint32_t node, float distance,
+                      uint32_t look, uint32_t *out, pv_error *err) {
     bool lives = false;
-    PV_TRY(pv__search_counts(g, w, r->allowed, node, &lives, out, err));
+    PV_TRY(
+        pv__search_counts(g, w, r->allowed, node, PV_MAX(r->enough, 1u), look, &lives, out, err));
+    if (*out == r->enough && *out > 1) {
+        r->enough_within = r->has_enough ? PV_MIN(r->enough_within, distance) : distance;
+        r->has_enough = true;
+    }
+    return 0;
+}
+
+static int roam_counts(pv__graph *g, pv__walker *w, pv__roam *r, uint32_t node, float distance,
+                       uint32_t look, bool *out, pv_error *err) {
+    uint32_t slots = 0;
+    PV_TRY(roam_slots(g, w, r, node, distance, look, &slots, err));
+    *out = slots > 0;
     r->looked++;
     r->passed += *out ? 1u : 0u;
     return 0;
@@ -68,7 +84,7 @@ static int roam_one_hop(pv__graph *g, pv__walker *w, pv__roam *r, uint32_t from,
             continue;
         }
         counts = all;
-        PV_TRY(all ? 0 : roam_counts(g, w, r, w->ids[i], &counts, err));
+        PV_TRY(all ? 0 : roam_counts(g, w, r, w->ids[i], w->distances[i], ROAM_LOOK, &counts, err));
         roam_put(w, w->distances[i], w->ids[i], counts);
         if (counts) {
             roam_keep(w, w->distances[i], w->ids[i]);
@@ -92,7 +108,7 @@ static int roam_behind(pv__graph *g, pv__walker *w, pv__roam *r, uint32_t from, 
             return pv__graph_corrupt(g, from, "it links beyond the last node", err);
         }
         if (!pv__walker_seen(w, node)) {
-            PV_TRY(roam_counts(g, w, r, node, &counts, err));
+            PV_TRY(roam_counts(g, w, r, node, INFINITY, UINT32_MAX, &counts, err));
             if (counts) {
                 (void)pv__walker_visit(w, node);
                 w->ids[(*io_n)++] = node;
@@ -118,7 +134,7 @@ static int roam_two_hops(pv__graph *g, pv__walker *w, pv__roam *r, uint32_t from
     PV_TRY(pv__walk_expand(g, w, from, &n, err));
     PV_TRY(pv__queue_room(&w->front, w->mem, n + PV__WALK_ROWS, err));
     for (size_t i = 0; i < n; i++) {
-        PV_TRY(roam_counts(g, w, r, w->ids[i], &counts, err));
+        PV_TRY(roam_counts(g, w, r, w->ids[i], w->distances[i], UINT32_MAX, &counts, err));
         if (counts) {
             roam_take(w, i, bound);
         } else {
@@ -150,11 +166,29 @@ int pv__roam_begin(pv__graph *g, pv__walker *w, pv__roam *r, size_t count, pv_er
     PV_TRY(pv__queue_room(&w->front, w->mem, count, err));
     for (size_t i = 0; i < count; i++) {
         const pv__hit seed = w->pool[i];
-        PV_TRY(roam_counts(g, w, r, seed.slot, &counts, err));
+        PV_TRY(roam_counts(g, w, r, seed.slot, seed.distance, ROAM_LOOK, &counts, err));
         roam_put(w, seed.distance, seed.slot, counts);
         if (counts && w->kept_count < PV__ROAM_KEPT) {
             roam_keep(w, seed.distance, seed.slot);
         }
+    }
+    return 0;
+}
+
+/* A node of many slots that is followed: all of them. `counts`: some of the first do. */
+static int roam_group(pv__graph *g, pv__walker *w, pv__roam *r, pv__hit from, bool *io_counts,
+                      pv_error *err) {
+    const uint8_t *row;
+    uint32_t slots = 0;
+    PV_TRY(pv__colview_row(&w->slot_of, from.slot, &row, err));
+    const uint32_t word = pv__get32(row);
+    if (word == PV__SLOT_NONE || !(word & PV__SLOT_MORE)) {
+        return 0;
+    }
+    PV_TRY(roam_slots(g, w, r, from.slot, from.distance, UINT32_MAX, &slots, err));
+    if (slots > 0 && !*io_counts) {
+        roam_keep(w, from.distance, from.slot);
+        *io_counts = true;
     }
     return 0;
 }
@@ -166,6 +200,9 @@ int pv__roam_step(pv__graph *g, pv__walker *w, pv__roam *r, float bound, pv_erro
     r->followed++;
     r->last = (pv__hit){from.distance, node};
     r->last_counts = node != from.slot;
+    if (r->allowed && g->meta.dup_count > 0) {
+        PV_TRY(roam_group(g, w, r, r->last, &r->last_counts, err));
+    }
     r->followed_passed += r->last_counts ? 1u : 0u;
     PV_TRY(r->two_hops ? roam_two_hops(g, w, r, node, bound, err)
                        : roam_one_hop(g, w, r, node, bound, err));
@@ -185,7 +222,10 @@ int pv__roam_nearest(pv__graph *g, pv__walker *w, pv__roam *r, const pv__effort 
                                   w->kept[i].slot);
         }
         w->kept_count = 0;
-        const float bound = pv__walk_bound(w, effort, w->pool, count);
+        float bound = pv__walk_bound(w, effort, w->pool, count);
+        if (r->has_enough && effort->stop < INFINITY) {
+            bound = PV_MIN(bound, effort->stop * r->enough_within + w->doubt);
+        }
         if (w->front.count == 0 || w->front.hits[0].distance > bound) {
             break;
         }
@@ -200,4 +240,5 @@ int pv__roam_nearest(pv__graph *g, pv__walker *w, pv__roam *r, const pv__effort 
 }
 
 #undef ROAM_COUNTS
+#undef ROAM_LOOK
 #undef ROAM_FEW

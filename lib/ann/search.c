@@ -33,46 +33,91 @@ int pv__search_each_dup(pv__graph *g, uint32_t node, pv__graph_take_fn take, voi
     return PV_MIN(rc, 0);
 }
 
+/* Slots of one node. */
 typedef struct gsearch_dups {
     const pv__allowed *allowed;
-    float distance;
+    pv__hit node;
     uint32_t want;
-    pv__hit *hits;
+    pv__hit *hits; /* NULL: they are counted */
     uint32_t *count;
+    uint32_t slots[PV__ASK_MANY]; /* to be looked at, */
+    uint32_t n;
+    uint32_t seen, next; /* slots that were; all below `next` */
+    uint32_t look;       /* at no more than so many */
 } gsearch_dups;
+
+static void gsearch_dup_add(gsearch_dups *d, uint32_t slot) {
+    if (d->hits) {
+        d->hits[*d->count] = (pv__hit){d->node.distance, slot};
+    }
+    *d->count += 1;
+}
+
+static int gsearch_dups_look(gsearch_dups *d, pv_error *err) {
+    const pv__allowed *a = d->allowed;
+    bool counts[PV__ASK_MANY];
+    PV_TRY(a && a->ask && d->n > 0 ? a->ask(a->ctx, d->slots, d->n, counts, err) : 0);
+    for (uint32_t i = 0; i < d->n && *d->count < d->want; i++) {
+        if (!a || (a->ask ? counts[i] : pv__allowed_bit(a, d->slots[i]))) {
+            gsearch_dup_add(d, d->slots[i]);
+        }
+        d->next = d->slots[i] + 1;
+    }
+    d->n = 0;
+    return 0;
+}
+
+/* Is going through all that are allowed shorter than going on? */
+static bool gsearch_dups_shorter(const gsearch_dups *d) {
+    return d->allowed && !d->allowed->ask && d->seen > d->allowed->count;
+}
 
 static int gsearch_dup(void *ctx, uint32_t slot, pv_error *err) {
     gsearch_dups *d = ctx;
-    bool counts = false;
-    if (*d->count < d->want) {
-        PV_TRY(pv__allowed_test(d->allowed, slot, &counts, err));
-    }
-    if (counts) {
-        d->hits[(*d->count)++] = (pv__hit){d->distance, slot};
-    }
-    return *d->count >= d->want;
+    d->slots[d->n++] = slot;
+    d->seen++;
+    PV_TRY(d->n == PV__ASK_MANY ? gsearch_dups_look(d, err) : 0);
+    return *d->count >= d->want || d->seen >= d->look || gsearch_dups_shorter(d);
 }
 
-int pv__search_dups(pv__graph *g, pv__hit node, const pv__allowed *allowed, uint32_t want,
-                    pv__hit *hits, uint32_t *io_count, pv_error *err) {
-    gsearch_dups d = {allowed, node.distance, want, hits, io_count};
-    return pv__search_each_dup(g, node.slot, gsearch_dup, &d, err);
+/* The rest of them, as slots that are allowed and lead to the node. */
+static int gsearch_dups_allowed(pv__graph *g, pv__walker *w, gsearch_dups *d, pv_error *err) {
+    const uint32_t slots = PV_MIN(g->slots, g->meta.built), end = PV_MIN(d->allowed->slots, slots);
+    const uint8_t *row;
+    PV_TRY(pv__colview_row(&w->slot_of, d->node.slot, &row, err));
+    const uint32_t first = pv__get32(row) & ~PV__SLOT_MORE;
+    PV_TRY(pv__colview_open(&w->node_of, &g->node_of, PV_MAX(slots, 1u), &w->sights, w->mem, err));
+    for (uint32_t slot = pv__allowed_next(d->allowed, d->next, end);
+         slot < end && *d->count < d->want; slot = pv__allowed_next(d->allowed, slot + 1, end)) {
+        PV_TRY(pv__colview_row(&w->node_of, slot, &row, err));
+        if (pv__get32(row) - 1 == d->node.slot && slot != first) {
+            gsearch_dup_add(d, slot);
+        }
+    }
+    return 0;
+}
+
+static int gsearch_dups_all(pv__graph *g, pv__walker *w, gsearch_dups *d, pv_error *err) {
+    if (*d->count >= d->want) {
+        return 0;
+    }
+    PV_TRY(pv__search_each_dup(g, d->node.slot, gsearch_dup, d, err));
+    PV_TRY(gsearch_dups_look(d, err));
+    return gsearch_dups_shorter(d) ? gsearch_dups_allowed(g, w, d, err) : 0;
 }
 
 int pv__search_counts(pv__graph *g, pv__walker *w, const pv__allowed *allowed, uint32_t node,
-                      bool *out_lives, bool *out, pv_error *err) {
+                      uint32_t most, uint32_t look, bool *out_lives, uint32_t *out, pv_error *err) {
     const uint8_t *row;
-    pv__hit hit;
-    uint32_t found = 0;
     PV_TRY(pv__colview_row(&w->slot_of, node, &row, err));
     const uint32_t word = pv__get32(row);
-    *out = *out_lives = word != PV__SLOT_NONE;
-    if (*out && allowed) {
-        PV_TRY(pv__allowed_test(allowed, word & ~PV__SLOT_MORE, out, err));
-        if (!*out && (word & PV__SLOT_MORE)) {
-            PV_TRY(pv__search_dups(g, (pv__hit){0, node}, allowed, 1, &hit, &found, err));
-            *out = found > 0;
-        }
+    bool counts = *out_lives = word != PV__SLOT_NONE;
+    PV_TRY(counts && allowed ? pv__allowed_test(allowed, word & ~PV__SLOT_MORE, &counts, err) : 0);
+    *out = counts ? 1 : 0;
+    if (*out_lives && allowed && (word & PV__SLOT_MORE)) {
+        gsearch_dups d = {
+            .allowed = allowed, .node = {0, node}, .want = most, .count = out, .look = look};
+        PV_TRY(gsearch_dups_all(g, w, &d, err));
     }
     return 0;
 }
@@ -215,7 +260,13 @@ static int gsearch_slots(pv__graph *g, pv__walker *w, size_t count, const pv__al
             hits[n++] = (pv__hit){w->pool[i].distance, slot};
         }
         if (word & PV__SLOT_MORE) {
-            PV_TRY(pv__search_dups(g, w->pool[i], allowed, want, hits, &n, err));
+            gsearch_dups d = {.allowed = allowed,
+                              .node = w->pool[i],
+                              .want = want,
+                              .hits = hits,
+                              .count = &n,
+                              .look = UINT32_MAX};
+            PV_TRY(gsearch_dups_all(g, w, &d, err));
         }
         for (uint32_t h = before; h < n; h++) {
             lower[h] = w->lower[PV_MIN(i, w->bounds - 1)];

@@ -3,6 +3,9 @@
 #include "engine/matching.h"
 
 #include "base/checksum.h"
+#include "tree/tree.h"
+
+PV_STATIC_ASSERT(PV__ASK_MANY <= PV__TREE_MANY, what_is_asked_at_once_is_looked_up_at_once);
 
 #define MATCHING_SCAN_NS 200.0f /* a record, read in the order of slots, and tested */
 /* Reading records one by one holds their pages until the search pauses: no longer than this. */
@@ -22,31 +25,47 @@ static void matching_set(uint64_t *words, uint32_t slot) {
 
 static size_t matching_words(uint32_t slots) { return (size_t)slots / 64 + 1; }
 
-/* slot: live. */
-static int matching_ask(void *ctx, uint32_t slot, bool *out, pv_error *err) {
-    pv__matching *m = ctx;
-    pv__row row;
-    if (PV_UNLIKELY(slot >= m->slots)) {
-        return pv__err(err, PV_ERR_CORRUPT,
-                       "the graph of collection '%s' leads to slot %u beyond the last",
-                       m->p->c.name, (unsigned)slot);
-    }
-    if (!matching_bit(m->known, slot)) {
-        PV_TRY(pv__row_get(m->p, slot, &m->buf, &row, err));
-        matching_set(m->known, slot);
+/* Read them and remember whether they match. */
+static int matching_read(pv__matching *m, const uint32_t *slots, size_t n, pv_error *err) {
+    pv__row rows[PV__ASK_MANY];
+    pv__buf_clear(&m->buf);
+    PV_TRY(n == 1 ? pv__row_get(m->p, slots[0], &m->buf, &rows[0], err)
+                  : pv__rows_get(m->p, slots, n, true, &m->buf, rows, err));
+    for (size_t i = 0; i < n; i++) {
+        matching_set(m->known, slots[i]);
         m->looked++;
-        if (pv__filter_match(m->filter, row.doc, row.doc_len)) {
-            matching_set(m->words, slot);
+        if (pv__filter_match(m->filter, rows[i].doc, rows[i].doc_len)) {
+            matching_set(m->words, slots[i]);
             m->matched++;
         }
     }
-    *out = matching_bit(m->words, slot);
+    return 0;
+}
+
+/* Slots that live. */
+static int matching_ask(void *ctx, const uint32_t *slots, size_t n, bool *out, pv_error *err) {
+    pv__matching *m = ctx;
+    uint32_t unknown[PV__ASK_MANY];
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (PV_UNLIKELY(slots[i] >= m->slots)) {
+            return pv__err(err, PV_ERR_CORRUPT,
+                           "the graph of collection '%s' leads to slot %u beyond the last",
+                           m->p->c.name, (unsigned)slots[i]);
+        }
+        unknown[count] = slots[i];
+        count += matching_bit(m->known, slots[i]) ? 0 : 1;
+    }
+    PV_TRY(count > 0 ? matching_read(m, unknown, count, err) : 0);
+    for (size_t i = 0; i < n; i++) {
+        out[i] = matching_bit(m->words, slots[i]);
+    }
     return 0;
 }
 
 int pv__matching_test(pv__matching *m, uint32_t slot, bool *out, pv_error *err) {
     if (m->allowed.ask) {
-        return matching_ask(m, slot, out, err);
+        return matching_ask(m, &slot, 1, out, err);
     }
     *out = pv__matching_has(m, slot);
     return 0;
@@ -61,7 +80,7 @@ static int matching_sample(pv__matching *m, pv_error *err) {
         bool found = false, matches = false;
         PV_TRY(pv__slots_next(&m->p->slots, from, &slot, &found, err));
         if (found) {
-            PV_TRY(matching_ask(m, slot, &matches, err));
+            PV_TRY(matching_ask(m, &slot, 1, &matches, err));
         }
         PV_TRY(pv__txn_pause(m->p->txn, err));
     }

@@ -2,6 +2,7 @@
 /* test_ann_inside.c - the graph below pv.h: walks that may answer with some slots only, and the
  * bytes of its pages. */
 #include "ann/build.h"
+#include "ann/shape.h"
 #include "base/bytes.h"
 #include "engine/db.h"
 #include "engine/parts.h"
@@ -91,10 +92,16 @@ static bool t_is_allowed(const t_walks *x, uint32_t slot) {
     return x->words[slot / 64] >> (slot % 64) & 1u;
 }
 
-static int t_ask(void *ctx, uint32_t slot, bool *out, pv_error *err) {
+static size_t t_slots_asked;
+
+static int t_ask(void *ctx, const uint32_t *slots, size_t n, bool *out, pv_error *err) {
     (void)err;
-    assert_true(slot < T_ROWS);
-    *out = t_is_allowed(ctx, slot);
+    assert_true(n > 0 && n <= PV__ASK_MANY);
+    t_slots_asked += n;
+    for (size_t i = 0; i < n; i++) {
+        assert_true(slots[i] < T_ROWS);
+        out[i] = t_is_allowed(ctx, slots[i]);
+    }
     return 0;
 }
 
@@ -271,6 +278,97 @@ static void test_ann_inside__allowed_among_equal_vectors(void **state) {
     t_walks_free(x);
     t_api_done(&in->t);
     free(in);
+}
+
+/* As many of one group as are wanted: who is asked is asked about that group, and a few near it. */
+static void test_ann_inside__enough_of_equal_vectors_end_a_walk(void **state) {
+    (void)state;
+    t_inside *in = malloc(sizeof *in);
+    assert_non_null(in);
+    t_inside_open(in);
+    for (uint64_t id = 0; id < 300; id++) {
+        pv_record r = PV_RECORD_INIT;
+        memset(in->vectors[id], 0, sizeof in->vectors[id]);
+        r.id_u64 = id;
+        r.vector = in->vectors[id];
+        r.dims = T_DIMS;
+        test_assert_ok(pv_upsert(in->t.db, NULL, "c", &r, 1, NULL, &in->t.err), &in->t.err);
+    }
+    t_walks *x = t_walks_new(in);
+    pv_error *err = &in->t.err;
+    const uint32_t want = pv__graph_want(T_K);
+    const pv__effort effort = {256, T_K, 1.2f, 0};
+    const pv__allowed allowed = {
+        .slots = T_ROWS, .count = T_K, .ask = t_ask, .ctx = x, .words_ns = INFINITY};
+    pv__plan plan = PV__PLAN_AUTO;
+    pv__hit found[T_K + T_K];
+    uint32_t n = 0;
+    bool complete = false;
+    memset(x->words, 0, sizeof x->words);
+    for (uint32_t s = 300 - T_K; s < 300; s++) {
+        x->words[s / 64] |= UINT64_C(1) << (s % 64);
+    }
+    t_slots_asked = 0;
+    assert_true(want <= sizeof found / sizeof found[0]);
+    test_assert_ok(pv__graph_search_allowed(&x->p.graph, x->w, in->vectors[0], &effort, want,
+                                            &allowed, &plan, found, &n, &complete, err),
+                   err);
+    assert_true(complete);
+    assert_int_equal(n, T_K);
+    assert_int_equal(t_judge(x, in->vectors[0], T_K, found, n), T_K);
+    if (t_slots_asked >= T_ROWS) {
+        fprintf(stderr, "asked about %zu slots\n", t_slots_asked);
+        fail();
+    }
+    t_walks_free(x);
+    t_api_done(&in->t);
+    free(in);
+}
+
+static void test_ann_inside__the_next_that_is_allowed(void **state) {
+    (void)state;
+    const uint64_t words[] = {UINT64_C(1) << 5 | UINT64_C(1) << 63, 0, 1};
+    const pv__allowed a = {.words = words, .slots = 129};
+    assert_int_equal(pv__allowed_next(&a, 0, 129), 5);
+    assert_int_equal(pv__allowed_next(&a, 5, 129), 5);
+    assert_int_equal(pv__allowed_next(&a, 6, 129), 63);
+    assert_int_equal(pv__allowed_next(&a, 64, 129), 128);
+    assert_int_equal(pv__allowed_next(&a, 64, 128), 128); /* none */
+    assert_int_equal(pv__allowed_next(&a, 6, 63), 63);
+    assert_int_equal(pv__allowed_next(&a, 129, 129), 129);
+}
+
+/* As far beyond the k nearest of a share as for as many more of all. */
+static void test_ann_inside__efforts_among_a_share(void **state) {
+    (void)state;
+    pv__graph *g = calloc(1, sizeof *g);
+    assert_non_null(g);
+    g->shape = pv__shape_links();
+    g->metric = PV_METRIC_L2;
+    g->meta.curve.nodes = 1;
+    for (unsigned i = 0; i < PV__CURVE_POINTS; i++) { /* with 100 as good three points earlier */
+        g->meta.curve.recall[0][i] = (uint16_t)(30000 + 3000 * i);
+        g->meta.curve.recall[1][i] = (uint16_t)PV_MIN(30000 + 3000 * (i + 3), 60000u);
+    }
+    const pv__effort whole = pv__graph_effort(g, 10, 0.7f);
+    const uint32_t want = pv__graph_want(10);
+    pv__fewer f;
+    pv__graph_fewer_init(g, &whole, &f);
+    assert_true(f.power > 0.1f && f.power <= 1);
+    assert_true(pv__graph_fewer(&f, &whole, 1, want).stop == whole.stop);
+    float before = whole.stop;
+    for (float share = 0.5f; share > 0.1f; share *= 0.8f) {
+        const float stop = pv__graph_fewer(&f, &whole, share, want).stop;
+        assert_true(stop < before && stop > 1);
+        before = stop;
+    }
+    const float tenth = pv__graph_fewer(&f, &whole, 0.1f, want).stop;
+    assert_true(pv__graph_fewer(&f, &whole, 0.001f, want).stop == tenth); /* not measured */
+    memcpy(g->meta.curve.recall[1], g->meta.curve.recall[0], sizeof g->meta.curve.recall[0]);
+    pv__fewer same;
+    pv__graph_fewer_init(g, &whole, &same); /* as hard with a hundred: but for the margin, as far */
+    assert_true(pv__graph_fewer(&same, &whole, 0.1f, want).stop >= whole.stop - 1e-5f);
+    free(g);
 }
 
 /* ---- the same bytes -------------------------------------------------------------------------- */
@@ -546,6 +644,9 @@ int main(void) {
         cmocka_unit_test(test_ann_inside__every_plan_finds_what_is_allowed),
         cmocka_unit_test(test_ann_inside__allowed_among_tombstones),
         cmocka_unit_test(test_ann_inside__allowed_among_equal_vectors),
+        cmocka_unit_test(test_ann_inside__enough_of_equal_vectors_end_a_walk),
+        cmocka_unit_test(test_ann_inside__the_next_that_is_allowed),
+        cmocka_unit_test(test_ann_inside__efforts_among_a_share),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
