@@ -5,6 +5,7 @@
 
 #define T_PAGES 40u
 #define T_SLOTS 16u /* 40 pages of 64 KiB: more than a commit takes into its record */
+#define T_LARGE (256u << 20)
 
 /* ---- finished pages ------------------------------------------------------------------------ */
 
@@ -67,6 +68,7 @@ static sim *t_start(bool threads, uint64_t cache_bytes) {
     pv__store_opts o = t_opts(sim_vfs(s));
     o.no_threads = !threads;
     o.cache_bytes = cache_bytes;
+    o.slab_bytes = cache_bytes >= T_LARGE ? 256u << 10 : 0; /* of which some are made ready */
     t_open(o);
     return s;
 }
@@ -75,7 +77,7 @@ static sim *t_start(bool threads, uint64_t cache_bytes) {
  * holds what was written last. */
 static void test_image__finished_pages_may_change_all_the_same(void **state) {
     (void)state;
-    static const uint64_t caches[] = {64u << 20, 1u << 20, 256u << 20}; /* the last: long runs */
+    static const uint64_t caches[] = {64u << 20, 1u << 20, T_LARGE}; /* the last: long runs */
     for (unsigned round = 0; round < 12; round++) {
         const bool threads = round & 1, savepoint = round & 2;
         sim *s = t_start(threads, caches[round / 4]);
