@@ -2,10 +2,13 @@
 /* calibrate.c - which effort gives which recall, measured on the graph itself.
  *
  *      sample   a row as a query, whose node all walks pass by: else its own links would lead to
- *               its neighbours at once; what a pool of EF_TRUTH finds is taken for the truth
- *      curve    mean recall for each of PV__CURVE_POINTS efforts, for k = 10 and for k = 100
- *      effort   from the curve: the least whose recall reaches the target with a margin,
- *               because a row is an easier query than one from elsewhere
+ *               its neighbours at once
+ *      truth    what a large pool finds, and one twice as large, until that finds nothing nearer:
+ *               a hard query has its pool grow, and misses are not counted as found
+ *      curve    mean recall for each of PV__CURVE_POINTS efforts, for k = 10 and for k = 100; what
+ *               one effort has found whole, a greater one finds too, and is not asked
+ *      effort   from the curve: the least whose recall reaches the target with a margin, because
+ *               samples are few and queries may come from elsewhere
  *      again    when the graph has grown or changed; a recall that has fallen asks for a new graph
  *
  * Samples are taken a few at a time by the calls that insert, when the graph has grown by a third
@@ -17,13 +20,15 @@
 #include "kernel/kernel.h"
 
 #define CALIBRATE_NODES_MIN 256u
-#define CALIBRATE_CHANGED 5u /* again, when 1 of so many nodes has gone */
-#define CALIBRATE_EF_TRUTH 800u
+#define CALIBRATE_CHANGED 5u    /* again, when 1 of so many nodes has gone */
+#define CALIBRATE_EF_TRUTH 800u /* to begin with */
+#define CALIBRATE_EF_TRUTH_MAX 12800u
 #define CALIBRATE_WANT_MAX 160u
-#define CALIBRATE_MISS 0.6f  /* share of the misses that the target allows */
-#define CALIBRATE_ONE 60000u /* recall 1 in the page */
-#define CALIBRATE_POINT 4u   /* of the last curve: its recall is what is watched */
-#define REBUILD_TENTHS 3u    /* of the nodes: not used, or gone since the graph began */
+#define CALIBRATE_MISS 0.7f       /* share of the misses that the target allows */
+#define CALIBRATE_ONE 60000u      /* recall 1 in the page */
+#define CALIBRATE_POOL_POINT 6.0f /* from here on pools double from point to point */
+#define CALIBRATE_POINT 4u        /* of the last curve: its recall is what is watched */
+#define REBUILD_TENTHS 3u         /* of the nodes: not used, or gone since the graph began */
 #define REBUILD_NODES_MIN 1024u
 #define REBUILD_LOST 1200u /* 2 points of recall */
 /* Where candidates come by a coarse code and are measured again, so many times as many. */
@@ -54,14 +59,18 @@ pv__effort pv__links_effort(const pv__graph *g, uint32_t k, float pool, float at
     const bool dot = !pv__graph_has_ratio(g);
     const float value = calibrate_at(calibrate_points(g), at);
     const float coarse = g->split ? (float)CALIBRATE_COARSE : 1;
+    const float far = PV_MIN(at, (float)(PV__CURVE_POINTS - 1)) - CALIBRATE_POOL_POINT;
+    pool *= exp2f(PV_MAX(far, 0.0f)); /* what looks so far meets more */
     const float want = PV_MAX(coarse * (dot ? value * (float)k : pool), (float)pv__graph_want(k));
     return (pv__effort){(uint32_t)PV_MIN(want, (float)PV__GRAPH_EF_MAX), k, dot ? INFINITY : value,
                         0};
 }
 
-pv__effort pv__links_effort_truth(const pv__graph *g) {
-    (void)g;
-    return (pv__effort){CALIBRATE_EF_TRUTH, CALIBRATE_EF_TRUTH, INFINITY, 0};
+pv__effort pv__links_effort_truth(const pv__graph *g, unsigned doublings) {
+    const uint64_t pool =
+        PV_MIN((uint64_t)CALIBRATE_EF_TRUTH << doublings, (uint64_t)CALIBRATE_EF_TRUTH_MAX);
+    const uint32_t most = PV_MAX(g->meta.node_count, CALIBRATE_EF_TRUTH);
+    return (pv__effort){(uint32_t)PV_MIN(pool, (uint64_t)most), CALIBRATE_EF_TRUTH, INFINITY, 0};
 }
 
 bool pv__graph_calibrate_due(const pv__graph *g) {
@@ -124,10 +133,37 @@ static int calibrate_curve(pv__graph *g, pv__walker *w, const pv__kernel *kernel
                            const pv__kernel_query *q, unsigned curve, float kth, calibrate_rows *r,
                            pv_error *err) {
     const uint32_t k = calibrate_k[curve];
+    uint32_t hits = 0;
     for (unsigned i = 0; i < PV__CURVE_POINTS; i++) {
         const pv__effort effort = g->shape->effort(g, k, calibrate_pool[curve], (float)i);
-        PV_TRY(calibrate_search(g, w, kernel, q, &effort, pv__graph_want(k), r, err));
-        g->meta.curve.sums[curve][i] += calibrate_hits(r, k, kth);
+        if (hits < k) {
+            PV_TRY(calibrate_search(g, w, kernel, q, &effort, pv__graph_want(k), r, err));
+            hits = calibrate_hits(r, k, kth);
+        }
+        g->meta.curve.sums[curve][i] += hits;
+    }
+    return 0;
+}
+
+/* The k-th distance of each curve. */
+static int calibrate_truth(pv__graph *g, pv__walker *w, const pv__kernel *kernel,
+                           const pv__kernel_query *q, calibrate_rows *r, float *kth,
+                           pv_error *err) {
+    uint32_t pool = 0;
+    bool nearer = true;
+    for (unsigned doublings = 0; nearer; doublings++) {
+        const pv__effort effort = g->shape->effort_truth(g, doublings);
+        if (effort.pool == pool) {
+            break; /* there is no more */
+        }
+        pool = effort.pool;
+        PV_TRY(calibrate_search(g, w, kernel, q, &effort, CALIBRATE_WANT_MAX, r, err));
+        nearer = false;
+        for (unsigned c = 0; c < PV__CURVES; c++) {
+            const float d = r->count > 0 ? r->exact[PV_MIN(calibrate_k[c], r->count) - 1] : 0;
+            nearer = nearer || doublings == 0 || d < kth[c];
+            kth[c] = d;
+        }
     }
     return 0;
 }
@@ -153,7 +189,6 @@ static int calibrate_pick(pv__graph *g, uint32_t *out_node, uint32_t *out_slot, 
 static int calibrate_sample(pv__graph *g, pv__walker *w, uint8_t *vector, calibrate_rows *r,
                             pv_error *err) {
     const pv__kernel *kernel = pv__kernel_table(g->cpu);
-    const pv__effort truth = g->shape->effort_truth(g);
     pv__kernel_query q;
     const uint8_t *row;
     uint32_t own = 0;
@@ -167,11 +202,8 @@ static int calibrate_sample(pv__graph *g, pv__walker *w, uint8_t *vector, calibr
     memcpy(vector, row, row_size);
     PV_ASSERT(pv__kernel_query_of(&q, g->cpu, g->type, g->metric, vector, g->dims,
                                   vector + PV_ALIGN_UP(row_size, CALIBRATE_ALIGN)));
-    PV_TRY(calibrate_search(g, w, kernel, &q, &truth, CALIBRATE_WANT_MAX, r, err));
     float kth[PV__CURVES];
-    for (unsigned c = 0; c < PV__CURVES; c++) {
-        kth[c] = r->count > 0 ? r->exact[PV_MIN(calibrate_k[c], r->count) - 1] : 0;
-    }
+    PV_TRY(calibrate_truth(g, w, kernel, &q, r, kth, err));
     for (unsigned c = 0; c < PV__CURVES; c++) {
         PV_TRY(calibrate_curve(g, w, kernel, &q, c, kth[c], r, err));
     }
@@ -353,10 +385,12 @@ pv__effort pv__links_effort_ef(const pv__graph *g, uint32_t k, uint32_t ef) {
 
 #undef CALIBRATE_NODES_MIN
 #undef CALIBRATE_EF_TRUTH
+#undef CALIBRATE_EF_TRUTH_MAX
 #undef CALIBRATE_WANT_MAX
 #undef CALIBRATE_MISS
 #undef CALIBRATE_ONE
 #undef CALIBRATE_POINT
+#undef CALIBRATE_POOL_POINT
 #undef CALIBRATE_CHANGED
 #undef REBUILD_TENTHS
 #undef REBUILD_NODES_MIN

@@ -17,9 +17,10 @@
  * among N rows instead of n are nearer by (n / N)^(1 / m); so errors are taken larger by that (l2
  * and cosine, on squared distances; dot has no such scale).
  *
- * It does not flap: another code has to be a good deal cheaper, or the present one useless. It is
- * looked at again when there are four times as many nodes, and before a rebuild; what then becomes
- * of it is a new graph beside the old one. */
+ * It does not flap: where there is a graph, another code has to be a good deal cheaper, or the
+ * present one useless; where there is none, this is asked of a longer one alone. It is looked at
+ * again when there are four times as many nodes, and before a rebuild; what then becomes of it is a
+ * new graph beside the old one. */
 #include <math.h>
 #include <stdio.h>
 
@@ -38,7 +39,8 @@
 #define CHOOSE_RECALL 0.99f  /* less than that is no code to walk by */
 #define CHOOSE_SHARE 0.95f   /* of the true ones that the ball has to hold */
 #define CHOOSE_STOP 1.05f    /* that a walk needs without any error, for the default recall */
-#define CHOOSE_BETTER 0.75f  /* of the cost of what is there: worth a change */
+#define CHOOSE_BETTER 0.75f  /* of the cost of what is there: worth memory, or a new graph */
+#define CHOOSE_SHORTER 0.9f  /* the same of a shorter code before there is a graph: prices err */
 #define CHOOSE_NEAR_LID 100u /* neighbours that tell the dimension */
 #define CHOOSE_NEARER 4.0f   /* no more than that is made of a thin sample */
 #define CHOOSE_B1_TIMES 4u   /* 1 bit: when 4 bits and links are so many times the cache */
@@ -46,8 +48,10 @@
 #define CHOOSE_Q4_DIMS 32u
 #define CHOOSE_F32_DIMS 16u
 
-/* Nanoseconds: docs/bench.md ("Codes") and allowed.c. */
-#define CHOOSE_ROW_NS 20.0f
+/* Nanoseconds: searches of 100,000 rows of 128, 384 and 768 dimensions by both codes, time over
+ * rows compared; docs/bench.md ("Codes") and allowed.c. */
+#define CHOOSE_SEARCH_NS 8000.0f /* whatever the code: the query, upper levels, ids */
+#define CHOOSE_ROW_NS 27.0f
 #define CHOOSE_ROW_BYTE_NS 0.06f
 #define CHOOSE_VECTOR_NS 40.0f
 #define CHOOSE_VECTOR_BYTE_NS 0.08f
@@ -409,14 +413,17 @@ static float choose_cost(const choose_job *j, const choose_code *c) {
     const float fine = CHOOSE_ROW_NS + CHOOSE_ROW_BYTE_NS * (float)j->of[1].code.row_size;
     const float cold = CHOOSE_PAGE_NS * PV_MAX(1 - left / vectors, 0.0f);
     const float hops = CHOOSE_HOPS + c->ball;
-    return hops * (CHOOSE_HOP_ROWS * (row + CHOOSE_PAGE_NS * missing)) +
+    return CHOOSE_SEARCH_NS + hops * (CHOOSE_HOP_ROWS * (row + CHOOSE_PAGE_NS * missing)) +
            c->refined *
                (fine + CHOOSE_PAGE_NS * PV_MAX(1 - left / (float)choose_hot(j, &j->of[1]), 0.0f)) +
            c->ranked * (CHOOSE_VECTOR_NS + CHOOSE_VECTOR_BYTE_NS * vector + cold);
 }
 
-/* Is `a` so much better than `b` that a graph should be built for it? */
-static bool choose_is_better(const pv__graph_choice *h, unsigned a, unsigned b) {
+/* Is `a` so much better than `b` that it should be taken in its place? What costs memory or a new
+ * graph has to be a good deal cheaper, before there is a graph what is shorter a little. */
+static bool choose_is_better(const choose_job *j, const pv__graph_choice *h, unsigned a,
+                             unsigned b) {
+    const bool saves = !j->g->built && j->of[a].code.row_size < j->of[b].code.row_size;
     const uint32_t enough = (uint32_t)(CHOOSE_RECALL * (float)CHOOSE_ONE);
     const bool good = h->recall[a] >= enough, other = h->recall[b] >= enough;
     if (good != other) {
@@ -425,7 +432,7 @@ static bool choose_is_better(const pv__graph_choice *h, unsigned a, unsigned b) 
     if (!good) {
         return h->recall[a] > h->recall[b];
     }
-    return (float)h->ns[a] < CHOOSE_BETTER * (float)h->ns[b];
+    return (float)h->ns[a] < (saves ? CHOOSE_SHORTER : CHOOSE_BETTER) * (float)h->ns[b];
 }
 
 static void choose_decide(choose_job *j, pv__graph_choice *h) {
@@ -441,7 +448,7 @@ static void choose_decide(choose_job *j, pv__graph_choice *h) {
     const unsigned before = best;
     for (unsigned i = 0; i < PV__CHOICES; i++) {
         const bool more = best == before || h->ns[i] < h->ns[best];
-        if (j->of[i].measured && choose_is_better(h, i, before) && more) {
+        if (j->of[i].measured && choose_is_better(j, h, i, before) && more) {
             best = i;
         }
     }
@@ -564,12 +571,14 @@ void pv__graph_choice_text(const pv__graph *g, char *out, size_t size) {
 #undef CHOOSE_SHARE
 #undef CHOOSE_STOP
 #undef CHOOSE_BETTER
+#undef CHOOSE_SHORTER
 #undef CHOOSE_NEAR_LID
 #undef CHOOSE_NEARER
 #undef CHOOSE_B1_TIMES
 #undef CHOOSE_B1_DIMS
 #undef CHOOSE_Q4_DIMS
 #undef CHOOSE_F32_DIMS
+#undef CHOOSE_SEARCH_NS
 #undef CHOOSE_ROW_NS
 #undef CHOOSE_ROW_BYTE_NS
 #undef CHOOSE_VECTOR_NS

@@ -60,7 +60,8 @@ static pv__effort lists_effort(const pv__graph *g, uint32_t k, float pool, float
     return lists_effort_of(g, k, below + (at - (float)low) * (above - below));
 }
 
-static pv__effort lists_effort_truth(const pv__graph *g) {
+static pv__effort lists_effort_truth(const pv__graph *g, unsigned doublings) {
+    (void)doublings; /* it scans enough of them at once */
     const uint32_t k = PV__GRAPH_EF_MAX / (2 * LISTS_COARSE);
     return lists_effort_of(
         g, k, PV_MAX(LISTS_SHARE_TRUTH * (float)g->meta.lists.count, (float)PV__CURVE_POINTS + 1));

@@ -50,9 +50,10 @@ typedef struct pv__shape {
     int (*upkeep)(pv__graph *g, pv__walker *w, uint32_t nodes, pv_error *err);
     /* Is it much larger than need be, or of another size than it was made for? */
     bool (*outgrown)(const pv__graph *g);
-    /* Of a place on the curve (calibrate.c), of what counts as all, and of a given ef. */
+    /* Of a place on the curve (calibrate.c), of what counts as all (to be doubled so many times,
+     * as far as there is more), and of a given ef. */
     pv__effort (*effort)(const pv__graph *g, uint32_t k, float pool, float at);
-    pv__effort (*effort_truth)(const pv__graph *g);
+    pv__effort (*effort_truth)(const pv__graph *g, unsigned doublings);
     pv__effort (*effort_ef)(const pv__graph *g, uint32_t k, uint32_t ef);
     /* How nodes are found: one finding by one (check.h). */
     int (*check)(struct pv__gcheck *k, pv_error *err);
