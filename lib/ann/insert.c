@@ -22,7 +22,7 @@
 #include "base/sort.h"
 #include "os/thread.h"
 
-#define INSERT_BATCH_MAX 1024u
+#define INSERT_BATCH_MAX 512u
 #define INSERT_BATCH_SHARE 50u      /* of the graph: a batch is at most a 50th of it */
 #define INSERT_NEAR 32u             /* nearest inside the batch */
 #define INSERT_STOP 1.15f           /* a walk ends so far beyond its n-th nearest ... */
@@ -30,7 +30,8 @@
 #define INSERT_TWINS 8u             /* nearest nodes that are looked at for an equal vector */
 #define INSERT_NORMS 4096u          /* vectors whose length is looked at when a graph begins */
 #define INSERT_PAUSE 64u            /* rows between two pauses */
-#define INSERT_PLAN_PAUSE 32u       /* the same in a plan, for each thread: each row a search */
+#define INSERT_PLAN_ASK 32u         /* rows of a plan between two questions, for each thread */
+#define INSERT_PLAN_PAUSE 128u      /* between two pauses, behind which pages are looked up anew */
 #define INSERT_THREAD_ROWS 64u      /* fewer than so many rows are no work for a second thread */
 #define INSERT_IN_BATCH 0x80000000u /* a reference to a row of the batch instead of a node */
 
@@ -76,6 +77,10 @@ static bool insert_pause_due(const pv__graph *g, size_t i) {
 
 static const uint8_t *insert_code(const insert_batch *b, size_t i) {
     return b->codes + i * b->row_size;
+}
+
+static int insert_asked(const pv__code_stop *stop, pv_error *err) {
+    return stop->fn ? stop->fn(stop->ctx, err) : 0;
 }
 
 /* ---- encode ---------------------------------------------------------------------------------- */
@@ -305,19 +310,25 @@ static void *insert_part_run(void *arg) {
     return NULL;
 }
 
-/* Rows [*io_next, end) in up to g->threads threads, fewer when memory gets short. */
-static int insert_plan_rows(insert_batch *b, insert_part *parts, unsigned threads, size_t *io_next,
-                            size_t end, pv_error *err) {
+/* Behind a pause: what all threads look at. */
+static int insert_plan_begin(insert_batch *b, insert_part *parts, unsigned threads, pv_error *err) {
     const uint8_t *page;
-    _Atomic size_t next;
-    atomic_init(&next, *io_next);
     /* The epoch that all of them share begins before they do. */
     PV_TRY(pv__page_read(b->g->txn, b->g->page, PV__PAGE_GRAPH, &page, err));
     for (unsigned t = 0; t < threads; t++) {
+        PV_TRY(pv__walker_begin_plan(parts[t].w, b->g, b->g->meta.ef_construction, err));
+    }
+    return 0;
+}
+
+/* Rows [*io_next, end) in up to g->threads threads, fewer when memory gets short. */
+static int insert_plan_rows(insert_part *parts, unsigned threads, size_t *io_next, size_t end,
+                            pv_error *err) {
+    _Atomic size_t next;
+    atomic_init(&next, *io_next);
+    for (unsigned t = 0; t < threads; t++) {
         parts[t].next = &next;
         parts[t].end = end;
-        parts[t].rc =
-            pv__walker_begin_plan(parts[t].w, b->g, b->g->meta.ef_construction, &parts[t].err);
     }
     for (unsigned t = 1; t < threads; t++) { /* one that cannot start is run here instead */
         parts[t].started =
@@ -340,7 +351,8 @@ static int insert_plan_rows(insert_batch *b, insert_part *parts, unsigned thread
     return rc;
 }
 
-static int insert_plan_all(insert_batch *b, pv__walker *w, pv_error *err) {
+static int insert_plan_all(insert_batch *b, pv__walker *w, const pv__code_stop *stop,
+                           pv_error *err) {
     insert_part parts[PV__GRAPH_THREADS] = {{0}};
     const size_t candidates = (size_t)b->g->meta.ef_construction + INSERT_NEAR + 1;
     unsigned threads = b->count >= INSERT_THREAD_ROWS ? PV_MAX(b->g->threads, 1u) : 1;
@@ -357,10 +369,16 @@ static int insert_plan_all(insert_batch *b, pv__walker *w, pv_error *err) {
             rc = pv__err_nomem(err, candidates * sizeof *parts[t].candidates);
         }
     }
-    for (size_t i = 0; i < b->count && rc == 0;) {
-        const size_t end = PV_MIN(b->count, i + (size_t)INSERT_PLAN_PAUSE * threads);
-        rc = insert_plan_rows(b, parts, threads, &i, end, err);
-        rc = rc == 0 ? pv__txn_pause(b->g->txn, err) : rc;
+    for (size_t i = 0, paused = 0; i < b->count && rc == 0;) {
+        const size_t end = PV_MIN(b->count, i + (size_t)INSERT_PLAN_ASK * threads);
+        rc = i == paused ? insert_plan_begin(b, parts, threads, err) : 0;
+        rc = rc == 0 ? insert_plan_rows(parts, threads, &i, end, err) : rc;
+        rc = rc == 0 ? insert_asked(stop, err) : rc;
+        if (rc == 0 && (i == b->count || i - paused >= (size_t)INSERT_PLAN_PAUSE * threads ||
+                        pv__txn_tight(b->g->txn))) {
+            rc = pv__txn_pause(b->g->txn, err);
+            paused = i;
+        }
     }
     for (unsigned t = 0; t < threads; t++) {
         pv__alloc_free(mem, parts[t].candidates, candidates * sizeof *parts[t].candidates);
@@ -554,10 +572,6 @@ static int insert_upper(insert_batch *b, pv__walker *w, pv_error *err) {
 
 /* ---- all ------------------------------------------------------------------------------------- */
 
-static int insert_asked(const pv__code_stop *stop, pv_error *err) {
-    return stop->fn ? stop->fn(stop->ctx, err) : 0;
-}
-
 static int insert_batch_run(insert_batch *b, pv__walker *w, const uint32_t *slots, size_t count,
                             const pv__code_stop *stop, pv_error *err) {
     pv__graph *g = b->g;
@@ -567,8 +581,7 @@ static int insert_batch_run(insert_batch *b, pv__walker *w, const uint32_t *slot
         b->rows[i].slot = slots[i];
     }
     PV_TRY(insert_encode(b, w, err));
-    PV_TRY(insert_plan_all(b, w, err));
-    PV_TRY(insert_asked(stop, err));
+    PV_TRY(insert_plan_all(b, w, stop, err));
     PV_TRY(insert_nodes(b, err));
     PV_TRY(insert_links(b, w, err));
     PV_TRY(insert_asked(stop, err));
@@ -695,6 +708,7 @@ int pv__graph_insert(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t 
 #undef INSERT_TWINS
 #undef INSERT_NORMS
 #undef INSERT_PAUSE
+#undef INSERT_PLAN_ASK
 #undef INSERT_PLAN_PAUSE
 #undef INSERT_THREAD_ROWS
 #undef INSERT_LOST
