@@ -22,7 +22,7 @@
 #include "base/sort.h"
 #include "os/thread.h"
 
-#define INSERT_BATCH_MAX 512u
+#define INSERT_BATCH_MAX 1024u
 #define INSERT_BATCH_SHARE 50u      /* of the graph: a batch is at most a 50th of it */
 #define INSERT_NEAR 32u             /* nearest inside the batch */
 #define INSERT_STOP 1.15f           /* a walk ends so far beyond its n-th nearest ... */
