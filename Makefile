@@ -299,7 +299,7 @@ $(BUILD)/bench/ann: $(ANN_OBJ) $(LIB_A)
 	$(LINK) -o $@ $^ $(PV_LIBS)
 
 # Short by default; BENCH_LONG=1 for figures to be quoted, BENCH_ARGS for the options of bench/run.py.
-benches: $(BENCH)
+benches: $(BENCH) $(BUILD)/bench/ann
 bench: benches
 	$(PYTHON) bench/run.py --build $(BUILD) $(BENCH_ARGS)
 
