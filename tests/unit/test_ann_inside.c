@@ -251,11 +251,8 @@ static void test_ann_inside__allowed_among_tombstones(void **state) {
     free(in);
 }
 
-/* A node whose first slots may not be in the answer, and which must not hide others either. */
-static void test_ann_inside__allowed_among_equal_vectors(void **state) {
-    (void)state;
-    t_inside *in = malloc(sizeof *in);
-    assert_non_null(in);
+/* The first 300 of its vectors are equal. */
+static void t_inside_open_equal(t_inside *in) {
     t_inside_open(in);
     for (uint64_t id = 0; id < 300; id++) {
         pv_record r = PV_RECORD_INIT;
@@ -265,6 +262,14 @@ static void test_ann_inside__allowed_among_equal_vectors(void **state) {
         r.dims = T_DIMS;
         test_assert_ok(pv_upsert(in->t.db, NULL, "c", &r, 1, NULL, &in->t.err), &in->t.err);
     }
+}
+
+/* A node whose first slots may not be in the answer, and which must not hide others either. */
+static void test_ann_inside__allowed_among_equal_vectors(void **state) {
+    (void)state;
+    t_inside *in = malloc(sizeof *in);
+    assert_non_null(in);
+    t_inside_open_equal(in);
     t_walks *x = t_walks_new(in);
     assert_int_equal(x->p.graph.meta.dup_count, 299);
     t_allow_steps(x, 7);
@@ -285,15 +290,7 @@ static void test_ann_inside__enough_of_equal_vectors_end_a_walk(void **state) {
     (void)state;
     t_inside *in = malloc(sizeof *in);
     assert_non_null(in);
-    t_inside_open(in);
-    for (uint64_t id = 0; id < 300; id++) {
-        pv_record r = PV_RECORD_INIT;
-        memset(in->vectors[id], 0, sizeof in->vectors[id]);
-        r.id_u64 = id;
-        r.vector = in->vectors[id];
-        r.dims = T_DIMS;
-        test_assert_ok(pv_upsert(in->t.db, NULL, "c", &r, 1, NULL, &in->t.err), &in->t.err);
-    }
+    t_inside_open_equal(in);
     t_walks *x = t_walks_new(in);
     pv_error *err = &in->t.err;
     const uint32_t want = pv__graph_want(T_K);
