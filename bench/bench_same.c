@@ -11,7 +11,7 @@
  *      search    beside them: recall@10 and time of searches before and after; the nearest of the
  *                copy and of zeros; filters that leave ten of them
  *      delete    half of the copies one by one, all zeros by filter; then the same searches
- *      check     pv_check
+ *      check     pv_check with PV_CHECK_DEEP
  *
  * Whatever must hold is looked at: a wrong answer ends the program with 1. Every write is a
  * transaction of its own with sync async, so that the disk is not what is measured; times of calls
@@ -296,7 +296,7 @@ static void same_delete(same_bench *b, uint64_t zeros, uint64_t copies) {
     same_none(b, "deleted.zeros", b->v, 'z');
     same_recall(b, "deleted");
     start = bench_now();
-    bench_check(pv_check(b->db, 0, NULL, NULL, &problems, &b->err), &b->err, "check");
+    bench_check(pv_check(b->db, PV_CHECK_DEEP, NULL, NULL, &problems, &b->err), &b->err, "check");
     printf("check %llu problems, %.1f s\n", (unsigned long long)problems, bench_now() - start);
     if (problems != 0) {
         bench_die("the check found problems");
