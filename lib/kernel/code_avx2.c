@@ -10,6 +10,8 @@
  *      fht     64 elements in eight registers, then 4 (2) registers at a distance
  *
  * Compiled without FMA on purpose: nothing can be fused. */
+#include <float.h>
+
 #include "kernel/code_kernel.h"
 
 #if PV__KERNEL_X86
@@ -70,6 +72,33 @@ CODE_AVX2 static void code_avx2_range(const float *v, size_t n, float *out_low, 
     }
     *out_low = l[0];
     *out_high = h[0];
+}
+
+/* The first `left` elements of x, all for 8 and more. Whole registers are written as such: masked writes are slow
+ * on some machines. */
+CODE_AVX2 PV__KERNEL_INLINE void code_avx2_store_part(float *p, size_t left, __m256 x) {
+    if (left >= CODE_LANES) {
+        _mm256_storeu_ps(p, x);
+    } else {
+        _mm256_maskstore_ps(p, code_avx2_mask(left), x);
+    }
+}
+
+CODE_AVX2 static void code_avx2_times(const float *v, size_t n, float by, float *out) {
+    for (size_t i = 0; i < n; i += CODE_LANES) {
+        const __m256 x = code_avx2_load_part(code_avx2_mask(n - i), v, i);
+        code_avx2_store_part(out + i, n - i, _mm256_mul_ps(x, _mm256_set1_ps(by)));
+    }
+}
+
+CODE_AVX2 static void code_avx2_less(float *v, size_t n, const float *mean) {
+    const __m256 most = _mm256_set1_ps(FLT_MAX), least = _mm256_set1_ps(-FLT_MAX);
+    for (size_t i = 0; i < n; i += CODE_LANES) {
+        const __m256i mask = code_avx2_mask(n - i);
+        const __m256 d =
+            _mm256_sub_ps(code_avx2_load_part(mask, v, i), code_avx2_load_part(mask, mean, i));
+        code_avx2_store_part(v + i, n - i, _mm256_max_ps(_mm256_min_ps(d, most), least));
+    }
 }
 
 CODE_AVX2 static void code_avx2_quantise(const float *v, size_t n, const pv__code_grid *grid,
@@ -434,6 +463,8 @@ const pv__code_kernel *pv__code_kernel_avx2(void) {
         .cpu = PV__CPU_AVX2,
         .i8_bias = 128,
         .range = code_avx2_range,
+        .times = code_avx2_times,
+        .less = code_avx2_less,
         .quantise = code_avx2_quantise,
         .i8 = code_avx2_i8,
         .nibble = code_avx2_nibble,

@@ -8,6 +8,8 @@
  *      fht     64 elements in four registers, then 8 (4, 2) registers at a distance
  *
  * The last dims % 64 (% 16) elements come through a masked load, which touches no byte behind. */
+#include <float.h>
+
 #include "kernel/code_kernel.h"
 
 #if PV__KERNEL_X86
@@ -75,6 +77,24 @@ CODE_AVX512 static void code_avx512_range(const float *v, size_t n, float *out_l
     }
     *out_low = _mm512_reduce_min_ps(_mm512_min_ps(low[0], low[1]));
     *out_high = _mm512_reduce_max_ps(_mm512_max_ps(high[0], high[1]));
+}
+
+CODE_AVX512 static void code_avx512_times(const float *v, size_t n, float by, float *out) {
+    for (size_t i = 0; i < n; i += CODE_LANES) {
+        const __mmask16 mask = code_avx512_mask(n - i);
+        const __m512 x = code_avx512_load_part(mask, v, i);
+        _mm512_mask_storeu_ps(out + i, mask, _mm512_mul_ps(x, _mm512_set1_ps(by)));
+    }
+}
+
+CODE_AVX512 static void code_avx512_less(float *v, size_t n, const float *mean) {
+    const __m512 most = _mm512_set1_ps(FLT_MAX), least = _mm512_set1_ps(-FLT_MAX);
+    for (size_t i = 0; i < n; i += CODE_LANES) {
+        const __mmask16 mask = code_avx512_mask(n - i);
+        const __m512 d =
+            _mm512_sub_ps(code_avx512_load_part(mask, v, i), code_avx512_load_part(mask, mean, i));
+        _mm512_mask_storeu_ps(v + i, mask, _mm512_max_ps(_mm512_min_ps(d, most), least));
+    }
 }
 
 /* 16 elements as bytes; saturates. */
@@ -476,6 +496,8 @@ const pv__code_kernel *pv__code_kernel_avx512(void) {
         .cpu = PV__CPU_AVX512 | PV__CPU_AVX2 | PV__CPU_VNNI,
         .i8_bias = 128,
         .range = code_avx512_range,
+        .times = code_avx512_times,
+        .less = code_avx512_less,
         .quantise = code_avx512_quantise,
         .i8 = code_avx512_i8,
         .nibble = code_avx512_nibble,

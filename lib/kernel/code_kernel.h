@@ -39,6 +39,10 @@ typedef struct pv__code_kernel {
 
     /* Smallest and largest of n >= 1 finite elements. */
     void (*range)(const float *v, size_t n, float *out_low, float *out_high);
+    /* v * by of n elements; out may be v. */
+    void (*times)(const float *v, size_t n, float by, float *out);
+    /* n elements less those of a mean, cut to +-FLT_MAX. None is NaN. */
+    void (*less)(float *v, size_t n, const float *mean);
     /* n elements to bytes, with their sum and the sum of their squares. */
     void (*quantise)(const float *v, size_t n, const pv__code_grid *grid, int8_t *out,
                      int32_t *out_sum, int32_t *out_sum2);

@@ -8,6 +8,8 @@
  *      f32     1 row, 8 chains
  *      fht     64 elements in 16 registers, then 4 (2) registers at a distance
  */
+#include <float.h>
+
 #include "kernel/code_kernel.h"
 
 #if PV__KERNEL_ARM
@@ -47,6 +49,28 @@ static void code_neon_range(const float *v, size_t n, float *out_low, float *out
     }
     *out_low = l;
     *out_high = h;
+}
+
+static void code_neon_times(const float *v, size_t n, float by, float *out) {
+    size_t i = 0;
+    for (; i + CODE_LANES <= n; i += CODE_LANES) {
+        vst1q_f32(out + i, vmulq_n_f32(vld1q_f32(v + i), by));
+    }
+    for (; i < n; i++) {
+        out[i] = v[i] * by;
+    }
+}
+
+static void code_neon_less(float *v, size_t n, const float *mean) {
+    size_t i = 0;
+    for (; i + CODE_LANES <= n; i += CODE_LANES) {
+        const float32x4_t d = vsubq_f32(vld1q_f32(v + i), vld1q_f32(mean + i));
+        vst1q_f32(v + i, vmaxq_f32(vminq_f32(d, vdupq_n_f32(FLT_MAX)), vdupq_n_f32(-FLT_MAX)));
+    }
+    for (; i < n; i++) {
+        const float d = v[i] - mean[i];
+        v[i] = PV_MAX(PV_MIN(d, FLT_MAX), -FLT_MAX);
+    }
 }
 
 static void code_neon_quantise(const float *v, size_t n, const pv__code_grid *grid, int8_t *out,
@@ -402,6 +426,8 @@ const pv__code_kernel *pv__code_kernel_neon(void) {
         .cpu = PV__CPU_NEON,
         .i8_bias = 0,
         .range = code_neon_range,
+        .times = code_neon_times,
+        .less = code_neon_less,
         .quantise = code_neon_quantise,
         .i8 = code_neon_i8,
         .nibble = code_neon_nibble,

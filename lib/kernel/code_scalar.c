@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* code_scalar.c - the reference of the sums over codes: plain C that every machine can run and
  * that every other table must equal bit by bit. */
+#include <float.h>
+
 #include "kernel/code_kernel.h"
 
 #define CODE_LANES 32u
@@ -19,6 +21,19 @@ static void code_scalar_range(const float *v, size_t n, float *out_low, float *o
     }
     *out_low = low;
     *out_high = high;
+}
+
+static void code_scalar_times(const float *v, size_t n, float by, float *out) {
+    for (size_t i = 0; i < n; i++) {
+        out[i] = v[i] * by;
+    }
+}
+
+static void code_scalar_less(float *v, size_t n, const float *mean) {
+    for (size_t i = 0; i < n; i++) {
+        const float d = v[i] - mean[i];
+        v[i] = d > FLT_MAX ? FLT_MAX : d < -FLT_MAX ? -FLT_MAX : d;
+    }
 }
 
 /* To the nearest integer, ties to even, for |v| < 2^22: the sum has no bits behind the point. */
@@ -179,6 +194,8 @@ const pv__code_kernel *pv__code_kernel_scalar(void) {
         .cpu = 0,
         .i8_bias = 128,
         .range = code_scalar_range,
+        .times = code_scalar_times,
+        .less = code_scalar_less,
         .quantise = code_scalar_quantise,
         .i8 = code_scalar_i8,
         .nibble = code_scalar_nibble,

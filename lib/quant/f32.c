@@ -11,8 +11,6 @@
 
 #include "quant/kinds.h"
 
-#define F32_BLOCK 16u
-
 typedef struct f32_query {
     uint32_t form; /* PV__CODE_FORM_ */
     float extra;
@@ -46,21 +44,6 @@ static float f32_norm2(const pv__code *c, const float *v) {
     return norm2;
 }
 
-/* out = v * by. Blocks of a fixed length are what compilers make wide. */
-static void f32_times(const float *v, uint32_t n, float by, float *out) {
-    uint32_t i = 0;
-    for (; i + F32_BLOCK <= n; i += F32_BLOCK) {
-        float block[F32_BLOCK];
-        for (unsigned k = 0; k < F32_BLOCK; k++) {
-            block[k] = v[i + k] * by;
-        }
-        memcpy(out + i, block, sizeof block);
-    }
-    for (; i < n; i++) {
-        out[i] = v[i] * by;
-    }
-}
-
 float pv__code_plain(const pv__code *c, const float *vector, float *out) {
     if (c->metric != PV_METRIC_COSINE) {
         memcpy(out, vector, c->dims * sizeof *out);
@@ -69,14 +52,14 @@ float pv__code_plain(const pv__code *c, const float *vector, float *out) {
     float low, high;
     c->kernel->range(vector, c->dims, &low, &high);
     const float scale = pv__code_scale(low, high);
-    f32_times(vector, c->dims, scale, out);
-    const float norm2 = f32_norm2(c, out);
-    if (norm2 == 0.0f) {
-        return 1.0f;
+    if (scale != 1.0f) {
+        c->kernel->times(vector, c->dims, scale, out);
+        vector = out;
     }
-    const float inv = (float)(1.0 / sqrt((double)norm2));
-    f32_times(out, c->dims, inv, out);
-    return 0.0f;
+    const float norm2 = f32_norm2(c, vector);
+    const float inv = norm2 == 0.0f ? 1.0f : (float)(1.0 / sqrt((double)norm2));
+    c->kernel->times(vector, c->dims, inv, out);
+    return norm2 == 0.0f ? 1.0f : 0.0f;
 }
 
 static void f32_encode(const pv__code *c, const void *vector, void *scratch, uint8_t *row) {
@@ -183,5 +166,3 @@ const pv__code_ops *pv__code_f32(void) {
     };
     return &ops;
 }
-
-#undef F32_BLOCK

@@ -41,7 +41,6 @@ typedef struct q4_factors {
 } q4_factors;
 PV_STATIC_ASSERT(sizeof(q4_factors) == 16, q4_factors_are_four_words);
 
-#define Q4_BLOCK 16u
 #define Q4_EXTRA_AT sizeof(q4_factors) /* of the fifth factor */
 
 typedef struct q4_query {
@@ -71,27 +70,11 @@ static void q4_sizes(pv__code *c) {
     c->scratch_bytes = n * (2 * (uint32_t)sizeof(float) + 1);
 }
 
-static inline float q4_finite(float v) {
-    v = v > FLT_MAX ? FLT_MAX : v;
-    return v < -FLT_MAX ? -FLT_MAX : v;
-}
-
 /* What is to be rotated of a vector: the difference to the mean. False: a vector of zeros under
  * cosine. */
 static bool q4_centre(const pv__code *c, const float *vector, float *y) {
-    const float *mean = c->book;
     const bool good = pv__code_plain(c, vector, y) != 1.0f || c->metric != PV_METRIC_COSINE;
-    uint32_t i = 0;
-    for (; i + Q4_BLOCK <= c->dims; i += Q4_BLOCK) { /* of a fixed length: compilers make it wide */
-        float d[Q4_BLOCK];
-        for (unsigned k = 0; k < Q4_BLOCK; k++) {
-            d[k] = q4_finite(y[i + k] - mean[i + k]);
-        }
-        memcpy(y + i, d, sizeof d);
-    }
-    for (; i < c->dims; i++) {
-        y[i] = q4_finite(y[i] - mean[i]);
-    }
+    c->kernel->less(y, c->dims, c->book);
     return good;
 }
 
@@ -103,9 +86,7 @@ static float q4_rotate(const pv__code *c, float *y, float *out_scale) {
     *out_scale = pv__code_scale(low, high);
     memset(y + c->dims, 0, (n - c->dims) * sizeof *y);
     if (*out_scale != 1.0f) {
-        for (uint32_t i = 0; i < c->dims; i++) {
-            y[i] *= *out_scale;
-        }
+        c->kernel->times(y, c->dims, *out_scale, y);
     }
     pv__code_rotate(c->kernel, y, n, c->seed);
     const uint8_t *row = (const void *)y;
@@ -223,11 +204,13 @@ static void q4_query_of(const pv__code *c, const void *vector, void *query) {
     const float most = PV_MAX(high, -low);
     const pv__code_grid grid = {1.0f, 0.0f, most > 0 ? PV__CODE_LEVEL_MAX / most : 0.0f};
     c->kernel->quantise(y, n, &grid, (void *)codes, &sum, &sum2);
-    for (uint32_t i = 0; i < n; i += 8) { /* c + 64, byte by byte: none of them borrows */
-        uint64_t word;
-        memcpy(&word, codes + i, sizeof word);
-        word = (word ^ 0x8080808080808080u) - 0x4040404040404040u;
-        memcpy(codes + i, &word, sizeof word);
+    for (uint32_t i = 0; i < n; i += 64) { /* c + 64, byte by byte: none of them borrows */
+        uint64_t word[8];
+        memcpy(word, codes + i, sizeof word);
+        for (unsigned k = 0; k < 8; k++) { /* compilers make it wide */
+            word[k] = (word[k] ^ 0x8080808080808080u) - 0x4040404040404040u;
+        }
+        memcpy(codes + i, word, sizeof word);
     }
     double unit = (double)most / PV__CODE_LEVEL_MAX, length2;
     q4_unscale(c, norm2, scale, &unit, &length2);
@@ -460,5 +443,4 @@ const pv__code_ops *pv__code_q4(void) {
     return &ops;
 }
 
-#undef Q4_BLOCK
 #undef Q4_EXTRA_AT

@@ -119,6 +119,40 @@ static void test_quant_code__every_table_gives_the_bits_of_scalar(void **state) 
     free(got_rows);
 }
 
+/* Element by element, in place or not, nothing behind touched; cut where it overflows. */
+static void test_quant_code__times_and_less_of_every_length(void **state) {
+    (void)state;
+    enum { most = 70 };
+    for (size_t at = 0; t_kernel(at); at++) {
+        const pv__code_kernel *k = t_kernel(at);
+        for (size_t n = 1; n <= most; n++) {
+            float v[most], mean[most], by[most + 1], less[most + 1];
+            for (size_t i = 0; i < n; i++) {
+                v[i] = t_normal() * (i % 7 == 3 ? 3e38f : 1.0f);
+                mean[i] = t_normal() * (i % 7 == 3 ? -3e38f : 1.0f);
+                v[i] = PV_MAX(PV_MIN(v[i], FLT_MAX), -FLT_MAX);
+                mean[i] = PV_MAX(PV_MIN(mean[i], FLT_MAX), -FLT_MAX);
+            }
+            float *exact = malloc(n * sizeof *exact); /* what is read or written behind is found */
+            memcpy(exact, v, n * sizeof *exact);
+            by[n] = less[n] = 4711;
+            k->times(exact, n, 0.75f, by);
+            memcpy(less, v, n * sizeof *less);
+            k->less(less, n, memcpy(exact, mean, n * sizeof *exact));
+            memcpy(exact, v, n * sizeof *exact);
+            k->times(exact, n, 0.75f, exact);
+            assert_memory_equal(exact, by, n * sizeof *exact);
+            for (size_t i = 0; i < n; i++) {
+                const double d = (double)v[i] - (double)mean[i];
+                assert_true(by[i] == v[i] * 0.75f);
+                assert_true(less[i] == (float)PV_MAX(PV_MIN(d, (double)FLT_MAX), -(double)FLT_MAX));
+            }
+            assert_true(by[n] == 4711 && less[n] == 4711);
+            free(exact);
+        }
+    }
+}
+
 static uint64_t t_hash(uint64_t hash, const void *bytes, size_t n) { /* FNV-1a */
     for (size_t i = 0; i < n; i++) {
         hash = (hash ^ ((const uint8_t *)bytes)[i]) * 1099511628211u;
@@ -677,6 +711,7 @@ static void test_quant_code__table_needs_all_its_cpu_bits(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_quant_code__every_table_gives_the_bits_of_scalar),
+        cmocka_unit_test(test_quant_code__times_and_less_of_every_length),
         cmocka_unit_test(test_quant_code__bits_are_those_of_every_machine),
         cmocka_unit_test(test_quant_code__distances_are_near_the_truth),
         cmocka_unit_test(test_quant_code__equal_rows_are_at_nothing),
