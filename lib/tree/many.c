@@ -27,30 +27,39 @@ static uint64_t many_word(pv__bytes key) {
     return pv__get64be(first);
 }
 
-/* Cell of the page that a key is probably at: the first that is not smaller. */
-static unsigned many_guess(const many_key *k) {
+/* Keys of a node are spread from `low` to `high`, over `cells` from `first` on. */
+typedef struct many_span {
+    uint64_t low, high;
+    unsigned first, cells, last, inner;
+} many_span;
+
+static many_span many_span_of(const many_key *k) {
     const unsigned count = pv__tnode_count(k->page), inner = pv__tnode_level(k->page) > 0;
-    uint64_t low = k->low, high = k->high;
-    unsigned first = 0, cells = count;
+    many_span s = {k->low, k->high, 0, count, count - 1, inner};
+    pv__tcell a, b;
     if (count < 2 + inner) {
-        return 0;
+        return (many_span){.last = 0};
     }
     if (!k->above) {
-        pv__tcell a, b;
-        first = inner; /* the first cell of an inner node has no key */
-        cells = count - 1 - first;
-        if (!pv__tnode_cell(k->page, first, &a) || !pv__tnode_cell(k->page, count - 1, &b)) {
-            return 0; /* found damaged by the search */
+        s.first = inner; /* the first cell of an inner node has no key */
+        s.cells = count - 1 - inner;
+        if (!pv__tnode_cell(k->page, inner, &a) || !pv__tnode_cell(k->page, count - 1, &b)) {
+            return (many_span){.last = 0}; /* found damaged by the search */
         }
-        low = many_word(a.key);
-        high = many_word(b.key);
+        s.low = many_word(a.key);
+        s.high = many_word(b.key);
     }
-    if (k->word <= low || high <= low) {
-        return first;
+    return s;
+}
+
+/* Cell of the page that a key is probably at: the first that is not smaller. */
+static unsigned many_guess(uint64_t word, const many_span *s) {
+    if (word <= s->low || s->high <= s->low) {
+        return s->first;
     }
-    const double share = (double)(k->word - low) * (double)cells / (double)(high - low);
-    const unsigned at = share < (double)cells ? (unsigned)share : cells;
-    return PV_MIN(first + at + inner, count - 1);
+    const double share = (double)(word - s->low) * s->cells / (double)(s->high - s->low);
+    const unsigned at = share < s->cells ? (unsigned)share : s->cells;
+    return PV_MIN(s->first + at + s->inner, s->last);
 }
 
 static void many_fetch_slots(const many_key *k) {
@@ -81,8 +90,12 @@ static int many_load(const pv__tree *tree, many_key *keys, size_t n, int level, 
             PV_TRY(pv__tnode_load(tree, keys[i].id, level, &keys[i].page, err));
         }
     }
+    many_span span = {.last = 0};
     for (size_t i = 0; i < n; i++) {
-        keys[i].at = many_guess(&keys[i]);
+        if (i == 0 || keys[i].page != keys[i - 1].page) {
+            span = many_span_of(&keys[i]);
+        }
+        keys[i].at = many_guess(keys[i].word, &span);
         many_fetch_slots(&keys[i]);
     }
     for (size_t i = 0; i < n; i++) {

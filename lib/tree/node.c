@@ -85,19 +85,17 @@ bool pv__tnode_find_near(const uint8_t *page, pv__bytes key, unsigned hint, unsi
     const unsigned count = pv__tnode_count(page);
     unsigned at = PV_MIN(hint, count);
     int left = -1, right = 1; /* of the cells before and at `at` */
-    if (at > 0 && !tnode_compare(page, at - 1, key, &left)) {
+    if (at < count && !tnode_compare(page, at, key, &right)) {
         return false;
     }
-    if (left < 0 && at < count && !tnode_compare(page, at, key, &right)) {
-        return false;
-    }
-    if (left < 0 && right < 0) { /* the usual next place: one further */
+    if (right < 0) { /* the usual next place: one further */
         at++;
-        left = right;
         right = 1;
         if (at < count && !tnode_compare(page, at, key, &right)) {
             return false;
         }
+    } else if (right > 0 && at > 0 && !tnode_compare(page, at - 1, key, &left)) {
+        return false;
     }
     if (left < 0 && right >= 0) {
         *out_index = at;
