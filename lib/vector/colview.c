@@ -296,7 +296,13 @@ int pv__colview_ahead(pv__colview *v, const uint32_t *slots, size_t n, pv_error 
     const uint8_t *row;
     for (size_t i = 0; i < n && v->stash; i++) {
         const uint32_t ordinal = (uint32_t)(slots[i] * v->magic >> v->shift);
+        const uintptr_t at = v->base ? v->base[ordinal] : 0;
         uint64_t id;
+        if (PV_LIKELY(at != 0)) {
+            const size_t size = v->c.row_size;
+            colview_expect((const uint8_t *)(at + (uintptr_t)slots[i] * size), size);
+            continue;
+        }
         PV_TRY(colview_id(v, ordinal, &id, err));
         if (!pv__page_peek(&v->peek, id)) {
             return stash_row(v, slots + i, n - i, true, &row, err);

@@ -90,8 +90,9 @@ static inline int pv__colview_row(pv__colview *v, uint32_t slot, const uint8_t *
     return pv__colview_find(v, slot, out_row, err);
 }
 
-/* Rows that will be asked for soon: those that are not in memory are read now, together, as far as
- * the stash has room. Without one nothing. */
+/* Rows that will be asked for soon, of a view with a stash: memory is asked for all lines of those
+ * that are known; those that are not in memory are read now, together, as far as the stash has
+ * room. */
 PV_PRIVATE int pv__colview_ahead(pv__colview *v, const uint32_t *slots, size_t n, pv_error *err);
 
 /* n rows at once; memory is asked for all lines of each, so that all of them come at once. */
