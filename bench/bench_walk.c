@@ -102,9 +102,9 @@ static double cpu_s(void) {
 
 static pv__effort effort_of(const walk_bench *b, const way *y, unsigned e) {
     if (y->pool) {
-        return (pv__effort){pools[e], K, INFINITY, 0};
+        return (pv__effort){pools[e], K, INFINITY, 0, K};
     }
-    return (pv__effort){pools[EFFORTS - 1], K, stops[e] + b->doubt, 0};
+    return (pv__effort){pools[EFFORTS - 1], K, stops[e] + b->doubt, 0, K};
 }
 
 static pv__walker *walker_of(const walk_bench *b, const way *y) {

@@ -63,14 +63,14 @@ pv__effort pv__links_effort(const pv__graph *g, uint32_t k, float pool, float at
     pool *= exp2f(PV_MAX(far, 0.0f)); /* what looks so far meets more */
     const float want = PV_MAX(coarse * (dot ? value * (float)k : pool), (float)pv__graph_want(k));
     return (pv__effort){(uint32_t)PV_MIN(want, (float)PV__GRAPH_EF_MAX), k, dot ? INFINITY : value,
-                        0};
+                        0, 0};
 }
 
 pv__effort pv__links_effort_truth(const pv__graph *g, unsigned doublings) {
     const uint64_t pool =
         PV_MIN((uint64_t)CALIBRATE_EF_TRUTH << doublings, (uint64_t)CALIBRATE_EF_TRUTH_MAX);
     const uint32_t most = PV_MAX(g->meta.node_count, CALIBRATE_EF_TRUTH);
-    return (pv__effort){(uint32_t)PV_MIN(pool, (uint64_t)most), CALIBRATE_EF_TRUTH, INFINITY, 0};
+    return (pv__effort){(uint32_t)PV_MIN(pool, (uint64_t)most), CALIBRATE_EF_TRUTH, INFINITY, 0, 0};
 }
 
 bool pv__graph_calibrate_due(const pv__graph *g) {
@@ -375,12 +375,12 @@ pv__effort pv__links_effort_ef(const pv__graph *g, uint32_t k, uint32_t ef) {
     const uint32_t coarse = g->split ? CALIBRATE_COARSE : 1;
     const uint32_t least = PV_MAX(ef, pv__graph_want(k)) * coarse;
     if (!pv__graph_has_ratio(g)) {
-        return (pv__effort){PV_MIN(PV_MAX(ef, k) * coarse, PV__GRAPH_EF_MAX), k, INFINITY, 0};
+        return (pv__effort){PV_MIN(PV_MAX(ef, k) * coarse, PV__GRAPH_EF_MAX), k, INFINITY, 0, 0};
     }
     const float doublings = log2f(PV_MAX((float)ef / (float)k, 1.0f));
     const float stop = 1.05f + 0.05f * doublings + 0.05f * PV_MAX(doublings - 3.0f, 0.0f);
     return (pv__effort){(uint32_t)PV_MIN(8 * (uint64_t)least, (uint64_t)PV__GRAPH_EF_MAX), k, stop,
-                        0};
+                        0, 0};
 }
 
 #undef CALIBRATE_NODES_MIN

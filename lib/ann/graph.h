@@ -52,6 +52,7 @@ typedef struct pv__effort {
      * squared distances): a distance-adaptive stop, Al-Jazzazi et al. 2025. +inf: no such stop. */
     float stop;
     uint32_t lists; /* of lists: so many are scanned; 0: all */
+    uint32_t taken; /* so many of what is found are taken whatever their bounds are */
 } pv__effort;
 
 /* Which effort gives which recall (calibrate.c). */
@@ -303,7 +304,8 @@ PV_PRIVATE void pv__graph_cursor_done(pv__graph_cursor *c, pv__walker *w, pv__me
 /* The distance of a hit, in the scale of pv.h. */
 PV_PRIVATE float pv__graph_distance(const pv__graph *g, float code_distance);
 /* For each hit of the last search with w: a distance, in the scale of pv.h, that the exact one is
- * hardly below (two deviations of the code's error). Ascending. */
+ * hardly below (two deviations of the code's error). Ascending. -inf where effort.taken says that
+ * nobody asks. */
 PV_PRIVATE const float *pv__graph_lower(const pv__walker *w);
 
 /* The vectors of up to 32 slots that pv__graph_search has just found with w; memory is asked for

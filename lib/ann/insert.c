@@ -238,7 +238,7 @@ static int insert_plan_search(insert_part *p, size_t *out_count, pv_error *err) 
     pv__graph *g = p->b->g;
     pv__walker *w = p->w;
     const pv__effort effort = {g->meta.ef_construction,
-                               PV_MIN(g->meta.ef_construction, INSERT_STOP_AT), INSERT_STOP, 0};
+                               PV_MIN(g->meta.ef_construction, INSERT_STOP_AT), INSERT_STOP, 0, 0};
     size_t count = 0;
     *out_count = 0;
     if (g->meta.root == 0) {

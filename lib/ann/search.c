@@ -205,13 +205,17 @@ float pv__graph_distance(const pv__graph *g, float distance) {
     return pv__metric_of_code(pv__metric_of(g->metric), distance);
 }
 
-/* Lower bounds of the first `count` of the pool, ascending; and room for those of `want` hits. */
-static int gsearch_lower(pv__graph *g, pv__walker *w, const void *query, size_t count,
+/* Lower bounds of the first `count` of the pool, ascending, of those from `from` on; and room for
+ * those of `want` hits. */
+static int gsearch_lower(pv__graph *g, pv__walker *w, const void *query, size_t from, size_t count,
                          uint32_t want, pv_error *err) {
     PV_TRY(pv__alloc_grow(w->mem, (void **)&w->lower, &w->lower_cap, count + want, sizeof *w->lower,
                           err));
     w->bounds = count;
-    for (size_t at = 0; at < count; at += PV__WALK_ROWS) {
+    for (size_t i = 0; i < PV_MIN(from, count); i++) {
+        w->lower[i] = -INFINITY;
+    }
+    for (size_t at = from; at < count; at += PV__WALK_ROWS) {
         const uint8_t *rows[PV__WALK_ROWS];
         float distances[PV__WALK_ROWS], sigmas[PV__WALK_ROWS];
         const size_t n = PV_MIN(count - at, (size_t)PV__WALK_ROWS);
@@ -224,7 +228,7 @@ static int gsearch_lower(pv__graph *g, pv__walker *w, const void *query, size_t 
             w->lower[at + i] = pv__graph_distance(g, distances[i] - SEARCH_SIGMAS * sigmas[i]);
         }
     }
-    for (size_t i = count; i-- > 1;) {
+    for (size_t i = count; i-- > from + 1;) {
         w->lower[i - 1] = PV_MIN(w->lower[i - 1], w->lower[i]);
     }
     return 0;
@@ -288,7 +292,7 @@ int pv__search_end(pv__graph *g, pv__walker *w, const void *vector, const pv__ef
     if (w->coarse) {
         PV_TRY(gsearch_refine(w, query, effort, want, &count, err));
     }
-    PV_TRY(gsearch_lower(g, w, query, PV_MIN(count, (size_t)want), want, err));
+    PV_TRY(gsearch_lower(g, w, query, effort->taken, PV_MIN(count, (size_t)want), want, err));
     return gsearch_slots(g, w, count, allowed, want, hits, out_count, err);
 }
 

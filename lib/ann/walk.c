@@ -20,15 +20,21 @@
 
 #include "ann/internal.h"
 
-/* Nodes that are linked and were not visited yet; now they are. */
-static size_t walk_unseen(pv__walker *w, const uint8_t *row, unsigned count, uint32_t *ids) {
+/* Of the links of a row those that were not visited yet; now they are. *out_bad: one leads beyond
+ * the last node. */
+static size_t walk_unseen(pv__walker *w, const uint8_t *row, uint32_t high, uint32_t *ids,
+                          bool *out_bad) {
+    const unsigned count = pv__links_count(row);
     uint64_t *const visited = w->visited;
     pv__walker_room(w);
     uint32_t *mark = w->marks + w->mark_count;
     size_t n = 0;
+    bool bad = false;
     for (unsigned i = 0; i < count; i++) { /* without a branch: nobody can guess it */
-        const uint32_t node = pv__links_at(row, i) & ~PV__PROTECTED;
+        const uint32_t link = pv__links_at(row, i) & ~PV__PROTECTED;
+        const uint32_t node = link < high ? link : 0;
         const uint64_t word = visited[node / 64], bit = UINT64_C(1) << (node % 64);
+        bad |= node != link;
         ids[n] = node;
         n += (word & bit) == 0;
         *mark = node / 64;
@@ -36,6 +42,7 @@ static size_t walk_unseen(pv__walker *w, const uint8_t *row, unsigned count, uin
         visited[node / 64] = word | bit;
     }
     w->mark_count = (size_t)(mark - w->marks);
+    *out_bad = bad;
     return n;
 }
 
@@ -44,16 +51,12 @@ static size_t walk_unseen(pv__walker *w, const uint8_t *row, unsigned count, uin
 static int walk_gather(pv__graph *g, pv__walker *w, uint32_t node, uint32_t *ids,
                        const uint8_t **rows, size_t *out_n, pv_error *err) {
     const uint8_t *row;
-    uint32_t last = 0;
+    bool bad;
     PV_TRY(pv__colview_row(&w->links, node, &row, err));
-    const unsigned count = pv__links_count(row);
-    for (unsigned i = 0; i < count; i++) {
-        last = PV_MAX(last, pv__links_at(row, i) & ~PV__PROTECTED);
-    }
-    if (PV_UNLIKELY(last >= g->meta.node_high)) {
+    *out_n = walk_unseen(w, row, g->meta.node_high, ids, &bad);
+    if (PV_UNLIKELY(bad)) {
         return pv__graph_corrupt(g, node, "it links beyond the last node", err);
     }
-    *out_n = walk_unseen(w, row, count, ids);
     return pv__colview_rows(&w->codes, ids, *out_n, rows, err);
 }
 

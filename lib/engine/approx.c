@@ -185,6 +185,8 @@ static bool approx_pays(approx_job *j, size_t k, uint32_t ef, float target) {
     j->effort = ef != 0 ? pv__graph_effort_ef(&j->p->graph, (uint32_t)k, ef)
                         : pv__graph_effort(&j->p->graph, (uint32_t)k, target);
     j->effort.pool = PV_MAX(j->effort.pool, j->want); /* dot with a small ef */
+    /* k of them are ranked anyway, unless there are distances beyond which nothing counts. */
+    j->effort.taken = j->s->codes || r < INFINITY ? 0 : (uint32_t)k;
     return ef != 0 || target < 1;
 }
 

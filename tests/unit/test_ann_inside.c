@@ -143,7 +143,7 @@ static void t_expect_plan(t_walks *x, pv__plan plan, uint32_t k, bool asked) {
         live += t_is_allowed(x, s) && x->live[s];
     }
     const uint32_t want = pv__graph_want(k), least = PV_MIN(k, live);
-    const pv__effort effort = {PV_MAX(256, want), k, 1.5f, 0};
+    const pv__effort effort = {PV_MAX(256, want), k, 1.5f, 0, 0};
     for (uint32_t q = 1; q < T_ROWS; q += 97) {
         pv__plan used = plan;
         uint32_t n = 0;
@@ -294,7 +294,7 @@ static void test_ann_inside__enough_of_equal_vectors_end_a_walk(void **state) {
     t_walks *x = t_walks_new(in);
     pv_error *err = &in->t.err;
     const uint32_t want = pv__graph_want(T_K);
-    const pv__effort effort = {256, T_K, 1.2f, 0};
+    const pv__effort effort = {256, T_K, 1.2f, 0, 0};
     const pv__allowed allowed = {
         .slots = T_ROWS, .count = T_K, .ask = t_ask, .ctx = x, .words_ns = INFINITY};
     pv__plan plan = PV__PLAN_AUTO;
