@@ -74,8 +74,8 @@ CODE_AVX2 static void code_avx2_range(const float *v, size_t n, float *out_low, 
     *out_high = h[0];
 }
 
-/* The first `left` elements of x, all for 8 and more. Whole registers are written as such: masked writes are slow
- * on some machines. */
+/* The first `left` elements of x, all for 8 and more. Whole registers are written as such: masked
+ * writes are slow on some machines. */
 CODE_AVX2 PV__KERNEL_INLINE void code_avx2_store_part(float *p, size_t left, __m256 x) {
     if (left >= CODE_LANES) {
         _mm256_storeu_ps(p, x);
