@@ -18,8 +18,8 @@
  *      dot     | q x - q' x' | <= |q|_1 h + o |x'|
  *
  * |q' - x'| and q'x' are computed in f32 from integers; of the sum of what is added and subtracted
- * they are off by 2^-21, bounded with twice that, and that sum is at most 3 (dims dm^2 + spreads) or
- * |q'| |x'|. Rows whose numbers leave the range in which all this holds are always a maybe. */
+ * they are off by 2^-21, bounded with twice that, and that sum is at most 3 (dims dm^2 + spreads)
+ * or |q'| |x'|. Rows whose numbers leave the range in which all this holds are always a maybe. */
 #ifndef PV_QUANT_BOUND_H
 #define PV_QUANT_BOUND_H
 
