@@ -293,6 +293,35 @@ static void test_exact__within_transactions(void **state) {
     t_close(s);
 }
 
+/* An index that is not finished: what has no node yet is compared by its vectors. */
+static void test_exact__tail_without_nodes(void **state) {
+    (void)state;
+    t_set *s = &t_this;
+    pv_collection_info info = PV_COLLECTION_INFO_INIT;
+    pv_query q = PV_QUERY_INIT;
+    t_opts(s);
+    s->opts.threads = 1; /* nobody goes on with it */
+    s->dims = T_DIMS_MAX;
+    s->type = PV_TYPE_F32;
+    s->metric = PV_METRIC_L2;
+    t_api_open(&s->t, &s->opts);
+    t_create(s, "flat", PV_INDEX_FLAT);
+    t_create(s, "coded", PV_INDEX_AUTO);
+    t_put_both(s, NULL, 0, 3300); /* too few for a graph, and then enough */
+    t_put_both(s, NULL, 10000, 600);
+    test_assert_ok(pv_collection_info_get(s->t.db, NULL, "coded", &info, &s->t.err), &s->t.err);
+    assert_in_range(info.indexed, 1000, 3500);
+    for (size_t i = 0; i < T_QUERIES; i++) {
+        t_make(s, i, t_queries[i]);
+    }
+    q.k = 10;
+    t_agree(s, NULL, q);
+    q.threads = 2;
+    t_agree_many(s, NULL, q, T_QUERIES);
+    assert_int_equal(s->by_codes, 2 * T_QUERIES);
+    t_close(s);
+}
+
 /* Pages of codes, of maps, of the graph itself: a bit is flipped in each of a kind. */
 static size_t t_flip(const char *path, uint64_t uuid_tag, uint32_t owner, unsigned kind) {
     uint8_t page[PV__SLOT_SIZE];
@@ -412,6 +441,7 @@ int main(void) {
         cmocka_unit_test(test_exact__by_codes_is_by_vectors),
         cmocka_unit_test(test_exact__of_graphs_and_other_elements),
         cmocka_unit_test(test_exact__within_transactions),
+        cmocka_unit_test(test_exact__tail_without_nodes),
         cmocka_unit_test(test_exact__on_damaged_pages_by_vectors),
         cmocka_unit_test(test_exact__interrupts_and_failed_allocations),
     };
