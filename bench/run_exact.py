@@ -64,7 +64,8 @@ class Own:
     def __init__(self, args, where, rows, dims, queries, index):
         self.process = subprocess.Popen(
             [program(args, "bench_exact"), where, str(rows), str(dims), str(queries),
-             str(args.rounds), "serve", index], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+             str(args.rounds), "serve", index],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.found = {}
         for line in self.process.stdout:
             if line == "ready\n":
@@ -144,8 +145,9 @@ def measure(args, where, rows, dims, queries, index):
               f"{median([o[2] for o in ones]) * 1e3:.2f} ms")
         print(f"{queries} queries: {queries / median([m[1] for m in manys]):.1f} queries/s, faiss "
               f"{queries / median([m[2] for m in manys]):.1f} queries/s")
-        verdict(f"{dims} d, {index}: single query, speed to faiss", median([o[0] for o in ones]), 0.95)
-        verdict(f"{dims} d, {index}: {queries} at once, speed to faiss", median([m[0] for m in manys]), 0.8)
+        what = f"{dims} d, {index}"
+        verdict(f"{what}: single query, speed to faiss", median([o[0] for o in ones]), 0.95)
+        verdict(f"{what}: {queries} at once, speed to faiss", median([m[0] for m in manys]), 0.8)
         own.ask("ids")
         own_ids = numpy.fromfile(base / "answers.u64", dtype=numpy.uint64).reshape(-1, K)
         own_distances = numpy.fromfile(base / "answers.f32", dtype=numpy.float32).reshape(-1, K)
