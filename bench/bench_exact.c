@@ -2,7 +2,7 @@
 /* bench_exact.c - exact search as a program sees it: pv_search on a file that was closed and opened
  * again, after a tenth of the records was deleted at random.
  *
- *      bench_exact DIR ROWS DIMS QUERIES ROUNDS [serve]
+ *      bench_exact DIR ROWS DIMS QUERIES ROUNDS [serve [INDEX]]
  *
  * Prints GB/s of the live vectors for single queries, the fastest plain read of as many bytes in
  * the same process, measured in turn with them, queries per second one by one and in one call, and
@@ -10,6 +10,7 @@
  * With `serve` the live rows are left in DIR/rows.f32 with their numbers in DIR/rows.u64 and the
  * queries in DIR/queries.f32, and searches are made on command from stdin, so that a driver can
  * time a peer in between:
+ * INDEX: flat, or lists, whose codes are then read before vectors.
  *
  *      one I         query I alone                         -> time S
  *      many N        queries 0 .. N-1 in one call          -> time S
@@ -28,6 +29,7 @@ typedef struct exact_bench {
     const char *dir;
     char path[1024];
     size_t rows, dims, queries, live;
+    uint32_t index;
     float *vectors; /* of the queries */
     uint8_t *dead;  /* one byte a row */
     pv_db *db;
@@ -50,9 +52,11 @@ static void exact_write(FILE *f, const void *p, size_t bytes) {
     }
 }
 
-static void exact_open(exact_bench *x) {
+/* Read-only when searches are timed: no upkeep of an index meanwhile. */
+static void exact_open(exact_bench *x, uint32_t flags) {
     pv_error err = PV_ERROR_INIT;
     pv_open_opts o = PV_OPEN_OPTS_INIT;
+    o.flags = flags;
     o.cache_bytes = (uint64_t)x->rows * x->dims * 5 + ((uint64_t)512 << 20);
     bench_check(pv_open(x->path, &o, &x->db, &err), &err, "open");
 }
@@ -66,7 +70,8 @@ static void exact_close(exact_bench *x) {
 static void exact_fill(exact_bench *x, FILE *rows, FILE *numbers) {
     pv_error err = PV_ERROR_INIT;
     pv_collection_opts c = PV_COLLECTION_OPTS_INIT;
-    c.index = PV_INDEX_FLAT; /* the store and the scan are measured here, not a graph */
+    c.index = x->index; /* the store and the scan are measured here, not a graph */
+    c.code = x->index == PV_INDEX_FLAT ? 0 : PV_CODE_SQ8;
     bench_random r = {1};
     bench_batch b;
     pv_batch columns;
@@ -239,14 +244,16 @@ static void exact_serve(exact_bench *x) {
 int main(int argc, char **argv) {
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (argc < 6) {
-        fprintf(stderr, "usage: bench_exact DIR ROWS DIMS QUERIES ROUNDS [serve]\n");
+        fprintf(stderr, "usage: bench_exact DIR ROWS DIMS QUERIES ROUNDS [serve [INDEX]]\n");
         return 1;
     }
     const int serve = argc > 6 && strcmp(argv[6], "serve") == 0;
     exact_bench x = {.dir = argv[1],
                      .rows = (size_t)bench_number(argv[2], "rows"),
                      .dims = (size_t)bench_number(argv[3], "dims"),
-                     .queries = (size_t)bench_number(argv[4], "queries")};
+                     .queries = (size_t)bench_number(argv[4], "queries"),
+                     .index =
+                         argc > 7 && strcmp(argv[7], "lists") == 0 ? PV_INDEX_IVF : PV_INDEX_FLAT};
     const int rounds = (int)bench_number(argv[5], "rounds");
     bench_random r = {99};
     if (x.queries < 1 || x.rows < 100 || rounds < 1) {
@@ -264,7 +271,7 @@ int main(int argc, char **argv) {
     }
     FILE *rows = serve ? exact_file(&x, "rows.f32") : NULL;
     FILE *numbers = serve ? exact_file(&x, "rows.u64") : NULL;
-    exact_open(&x);
+    exact_open(&x, 0);
     exact_fill(&x, rows, numbers);
     exact_close(&x);
     if (serve) {
@@ -274,7 +281,7 @@ int main(int argc, char **argv) {
         fclose(rows);
         fclose(numbers);
     }
-    exact_open(&x);
+    exact_open(&x, PV_OPEN_READONLY);
     printf("exact.live %zu rows\n", x.live);
     exact_one(&x, 0); /* fills the cache */
     exact_speed(&x, rounds);

@@ -61,10 +61,11 @@ def choose_core():
 class Own:
     """bench_exact, serving."""
 
-    def __init__(self, args, where, rows, dims, queries):
+    def __init__(self, args, where, rows, dims, queries, index):
         self.process = subprocess.Popen(
             [program(args, "bench_exact"), where, str(rows), str(dims), str(queries),
-             str(args.rounds), "serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+             str(args.rounds), "serve", index],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.found = {}
         for line in self.process.stdout:
             if line == "ready\n":
@@ -111,10 +112,11 @@ def compare(numpy, own_ids, own_distances, ids, squared):
         sys.exit("answers differ from those of faiss")
 
 
-def measure(args, where, rows, dims, queries):
-    print(f"---- {rows} x {dims}", flush=True)
-    own = Own(args, where, rows, dims, queries)
-    verdict(f"{dims} d: scan to plain read", own.found["exact.scan_to_read"], 0.7)
+def measure(args, where, rows, dims, queries, index):
+    """index: "flat", or "lists", whose codes are read before vectors."""
+    print(f"---- {rows} x {dims}, {index}", flush=True)
+    own = Own(args, where, rows, dims, queries, index)
+    verdict(f"{dims} d, {index}: scan to plain read", own.found["exact.scan_to_read"], 0.7)
     faiss, numpy = faiss_or_none()
     if faiss:
         base = pathlib.Path(where)
@@ -143,8 +145,9 @@ def measure(args, where, rows, dims, queries):
               f"{median([o[2] for o in ones]) * 1e3:.2f} ms")
         print(f"{queries} queries: {queries / median([m[1] for m in manys]):.1f} queries/s, faiss "
               f"{queries / median([m[2] for m in manys]):.1f} queries/s")
-        verdict(f"{dims} d: single query, speed to faiss", median([o[0] for o in ones]), 0.95)
-        verdict(f"{dims} d: {queries} at once, speed to faiss", median([m[0] for m in manys]), 0.8)
+        what = f"{dims} d, {index}"
+        verdict(f"{what}: single query, speed to faiss", median([o[0] for o in ones]), 0.95)
+        verdict(f"{what}: {queries} at once, speed to faiss", median([m[0] for m in manys]), 0.8)
         own.ask("ids")
         own_ids = numpy.fromfile(base / "answers.u64", dtype=numpy.uint64).reshape(-1, K)
         own_distances = numpy.fromfile(base / "answers.f32", dtype=numpy.float32).reshape(-1, K)
@@ -159,8 +162,9 @@ def main():
                                "batch_rounds": (3, 3)})
     choose_core()
     with folder(args) as where:
-        measure(args, where, args.rows, 128, args.queries)
-        measure(args, where, args.rows_768, 768, args.queries)
+        for index in ("flat", "lists"):
+            measure(args, where, args.rows, 128, args.queries, index)
+            measure(args, where, args.rows_768, 768, args.queries, index)
 
 
 if __name__ == "__main__":

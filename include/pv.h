@@ -839,7 +839,8 @@ PV_EXTERN const float *pv_results_scores(const pv_results *results);
 PV_EXTERN const void *pv_results_vectors(const pv_results *results);
 
 /* pv_results_plan - how the search of these rows went: "scan" (compared with every record, or with
- * every one that matches), "graph" (a walk of the graph), "lists" (of PV_INDEX_IVF), and with a
+ * every one that matches), "scan of codes" (with every code, then with the vectors that may be
+ * nearest: the same answer), "graph" (a walk of the graph), "lists" (of PV_INDEX_IVF), and with a
  * filter, as estimated to be cheapest: "graph, one hop" (the walk as always, keeping what matches),
  * "graph, two hops" (from match to match) or "codes" (compared with the codes of all that match).
  * NULL when the rows come from no search. For looking at, not for deciding by: texts may be added.

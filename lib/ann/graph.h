@@ -28,7 +28,7 @@
 #define PV_ANN_GRAPH_H
 
 #include "base/heap.h"
-#include "quant/code.h"
+#include "quant/bound.h"
 #include "vector/vector.h"
 
 #define PV__GRAPH_DEGREE 31u /* links of a node at level 0 */
@@ -300,6 +300,54 @@ PV_PRIVATE int pv__graph_cursor_early(pv__graph *g, pv__walker *w, pv__graph_cur
                                       pv_error *err);
 /* w: NULL, or the walker, which may then be used for other things. */
 PV_PRIVATE void pv__graph_cursor_done(pv__graph_cursor *c, pv__walker *w, pv__mem *mem);
+
+/* sift.c: nodes that can be among the nearest, found by bounds of codes that always hold
+ * (quant/bound.h), so that whoever measures their vectors has the nearest of all. Of several
+ * queries at once; every page of codes is read once for all of them. */
+#define PV__SIFT_QUERIES 64u
+typedef struct pv__sift_query {
+    pv__bound bound;
+    pv__topk high;   /* what the k nearest are at most away, as far as is known */
+    pv__queue maybe; /* nodes that may be nearer than that; distance: they are at least */
+    size_t keep;     /* when there are more, those that cannot be any more go */
+} pv__sift_query;
+typedef struct pv__sift {
+    pv__graph *g;
+    pv__walker *w; /* its own */
+    const pv__allowed *allowed;
+    float max_distance;
+    size_t k, query_count;
+    pv__sift_query *queries;
+    pv__hit *highs;
+    uint8_t *prepared; /* queries, 64-byte aligned */
+    size_t prepared_bytes;
+    uint64_t pairs, passed;
+    uint32_t held, count; /* rows collected, of `held` at once */
+    const uint8_t **rows;
+    uint32_t *nodes;
+} pv__sift;
+/* Has it codes of which bounds are known? */
+PV_PRIVATE bool pv__sift_can(const pv__graph *g);
+/* allowed: which slots may be answers, NULL: all. *out_known false: of one of these queries nothing
+ * is known. Done with pv__sift_done also when it fails. */
+PV_PRIVATE int pv__sift_begin(pv__sift *s, pv__graph *g, pv__walker *w, const void *const *vectors,
+                              size_t count, size_t k, float max_distance,
+                              const pv__allowed *allowed, bool *out_known, pv_error *err);
+PV_PRIVATE void pv__sift_done(pv__sift *s);
+PV_PRIVATE uint32_t pv__sift_pages_count(const pv__graph *g); /* pages of codes */
+/* Pages [from, end). Does not pause, and can be gone on with after pv__walker_pause. *out_pays
+ * false: so much passes that measuring all is cheaper. */
+PV_PRIVATE int pv__sift_pages(pv__sift *s, uint32_t from, uint32_t end, bool *out_pays,
+                              pv_error *err);
+/* Take over what another one of the same queries has found in other pages. */
+PV_PRIVATE int pv__sift_merge(pv__sift *s, const pv__sift *other, pv_error *err);
+/* The nearest maybe of a query, which is taken out: its first slot; false: there are none whose
+ * distance can be up to `bound`. */
+PV_PRIVATE int pv__sift_next(pv__sift *s, size_t query, float bound, pv__hit *out_node,
+                             uint32_t *out_slot, bool *out_any, pv_error *err);
+/* Tell `take` its slots that are allowed. */
+PV_PRIVATE int pv__sift_slots(pv__sift *s, uint32_t node, pv__graph_take_fn take, void *ctx,
+                              pv_error *err);
 
 /* The distance of a hit, in the scale of pv.h. */
 PV_PRIVATE float pv__graph_distance(const pv__graph *g, float code_distance);

@@ -8,7 +8,7 @@
 
 const char *pv__how_text(pv__how how) {
     static const char *const texts[] = {"scan",  "graph", "graph, one hop", "graph, two hops",
-                                        "codes", "lists"};
+                                        "codes", "lists", "scan of codes"};
     return texts[how];
 }
 

@@ -24,7 +24,8 @@ typedef enum pv__how {
     PV__HOW_GRAPH_ONE_HOP, /* with a filter: ann/allowed.c */
     PV__HOW_GRAPH_TWO_HOPS,
     PV__HOW_CODES,
-    PV__HOW_LISTS
+    PV__HOW_LISTS,
+    PV__HOW_EXACT_CODES /* exact.c */
 } pv__how;
 PV_PRIVATE const char *pv__how_text(pv__how how);
 

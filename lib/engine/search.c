@@ -8,6 +8,7 @@
 #include <math.h>
 
 #include "engine/approx.h"
+#include "engine/exact.h"
 #include "engine/upkeep.h"
 #include "engine/workspace.h"
 
@@ -141,29 +142,41 @@ static void search_done(search_job *j) {
 }
 
 /* The graph is derived from the vectors: where it is damaged, they answer. */
+static int search_doubt(search_job *j, int rc, const pv_error *found, pv_error *err) {
+    if (rc != PV_ERR_CORRUPT) {
+        return rc == 0 ? 0 : pv__err(err, rc, "%s", found->message);
+    }
+    if (!pv__upkeep_doubted(j->db, &j->parts->c)) { /* the first one says it */
+        pv__log(&j->db->log, PV_LOG_ERROR, "index",
+                "collection '%s' is searched without its graph: %s", j->parts->c.name,
+                found->message);
+    }
+    if (!j->parts->graph_open || !j->parts->graph.data_bad) {
+        pv__upkeep_doubt(j->db, &j->parts->c);
+    }
+    j->ws->known = false; /* it says what was found bad */
+    for (size_t i = 0; i < j->count; i++) {
+        pv__nearest_done(&j->nearest[i]);
+        pv__nearest_init(&j->nearest[i], &j->db->env->mem, j->hits + i * j->k, j->k, &j->ties);
+    }
+    return 0;
+}
+
 static int search_approx(search_job *j, const pv__scan *scan, bool *out_done, pv_error *err) {
     const pv_query *q = j->query;
     pv_error found = PV_ERROR_INIT;
     const int rc =
         pv__approx_vectors(j->db, j->parts, scan, j->k, q->ef, q->target_recall, out_done, &found);
-    if (rc == PV_ERR_CORRUPT) {
-        if (!pv__upkeep_doubted(j->db, &j->parts->c)) { /* the first one says it */
-            pv__log(&j->db->log, PV_LOG_ERROR, "index",
-                    "collection '%s' is searched without its graph: %s", j->parts->c.name,
-                    found.message);
-        }
-        if (!j->parts->graph_open || !j->parts->graph.data_bad) {
-            pv__upkeep_doubt(j->db, &j->parts->c);
-        }
-        j->ws->known = false; /* it says what was found bad */
-        *out_done = false;
-        for (size_t i = 0; i < j->count; i++) {
-            pv__nearest_done(&j->nearest[i]);
-            pv__nearest_init(&j->nearest[i], &j->db->env->mem, j->hits + i * j->k, j->k, &j->ties);
-        }
-        return 0;
-    }
-    return rc == 0 ? 0 : pv__err(err, rc, "%s", found.message);
+    *out_done = *out_done && rc == 0;
+    return search_doubt(j, rc, &found, err);
+}
+
+/* Damage of the vectors is found again by the scan. */
+static int search_exact(search_job *j, const pv__scan *scan, pv_error *err) {
+    pv_error found = PV_ERROR_INIT;
+    const int rc = pv__exact_vectors(j->db, j->parts, scan, &found);
+    PV_TRY(search_doubt(j, rc, &found, err));
+    return rc == 0 ? 0 : pv__scan_vectors(j->db, j->parts, scan, err);
 }
 
 static int search_run(search_job *j, pv_error *err) {
@@ -190,7 +203,7 @@ static int search_run(search_job *j, pv_error *err) {
         PV_TRY(search_approx(j, &scan, &done, err));
     }
     if (!done) {
-        PV_TRY(pv__scan_vectors(j->db, j->parts, &scan, err));
+        PV_TRY(search_exact(j, &scan, err));
     }
     for (size_t i = 0; i < j->count; i++) {
         PV_TRY(pv__nearest_finish(&j->nearest[i], j->parts, err));

@@ -33,6 +33,13 @@ PV__KERNEL_INLINE pv__four pv__four_positive(pv__four v) {
     return _mm_andnot_ps(_mm_cmple_ps(v, _mm_setzero_ps()), v);
 }
 PV__KERNEL_INLINE pv__four pv__four_root(pv__four v) { return _mm_sqrt_ps(v); }
+PV__KERNEL_INLINE pv__four pv__four_size(pv__four v) {
+    return _mm_andnot_ps(_mm_set1_ps(-0.0f), v);
+}
+/* Bit i: a[i] < b[i], and not when one is NaN. */
+PV__KERNEL_INLINE unsigned pv__four_before(pv__four a, pv__four b) {
+    return (unsigned)_mm_movemask_ps(_mm_cmplt_ps(a, b));
+}
 /* All of them. */
 PV__KERNEL_INLINE bool pv__four_finite(pv__four v) {
     const pv__four size = _mm_andnot_ps(_mm_set1_ps(-0.0f), v);
@@ -115,6 +122,19 @@ PV__KERNEL_INLINE pv__four pv__four_root(pv__four v) {
         v.v[i] = sqrtf(v.v[i]);
     }
     return v;
+}
+PV__KERNEL_INLINE pv__four pv__four_size(pv__four v) {
+    for (unsigned i = 0; i < 4; i++) {
+        v.v[i] = fabsf(v.v[i]);
+    }
+    return v;
+}
+PV__KERNEL_INLINE unsigned pv__four_before(pv__four a, pv__four b) {
+    unsigned bits = 0;
+    for (unsigned i = 0; i < 4; i++) {
+        bits |= (unsigned)(a.v[i] < b.v[i]) << i;
+    }
+    return bits;
 }
 PV__KERNEL_INLINE bool pv__four_finite(pv__four v) {
     bool all = true;

@@ -30,39 +30,16 @@
 #include <float.h>
 #include <math.h>
 
-#include "quant/four.h"
 #include "quant/kinds.h"
-
-typedef struct sq8_factors {
-    float mean, step;
-    int16_t sum, shift;
-    int32_t sum2;
-} sq8_factors;
-PV_STATIC_ASSERT(sizeof(sq8_factors) == 16, sq8_factors_are_four_words);
-
-typedef struct sq8_query {
-    uint32_t form; /* PV__CODE_FORM_ */
-    sq8_factors f;
-    float tilt;     /* step * sum */
-    float spread;   /* step^2 * sum2 */
-    float total;    /* sum of the decoded elements */
-    float extra;    /* FORM_AUG */
-    int32_t offset; /* shift + bias of the kernel: times the row's sum of c */
-    uint8_t pad[24];
-} sq8_query;
-PV_STATIC_ASSERT(sizeof(sq8_query) == 64, sq8_query_is_one_line);
-
-static uint32_t sq8_code_bytes(const pv__code *c) { return PV_ALIGN_UP(c->dims, 4u); }
+#include "quant/sq8.h"
 
 static void sq8_sizes(pv__code *c) {
-    c->row_size = sq8_code_bytes(c) + (uint32_t)sizeof(sq8_factors);
-    c->query_bytes = (uint32_t)sizeof(sq8_query) + PV_ALIGN_UP(c->dims, 64u);
+    c->row_size = pv__sq8_bytes(c) + (uint32_t)sizeof(pv__sq8_factors);
+    c->query_bytes = (uint32_t)sizeof(pv__sq8_query) + PV_ALIGN_UP(c->dims, 64u);
 }
 
-static uint8_t *sq8_codes(void *query) { return (uint8_t *)query + sizeof(sq8_query); }
-
 /* As words: mean, step, sum | shift << 16, sum2. */
-static void sq8_put(const sq8_factors *f, uint8_t *p) {
+static void sq8_put(const pv__sq8_factors *f, uint8_t *p) {
     uint32_t word[4];
     memcpy(&word[0], &f->mean, 4);
     memcpy(&word[1], &f->step, 4);
@@ -71,18 +48,8 @@ static void sq8_put(const sq8_factors *f, uint8_t *p) {
     memcpy(p, word, sizeof word);
 }
 
-static void sq8_get(const uint8_t *p, sq8_factors *f) {
-    uint32_t word[4];
-    memcpy(word, p, sizeof word);
-    memcpy(&f->mean, &word[0], 4);
-    memcpy(&f->step, &word[1], 4);
-    f->sum = (int16_t)(uint16_t)word[2];
-    f->shift = (int16_t)(uint16_t)(word[2] >> 16);
-    f->sum2 = (int32_t)word[3];
-}
-
 /* Squared length of what was encoded, in double. */
-static double sq8_norm2(const pv__code *c, double mean, double step, const sq8_factors *f) {
+static double sq8_norm2(const pv__code *c, double mean, double step, const pv__sq8_factors *f) {
     const double tilt = pv__unfused_double(step * f->sum);
     const double spread = pv__unfused_double(step * step) * f->sum2;
     const double inner = pv__unfused_double(mean * c->dims) + 2 * tilt;
@@ -90,7 +57,8 @@ static double sq8_norm2(const pv__code *c, double mean, double step, const sq8_f
 }
 
 /* dims bytes of codes, and the factors. */
-static void sq8_quantise(const pv__code *c, const float *vector, int8_t *codes, sq8_factors *f) {
+static void sq8_quantise(const pv__code *c, const float *vector, int8_t *codes,
+                         pv__sq8_factors *f) {
     float low, high;
     c->kernel->range(vector, c->dims, &low, &high);
     const float scale = pv__code_scale(low, high);
@@ -118,7 +86,7 @@ static void sq8_quantise(const pv__code *c, const float *vector, int8_t *codes, 
             mean /= sqrt(norm2);
             step /= sqrt(norm2);
         } else {
-            *f = (sq8_factors){.step = 1, .sum2 = 1};
+            *f = (pv__sq8_factors){.step = 1, .sum2 = 1};
             mean = 0;
             step = 1;
         }
@@ -132,8 +100,8 @@ static void sq8_quantise(const pv__code *c, const float *vector, int8_t *codes, 
 
 static void sq8_encode(const pv__code *c, const void *vector, void *scratch, uint8_t *row) {
     (void)scratch;
-    const uint32_t bytes = sq8_code_bytes(c);
-    sq8_factors f;
+    const uint32_t bytes = pv__sq8_bytes(c);
+    pv__sq8_factors f;
     sq8_quantise(c, vector, (void *)row, &f);
     memset(row + c->dims, 0, bytes - c->dims);
     sq8_put(&f, row + bytes);
@@ -141,17 +109,18 @@ static void sq8_encode(const pv__code *c, const void *vector, void *scratch, uin
 
 static void sq8_decode(const pv__code *c, const uint8_t *row, float *out) {
     const int8_t *codes = (const void *)row;
-    sq8_factors f;
-    sq8_get(row + sq8_code_bytes(c), &f);
+    pv__sq8_factors f;
+    pv__sq8_get(row + pv__sq8_bytes(c), &f);
     for (uint32_t i = 0; i < c->dims; i++) {
         out[i] = f.mean + pv__unfused(f.step * (float)(codes[i] - f.shift));
     }
 }
 
 /* Codes c are in their place; make them u, and fill the header. */
-static void sq8_query_finish(const pv__code *c, uint32_t form, const sq8_factors *f, void *query) {
-    sq8_query *q = query;
-    uint8_t *codes = sq8_codes(query);
+static void sq8_query_finish(const pv__code *c, uint32_t form, const pv__sq8_factors *f,
+                             void *query) {
+    pv__sq8_query *q = query;
+    uint8_t *codes = pv__sq8_codes(query);
     memset(codes + c->dims, 0, PV_ALIGN_UP(c->dims, 64u) - c->dims);
     for (uint32_t i = 0; i < c->dims; i += 8) { /* the last word is within the padding */
         uint64_t word;
@@ -171,31 +140,25 @@ static void sq8_query_finish(const pv__code *c, uint32_t form, const sq8_factors
 }
 
 static void sq8_query_of(const pv__code *c, const void *vector, void *query) {
-    sq8_factors f;
-    sq8_quantise(c, vector, (void *)sq8_codes(query), &f);
+    pv__sq8_factors f;
+    sq8_quantise(c, vector, (void *)pv__sq8_codes(query), &f);
     sq8_query_finish(c, c->metric == PV_METRIC_DOT ? PV__CODE_FORM_DOT : PV__CODE_FORM_L2, &f,
                      query);
 }
 
 static void sq8_query_row(const pv__code *c, const uint8_t *row, void *query) {
-    sq8_factors f;
-    sq8_get(row + sq8_code_bytes(c), &f);
-    memcpy(sq8_codes(query), row, c->dims);
+    pv__sq8_factors f;
+    pv__sq8_get(row + pv__sq8_bytes(c), &f);
+    memcpy(pv__sq8_codes(query), row, c->dims);
     sq8_query_finish(c, c->metric == PV_METRIC_DOT ? PV__CODE_FORM_AUG : PV__CODE_FORM_L2, &f,
                      query);
 }
 
-/* From the sum of the kernel to cross: exact. */
-static int32_t sq8_cross(const pv__code *c, const sq8_query *q, int32_t sum, const sq8_factors *f) {
-    const int32_t row_sum = f->sum + (int32_t)c->dims * f->shift;
-    return sum - q->offset * row_sum - f->shift * q->f.sum;
-}
-
 /* The expressions below in double. */
-static float sq8_slow(const pv__code *c, const sq8_query *q, int32_t sum, const uint8_t *row) {
-    sq8_factors f;
-    sq8_get(row + sq8_code_bytes(c), &f);
-    const int32_t cross = sq8_cross(c, q, sum, &f);
+static float sq8_slow(const pv__code *c, const pv__sq8_query *q, int32_t sum, const uint8_t *row) {
+    pv__sq8_factors f;
+    pv__sq8_get(row + pv__sq8_bytes(c), &f);
+    const int32_t cross = pv__sq8_cross(c, q, sum, &f);
     const double step = (double)f.step, q_step = (double)q->f.step, dims = (double)c->dims;
     const double tilt = step * f.sum, q_tilt = q_step * q->f.sum;
     const double mean = (double)f.mean, q_mean = (double)q->f.mean;
@@ -217,7 +180,7 @@ static float sq8_slow(const pv__code *c, const sq8_query *q, int32_t sum, const 
 }
 
 /* io: distances; those that are not finite are computed again. */
-static PV_COLD void sq8_redo(const pv__code *c, const sq8_query *q, const uint8_t *const *rows,
+static PV_COLD void sq8_redo(const pv__code *c, const pv__sq8_query *q, const uint8_t *const *rows,
                              size_t n, const int32_t *sums, float *io) {
     for (size_t i = 0; i < n; i++) {
         if (!(io[i] >= -FLT_MAX && io[i] <= FLT_MAX)) {
@@ -227,16 +190,14 @@ static PV_COLD void sq8_redo(const pv__code *c, const sq8_query *q, const uint8_
 }
 
 /* Four rows: p are their factors, sums those of the kernel. False: not all are finite. */
-PV__KERNEL_INLINE bool sq8_finish(const pv__code *c, const sq8_query *q, unsigned form,
+PV__KERNEL_INLINE bool sq8_finish(const pv__code *c, const pv__sq8_query *q, unsigned form,
                                   const uint8_t *const p[4], const int32_t *sums, float *out) {
     pv__four word[4];
     pv__four_turn(p, word);
     const pv__four mean = word[0], step = word[1];
     const pv__four_int halves = pv__four_bits(word[2]); /* sum, shift: see sq8_cross */
     const pv__four tilt = pv__four_mul(step, pv__four_from(pv__four_low_half(halves)));
-    const int32_t by_shift = q->offset * (int32_t)c->dims + q->f.sum;
-    const pv__four cross =
-        pv__four_from(pv__four_less(sums, pv__four_halves(halves, q->offset, by_shift)));
+    const pv__four cross = pv__sq8_cross4(c, q, halves, sums);
     const pv__four dims = pv__four_set((float)c->dims);
     pv__four d;
     if (form == PV__CODE_FORM_DOT) {
@@ -265,9 +226,9 @@ PV__KERNEL_INLINE bool sq8_finish(const pv__code *c, const sq8_query *q, unsigne
     return pv__four_finite(d);
 }
 
-PV__KERNEL_INLINE void sq8_finish_rows(const pv__code *c, const sq8_query *q, unsigned form,
+PV__KERNEL_INLINE void sq8_finish_rows(const pv__code *c, const pv__sq8_query *q, unsigned form,
                                        const pv__code_rows *rows, int32_t *sums, float *out) {
-    const uint32_t at = sq8_code_bytes(c);
+    const uint32_t at = pv__sq8_bytes(c);
     size_t r = 0;
     for (; r + 4 <= rows->n; r += 4) {
         const uint8_t *const *row_at = rows->row + r;
@@ -294,7 +255,7 @@ PV__KERNEL_INLINE void sq8_finish_rows(const pv__code *c, const sq8_query *q, un
 
 static void sq8_distances(const pv__code *c, const void *query, const pv__code_rows *rows,
                           float *out) {
-    const sq8_query *q = query;
+    const pv__sq8_query *q = query;
     int32_t sums[PV__CODE_BLOCK + 4];
     c->kernel->i8((const uint8_t *)query + sizeof *q, c->dims, rows, sums);
     if (q->form == PV__CODE_FORM_L2) {
@@ -311,9 +272,9 @@ static void sq8_distances(const pv__code *c, const void *query, const pv__code_r
  * and is dims * v too large on average; for cosine what moves a along itself is undone by its
  * length, which leaves 4 d v (1 - d / 4). a . b has |a|^2 step_b^2 / 12 + the like. */
 static float sq8_sigma(const pv__code *c, const void *query, const uint8_t *row, float distance) {
-    const sq8_query *q = query;
-    sq8_factors f;
-    sq8_get(row + sq8_code_bytes(c), &f);
+    const pv__sq8_query *q = query;
+    pv__sq8_factors f;
+    pv__sq8_get(row + pv__sq8_bytes(c), &f);
     const double a = (double)q->f.step * (double)q->f.step / 12;
     const double b = (double)f.step * (double)f.step / 12;
     const double q_norm2 = sq8_norm2(c, (double)q->f.mean, (double)q->f.step, &q->f);
