@@ -67,6 +67,7 @@ class Config:
         self.key = f"{program.peer}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
         self.index = folder / "index" / self.key
         self.note = folder / "index" / f"{self.key}.version"
+        self.writer = "writer=" in self.search  # who is slowed down on purpose, and not the best
         self.rows = []
 
     def title(self):
@@ -78,7 +79,7 @@ class Config:
         params = ",".join(x for x in (self.build, self.search, f"ef={efs}", f"rep={rep}",
                                       f"st={args.search_threads}", f"clock={args.clock}",
                                       "until=0.9985") if x)
-        pin = ["taskset", "-c", args.core] if action == "--load" else []
+        pin = ["taskset", "-c", args.core] if action == "--load" and not self.writer else []
         return [*pin, *self.program.command,
                 "--base", str(folder / "base.fvecs"), "--query", str(folder / "query.fvecs"),
                 "--gt", str(folder / "gt.ivecs"), "--metric", self.about["metric"],
@@ -98,10 +99,14 @@ class Config:
                   flush=True)
             return None
         lines = done.stdout.splitlines()
-        versions = [line[2:] for line in lines if line.startswith("# ")]
-        if versions:
-            self.note.write_text(versions[0] + "\n")
-        return list(csv.DictReader(line for line in lines if not line.startswith("#")))
+        notes = [line[2:] for line in lines if line.startswith("# ")]
+        commits = [n.split()[0] for n in notes if n.endswith(" commits a second beside")]
+        if notes and not commits:
+            self.note.write_text(notes[0] + "\n")
+        rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
+        for row, rate in itertools.zip_longest(rows, commits, fillvalue="0"):
+            row["commits_s"] = rate
+        return rows
 
     def ensure(self, args):
         if self.note.exists() and (self.index.exists() or self.program.peer == OURS):
@@ -121,7 +126,7 @@ class Config:
             group = list(group)
             row = {c: statistics.median(float(r[c]) for r in group)
                    for c in ("build_s", "mem_mb", "file_mb", "recall10", "qps", "p50_us", "p99_us",
-                             "idrecall10")}
+                             "idrecall10", "commits_s")}
             found.append(row | {"ef": ef, "rounds": len(group),
                                 "low": min(float(r["qps"]) for r in group),
                                 "high": max(float(r["qps"]) for r in group)})
@@ -165,7 +170,7 @@ def best_of(configs, recall):
     """{peer: (qps, config)} at a recall."""
     best = {}
     for c in configs:
-        qps = c.at(recall)
+        qps = None if c.writer else c.at(recall)
         if qps and qps > best.get(c.program.peer, (0, None))[0]:
             best[c.program.peer] = (qps, c)
     return best
@@ -175,8 +180,9 @@ def envelope(configs):
     """{peer: points that no other point of the peer beats in both}, ours first."""
     lines = {}
     for peer in sorted({c.program.peer for c in configs}, key=lambda p: (p != OURS, p)):
-        points = sorted(((r["recall10"], r["qps"]) for c in configs if c.program.peer == peer
-                         for r in c.curve()), reverse=True)
+        points = sorted(((r["recall10"], r["qps"]) for c in configs
+                         if c.program.peer == peer and not c.writer for r in c.curve()),
+                        reverse=True)
         lines[peer], top = [], 0.0
         for recall, qps in points:
             if qps > top:
@@ -215,15 +221,31 @@ def table(args, name, about, configs, rounds):
         cells += [f"{row['build_s']:.1f}", f"{row['mem_mb']:.0f}", f"{row['file_mb']:.0f}"]
         print(f"| {peer} | " + " | ".join(cells) + " |", file=out)
     for c in configs:
-        if c.program.peer == OURS and c.efs == "0":
+        if c.program.peer == OURS and c.efs == "0" and not c.writer:
             row = c.curve()[0]
             wish = "99 %" if "tr=99" in c.search else "the default"
             print(f"\nOurs without an ef, recall asked for: {wish}: got {row['recall10']:.4f} at "
                   f"{row['qps']:,.0f} queries a second.", file=out)
+    print_writers(configs, out)
     print(f"\n![recall against queries a second]({name}.svg)\n\nEvery point: [{name}.csv]"
           f"({name}.csv). Versions: "
           + "; ".join(sorted({c.version() for c in configs})) + ".", file=out)
     return out.getvalue()
+
+
+def print_writers(configs, out):
+    """What somebody who commits beside costs, at the same efforts."""
+    for c in configs:
+        alone = {r["ef"]: r for a in configs if not a.writer and a.build == c.build
+                 and a.program.peer == c.program.peer and not a.search.startswith("tr=9")
+                 for r in a.curve()}
+        for r in c.curve() if c.writer else []:
+            if r["ef"] in alone:
+                a = alone[r["ef"]]
+                print(f"\nWith a writer beside, {r['commits_s']:,.0f} commits a second of one row "
+                      f"each, ef {r['ef'] or 'by default'}: recall {r['recall10']:.4f} at "
+                      f"{r['qps']:,.0f} queries a second, p99 {r['p99_us']:,.0f} us; alone "
+                      f"{a['recall10']:.4f} at {a['qps']:,.0f}, {a['p99_us']:,.0f} us.", file=out)
 
 
 def machine():
@@ -241,14 +263,14 @@ def report(args, name, about, configs, rounds):
     with open(out / f"{name}.csv", "w", newline="", encoding="utf-8") as f:
         writer = csv.writer(f, lineterminator="\n")
         writer.writerow("name,version,params,build_s,build_threads,mem_mb,file_mb,ef,recall10,qps,"
-                        "p50_us,p99_us,idrecall10,rounds,qps_low,qps_high".split(","))
+                        "p50_us,p99_us,idrecall10,rounds,qps_low,qps_high,commits_s".split(","))
         for c in configs:
             for r in c.curve():
                 writer.writerow([c.program.peer, c.version(), c.title(), f"{r['build_s']:.2f}",
                                  args.threads, f"{r['mem_mb']:.1f}", f"{r['file_mb']:.1f}", r["ef"],
                                  f"{r['recall10']:.5f}", f"{r['qps']:.1f}", f"{r['p50_us']:.1f}",
                                  f"{r['p99_us']:.1f}", f"{r['idrecall10']:.5f}", r["rounds"],
-                                 f"{r['low']:.1f}", f"{r['high']:.1f}"])
+                                 f"{r['low']:.1f}", f"{r['high']:.1f}", f"{r['commits_s']:.1f}"])
     text = table(args, name, about, configs, rounds)
     (out / f"{name}.md").write_text(text, encoding="utf-8")
     (out / f"{name}.svg").write_text(svg.plot(

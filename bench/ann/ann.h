@@ -24,6 +24,9 @@
  *                processor
  * p50, p99       of single calls, wall time, over all passes
  *
+ * writer=N adds a comment line behind each row with the commits a second beside it, where the
+ * adapter has a writer.
+ *
  * until=R ends the list of ef with the first that reaches that recall; io=1 adds a comment line
  * with the bytes that a query read from the disk.
  *
@@ -72,6 +75,9 @@ typedef struct ann_adapter {
     /* The nearest ANN_K; ids that are missing stay UINT32_MAX. out NULL: the answer is dropped. */
     void (*search)(void *index, const float *query, uint32_t *out);
     void (*close)(void *index);
+    /* Commits a second since the last call, where somebody writes beside (writer=N). NULL: nobody
+     * does. */
+    double (*commits)(void *index);
 } ann_adapter;
 
 int ann_main(int argc, char **argv, const ann_adapter *adapter);

@@ -197,7 +197,8 @@ static double main_percentile(double *values, size_t n, double p) {
 typedef struct main_row {
     unsigned ef;
     double qps, p50, p99;
-    double read; /* bytes of the disk, a query */
+    double read;    /* bytes of the disk, a query */
+    double commits; /* a second, beside */
     ann_recall recall;
 } main_row;
 
@@ -217,11 +218,16 @@ static main_row main_measure(const ann_job *job, pass_share *share, unsigned ef)
     share->wall = NULL;
     pass_all(share, 1); /* warms, and gives what is judged */
     share->out = NULL;
+    const int writer = share->adapter->commits && ann_number(job, "writer", 0) != 0;
     const uint64_t read = ann_disk_read();
+    if (writer) {
+        (void)share->adapter->commits(share->index);
+    }
     for (size_t r = 0; r < reps; r++) {
         share->wall = wall + r * n;
         rates[r] = (double)n / pass_all(share, threads);
     }
+    row.commits = writer ? share->adapter->commits(share->index) : 0;
     row.read = (double)(ann_disk_read() - read) / (double)(reps * n);
     row.qps = main_percentile(rates, reps, 0.5);
     row.p50 = main_percentile(wall, reps * n, 0.5) * 1e6;
@@ -291,6 +297,9 @@ static void main_search(const ann_job *job, const ann_adapter *adapter) {
                r.recall.by_id);
         if (ann_number(job, "io", 0)) {
             printf("# %.0f bytes read from disk a query\n", r.read);
+        }
+        if (ann_number(job, "writer", 0)) {
+            printf("# %.1f commits a second beside\n", r.commits);
         }
         fflush(stdout);
         if (r.recall.by_distance >= until) {

@@ -6,7 +6,9 @@
  * bits (of pq), efc, batch (rows in
  * one call, each call a transaction; default all that a call takes), cache (MB; default the
  * library's choice), tr (per cent of recall asked for where ef is 0; default the library's),
- * writer=1 (another thread commits single rows to a copy of the file all the while).
+ * writer=N (all the while another thread deletes rows of a copy of the file and inserts them again,
+ * N of either a second, each a transaction of its own with the default sync level; one row at a
+ * time is missing).
  *
  * A library without an index gets index=flat and no ef. */
 #include <pthread.h>
@@ -14,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "ann.h"
 #include "pv.h"
@@ -26,8 +29,11 @@ typedef struct own_index {
     pv_db *db;
     pv_query query;
     pthread_t writer;
-    atomic_int stop; /* relaxed: only a wish */
-    uint64_t written;
+    atomic_int stop;              /* relaxed: only a wish */
+    atomic_uint_fast64_t written; /* commits; relaxed: counted by one thread */
+    uint64_t seen;                /* of them, when they were last told, */
+    double since;                 /* and when that was */
+    unsigned long pace;           /* commits a second that are wished for */
     const ann_job *job;
     char copy[4096]; /* the writer's file; empty without one */
 } own_index;
@@ -149,23 +155,44 @@ static void own_copy(const char *from, const char *to) {
     fclose(in);
 }
 
-/* Rows get the vector that they have: the graph changes, the true neighbours do not. */
+static void own_put(own_index *x, const ann_vecs *base, size_t row, int there) {
+    char id[32];
+    pv_error err = PV_ERROR_INIT;
+    pv_record r = PV_RECORD_INIT;
+    snprintf(id, sizeof id, OWN_ID, (unsigned)row);
+    if (!there) {
+        own_check(pv_delete(x->db, NULL, OWN_NAME, id, &err), &err, "delete");
+    } else {
+        r.id = id;
+        r.vector = ann_vecs_row(base, row);
+        r.dims = (uint32_t)base->dims;
+        own_check(pv_insert(x->db, NULL, OWN_NAME, &r, 1, NULL, &err), &err, "insert");
+    }
+    atomic_fetch_add_explicit(&x->written, 1, memory_order_relaxed);
+}
+
+/* At its pace, or as fast as it goes: what was missed is not made up for. */
+static void own_wait(const own_index *x, double *io_next) {
+    const double now = ann_wall(), left = *io_next - now;
+    if (left > 0) {
+        const struct timespec t = {(time_t)left, (long)((left - (double)(time_t)left) * 1e9)};
+        nanosleep(&t, NULL);
+    }
+    *io_next = (left > 0 ? *io_next : now) + 1.0 / (double)x->pace;
+}
+
 static void *own_write(void *ctx) {
     own_index *x = ctx;
-    pv_error err = PV_ERROR_INIT;
     ann_vecs base = ann_vecs_open(x->job->base);
     uint64_t next = 1;
+    double due = ann_wall();
     while (!atomic_load_explicit(&x->stop, memory_order_relaxed)) {
-        char id[32];
-        pv_record r = PV_RECORD_INIT;
         next = next * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
         const size_t row = (size_t)((next >> 33) % base.rows);
-        snprintf(id, sizeof id, OWN_ID, (unsigned)row);
-        r.id = id;
-        r.vector = ann_vecs_row(&base, row);
-        r.dims = (uint32_t)base.dims;
-        own_check(pv_upsert(x->db, NULL, OWN_NAME, &r, 1, NULL, &err), &err, "upsert");
-        x->written++;
+        own_wait(x, &due);
+        own_put(x, &base, row, 0);
+        own_wait(x, &due);
+        own_put(x, &base, row, 1);
     }
     ann_vecs_close(&base);
     return NULL;
@@ -186,6 +213,7 @@ static void *own_load(const ann_job *job) {
     x->query.target_recall = (float)ann_number(job, "tr", 0) / 100.0f;
 #endif
     const int writer = ann_number(job, "writer", 0) != 0;
+    x->pace = 2 * ann_number(job, "writer", 0);
     if (writer) {
         snprintf(x->copy, sizeof x->copy, "%s.writer", job->path);
         own_copy(job->path, x->copy);
@@ -227,13 +255,21 @@ static void own_search(void *index, const float *query, uint32_t *out) {
     pv_results_free(found);
 }
 
+static double own_commits(void *index) {
+    own_index *x = index;
+    const uint64_t written = atomic_load_explicit(&x->written, memory_order_relaxed);
+    const double now = ann_wall(), rate = (double)(written - x->seen) / (now - x->since);
+    x->seen = written;
+    x->since = now;
+    return rate;
+}
+
 static void own_close(void *index) {
     own_index *x = index;
     pv_error err = PV_ERROR_INIT;
     if (x->copy[0]) {
         atomic_store_explicit(&x->stop, 1, memory_order_relaxed);
         pthread_join(x->writer, NULL);
-        fprintf(stderr, "%llu commits beside the searches\n", (unsigned long long)x->written);
     }
     own_check(pv_close(x->db, &err), &err, "close");
     if (x->copy[0]) {
@@ -244,6 +280,6 @@ static void own_close(void *index) {
 
 int main(int argc, char **argv) {
     const ann_adapter adapter = {"piramid",  own_version, own_build, own_load,
-                                 own_set_ef, own_search,  own_close};
+                                 own_set_ef, own_search,  own_close, own_commits};
     return ann_main(argc, argv, &adapter);
 }

@@ -7,6 +7,7 @@ import math
 
 BEAM = "10:16:24:36:56:90:140:220:350:550"
 WIDE = "20:36:56:90:140:220:350:550:900"
+WRITER = 100  # rows a second that are deleted, and as many inserted
 LISTS = "2:4:8:16:32:64:128:256"
 
 
@@ -22,7 +23,9 @@ def product(grid, sizes):
 
 def piramid(grid, about):
     plans = [{"build": "efc=200", "ef": BEAM}, {"build": "efc=200", "search": "tr=0", "ef": "0"},
-             {"build": "efc=200", "search": "tr=99", "ef": "0"}]
+             {"build": "efc=200", "search": "tr=99", "ef": "0"},
+             {"build": "efc=200", "search": f"writer={WRITER}", "ef": "0"},
+             {"build": "efc=200", "search": f"writer={WRITER}", "ef": "24"}]
     if grid == "full":
         plans += [{"build": f"efc=200,code={c}", "ef": BEAM} for c in ("f32", "sq8", "q4")]
     return plans
