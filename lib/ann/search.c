@@ -9,6 +9,7 @@
 #define SEARCH_COARSE_SIGMAS 3.0f /* the same where the next code is to decide */
 #define SEARCH_DOUBT_SIGMAS 2.0f  /* what a walk by a coarse code looks at beyond its stop */
 #define SEARCH_AHEAD 256u         /* codes that the disk is asked for at once */
+#define SEARCH_DEAD_SHARE 4u      /* a quarter of the walks made twice is as much as asking pays */
 #define SEARCH_SIGMAS 2.0f        /* deviations that an estimate is trusted to stay within */
 
 int pv__search_each_dup(pv__graph *g, uint32_t node, pv__graph_take_fn take, void *ctx,
@@ -308,6 +309,56 @@ static int gsearch_live(pv__graph *g, pv__walker *w, const pv__effort *effort, s
                             out_cut, err);
 }
 
+/* How many of the nearest k are dead? */
+static int gsearch_dead(pv__walker *w, size_t k, size_t *out, pv_error *err) {
+    const uint8_t *rows[PV__WALK_ROWS];
+    *out = 0;
+    for (size_t at = 0; at < k; at += PV__WALK_ROWS) {
+        const size_t n = PV_MIN(k - at, (size_t)PV__WALK_ROWS);
+        for (size_t i = 0; i < n; i++) {
+            w->ids[i] = w->pool[at + i].slot;
+        }
+        PV_TRY(pv__colview_rows(&w->slot_of, w->ids, n, rows, err));
+        for (size_t i = 0; i < n; i++) {
+            *out += pv__get32(rows[i]) == PV__SLOT_NONE;
+        }
+    }
+    return 0;
+}
+
+/* The nearest that live, from w->pool[0 .. *io_count). Where few are dead, first as if none were:
+ * when the nearest k live, the walk has ended where it should. Otherwise once more, asking each.
+ * (By coarse codes it is not known yet which are the nearest.) */
+static int gsearch_nearest(pv__graph *g, pv__walker *w, const pv__effort *effort, size_t *io_count,
+                           bool *out_cut, pv_error *err) {
+    pv__hit seeds[SEARCH_POOL_MIN];
+    const size_t seed_count = *io_count;
+    const uint64_t dead = (uint64_t)g->meta.tomb_count * effort->k;
+    PV_ASSERT(seed_count <= SEARCH_POOL_MIN);
+    if (dead * SEARCH_DEAD_SHARE > g->meta.node_high || (dead > 0 && w->coarse)) {
+        return gsearch_live(g, w, effort, io_count, out_cut, err);
+    }
+    memcpy(seeds, w->pool, seed_count * sizeof *seeds);
+    PV_TRY(pv__walk_level0(g, w, effort, io_count, err));
+    size_t found = 0;
+    if (dead > 0) {
+        PV_TRY(gsearch_dead(w, PV_MIN(*io_count, (size_t)effort->k), &found, err));
+    }
+    if (found == 0) {
+        return 0;
+    }
+    pv__walker_clear(w);
+    if (w->skip != PV__NODE_NONE) {
+        (void)pv__walker_visit(w, w->skip);
+    }
+    for (size_t i = 0; i < seed_count; i++) {
+        w->pool[i] = seeds[i];
+        (void)pv__walker_visit(w, seeds[i].slot);
+    }
+    *io_count = seed_count;
+    return gsearch_live(g, w, effort, io_count, out_cut, err);
+}
+
 int pv__walk_level0_live(pv__graph *g, pv__walker *w, const pv__effort *effort, size_t *io_count,
                          pv_error *err) {
     bool cut = false;
@@ -341,8 +392,7 @@ int pv__links_search(pv__graph *g, pv__walker *w, const void *vector, const pv__
     size_t count = 0;
     bool cut = false;
     PV_TRY(pv__search_begin(g, w, vector, effort->pool, &count, err));
-    PV_TRY(g->meta.tomb_count == 0 ? pv__walk_level0(g, w, effort, &count, err)
-                                   : gsearch_live(g, w, effort, &count, &cut, err));
+    PV_TRY(gsearch_nearest(g, w, effort, &count, &cut, err));
     *out_complete = !cut;
     return pv__search_end(g, w, vector, effort, want, NULL, count, hits, out_count, err);
 }
@@ -386,4 +436,5 @@ int pv__graph_vectors(pv__graph *g, pv__walker *w, const pv__hit *hits, size_t n
 #undef SEARCH_COARSE_SIGMAS
 #undef SEARCH_DOUBT_SIGMAS
 #undef SEARCH_AHEAD
+#undef SEARCH_DEAD_SHARE
 #undef SEARCH_SIGMAS

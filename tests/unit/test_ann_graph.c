@@ -317,6 +317,35 @@ static void test_ann_graph__a_cluster_dies(void **state) {
     t_api_done(&t);
 }
 
+/* So few of all that walks go on as if nobody had died, but all of those nearest to one query. */
+static void test_ann_graph__few_die_and_all_nearby(void **state) {
+    (void)state;
+    enum { dead = 25 };
+    t_api t;
+    t_points p;
+    uint64_t ids[dead];
+    t_api_open(&t, NULL);
+    t_points_init(&p, 10);
+    t_make(&t, PV_METRIC_L2, PV_INDEX_HNSW, 0);
+    t_insert(&t, NULL, &p, 0, 2400, false);
+    const double before = t_recall(&t, &p, 32, 100);
+    pv_results *r = t_search(&t, NULL, p.centre[5], dead, 0, PV_QUERY_EXACT);
+    for (size_t i = 0; i < dead; i++) {
+        ids[i] = pv_results_id_u64(r, i);
+    }
+    pv_results_free(r);
+    t_delete(&t, ids, dead);
+    assert_int_equal(t_info(&t).index_dead, dead);
+    r = t_search(&t, NULL, p.centre[5], T_K, 64, 0);
+    pv_results *want = t_search(&t, NULL, p.centre[5], T_K, 0, PV_QUERY_EXACT);
+    assert_int_equal(pv_results_count(r), T_K);
+    assert_true(pv_results_distance(r, T_K - 1) <= pv_results_distance(want, T_K - 1) * 1.01f);
+    pv_results_free(want);
+    pv_results_free(r);
+    assert_true(t_recall(&t, &p, 32, 100) >= before - 0.005);
+    t_api_done(&t);
+}
+
 static void test_ann_graph__delete_all_then_insert(void **state) {
     (void)state;
     t_api t;
@@ -565,6 +594,7 @@ int main(void) {
         cmocka_unit_test(test_ann_graph__flat_never_has_one),
         cmocka_unit_test(test_ann_graph__turnover_keeps_recall),
         cmocka_unit_test(test_ann_graph__a_cluster_dies),
+        cmocka_unit_test(test_ann_graph__few_die_and_all_nearby),
         cmocka_unit_test(test_ann_graph__delete_all_then_insert),
         cmocka_unit_test(test_ann_graph__a_changed_vector_is_found_where_it_is_now),
         cmocka_unit_test(test_ann_graph__equal_vectors_share_a_node),
