@@ -14,6 +14,8 @@ typedef struct pv__edge {
     bool keep; /* protected */
 } pv__edge;
 
+typedef struct pv__near pv__near; /* near.h */
+
 /* insert.c: the vector of a slot. One that cannot be read is damage of the data, which no other
  * graph would mend. */
 PV_PRIVATE int pv__graph_vector(pv__graph *g, uint32_t slot, const uint8_t **out_row,
@@ -35,6 +37,9 @@ PV_PRIVATE uint32_t pv__graph_order_centres(const pv__graph *g, size_t count);
 PV_PRIVATE int pv__graph_order(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t count,
                                uint32_t centres, pv__graph_interrupt_fn interrupt, void *ctx,
                                uint32_t *out, pv_error *err);
+/* The same by cells that are known already: these are put in the new order, too. */
+PV_PRIVATE int pv__graph_order_near(pv__near *x, pv__walker *w, const uint32_t *slots,
+                                    uint32_t *out, pv_error *err);
 
 /* links.c. The views of w are fresh; w->query and w->pair are used. No page of `codes` may change
  * meanwhile. */

@@ -15,7 +15,7 @@
 #include <float.h>
 #include <math.h>
 
-#include "ann/build.h"
+#include "ann/near.h"
 #include "ann/shape.h"
 #include "base/checksum.h"
 #include "base/map.h"
@@ -23,17 +23,20 @@
 #include "os/thread.h"
 
 #define INSERT_BATCH_MAX 1024u
-#define INSERT_BATCH_SHARE 50u      /* of the graph: a batch is at most a 50th of it */
-#define INSERT_NEAR 32u             /* nearest inside the batch */
-#define INSERT_STOP 1.15f           /* a walk ends so far beyond its n-th nearest ... */
-#define INSERT_STOP_AT 32u          /* ... on squared distances: what lies there is no neighbour */
-#define INSERT_TWINS 8u             /* nearest nodes that are looked at for an equal vector */
-#define INSERT_NORMS 4096u          /* vectors whose length is looked at when a graph begins */
-#define INSERT_PAUSE 64u            /* rows between two pauses */
-#define INSERT_PLAN_ASK 32u         /* rows of a plan between two questions, for each thread */
-#define INSERT_PLAN_PAUSE 128u      /* between two pauses, behind which pages are looked up anew */
-#define INSERT_THREAD_ROWS 64u      /* fewer than so many rows are no work for a second thread */
-#define INSERT_IN_BATCH 0x80000000u /* a reference to a row of the batch instead of a node */
+#define INSERT_BATCH_SHARE 50u /* of the graph: a batch is at most a 50th of it */
+#define INSERT_NEAR 32u        /* nearest inside the batch */
+#define INSERT_STOP 1.15f      /* a walk ends so far beyond its n-th nearest ... */
+#define INSERT_STOP_AT 32u     /* ... on squared distances: what lies there is no neighbour */
+#define INSERT_TWINS 8u        /* nearest nodes that are looked at for an equal vector */
+#define INSERT_NORMS 4096u     /* vectors whose length is looked at when a graph begins */
+#define INSERT_PAUSE 64u       /* rows between two pauses */
+#define INSERT_PLAN_ASK 32u    /* rows of a plan between two questions, for each thread */
+#define INSERT_PLAN_PAUSE 128u /* between two pauses, behind which pages are looked up anew */
+#define INSERT_THREAD_ROWS 64u /* fewer than so many rows are no work for a second thread */
+#define INSERT_NEAR_ROWS 512u  /* rows that look for what is near together */
+#define INSERT_NEAR_MIN 64u    /* a batch of fewer walks */
+/* A reference to a row of the batch instead of a node. */
+#define INSERT_IN_BATCH PV__NEAR_IN_BATCH
 
 typedef struct insert_row {
     uint32_t slot;
@@ -55,6 +58,8 @@ typedef struct insert_batch {
     pv__edge *edges;
     size_t edge_count;
     size_t cap, row_size, coarse_size, scratch_size;
+    pv__near *near;        /* of a large call; else NULL */
+    const uint16_t *cells; /* then: of the rows of the batch */
 } insert_batch;
 
 /* One thread's share of a plan. */
@@ -63,7 +68,8 @@ typedef struct insert_part {
     pv__walker *w;
     pv__candidate *candidates;
     _Atomic size_t *next; /* the first row that no thread has taken */
-    size_t end;
+    size_t end, step;     /* so many are taken at once */
+    pv__near_scan scan;   /* where there are cells; of rows that are not planned yet, or none */
     int rc;
     pv_error err;
     pv__thread thread;
@@ -212,8 +218,12 @@ static size_t insert_plan_near(insert_part *p, size_t i, size_t count) {
 static int insert_plan_twin(insert_part *p, insert_row *row, const uint8_t *code, size_t count,
                             pv_error *err) {
     pv__graph *g = p->b->g;
-    for (size_t i = 0; i < PV_MIN(count, (size_t)INSERT_TWINS); i++) {
+    for (size_t i = 0, looked = 0; i < count && looked < INSERT_TWINS; i++) {
         const pv__candidate *c = &p->candidates[i];
+        if (c->node & INSERT_IN_BATCH) {
+            continue;
+        }
+        looked++;
         if (memcmp(c->row, code, g->fine.row_size) == 0) {
             const uint8_t *own, *other;
             uint32_t slot = 0;
@@ -266,6 +276,35 @@ static int insert_plan_search(insert_part *p, size_t *out_count, pv_error *err) 
     return 0;
 }
 
+/* What a scan has found, in p->candidates. */
+static int insert_plan_scanned(insert_part *p, size_t i, size_t *out_count, pv_error *err) {
+    const pv__hit *hits;
+    const size_t n = pv__near_scan_take(&p->scan, i, &hits);
+    for (size_t c = 0; c < n; c++) {
+        pv__candidate *to = &p->candidates[c];
+        *to = (pv__candidate){.distance = hits[c].distance, .node = hits[c].slot};
+        if (to->node & INSERT_IN_BATCH) {
+            to->row = insert_code(p->b, to->node & ~INSERT_IN_BATCH);
+        } else {
+            PV_TRY(pv__colview_row(&p->w->codes, to->node, &to->row, err));
+        }
+    }
+    *out_count = n;
+    return 0;
+}
+
+/* The nearest nodes and rows of the batch. */
+static int insert_plan_candidates(insert_part *p, size_t i, size_t *out_count, pv_error *err) {
+    const insert_batch *b = p->b;
+    if (p->scan.rows > 0 && !p->scan.large[i - p->scan.from]) {
+        return insert_plan_scanned(p, i, out_count, err);
+    }
+    pv__code_query_row(&p->w->code, insert_code(b, i), p->w->query);
+    PV_TRY(insert_plan_search(p, out_count, err));
+    *out_count = b->count > 1 ? insert_plan_near(p, i, *out_count) : *out_count;
+    return 0;
+}
+
 static int insert_plan(insert_part *p, size_t i, pv_error *err) {
     insert_batch *b = p->b;
     pv__graph *g = b->g;
@@ -279,14 +318,10 @@ static int insert_plan(insert_part *p, size_t i, pv_error *err) {
         row->node = g->meta.zero - 1;
         return 0;
     }
-    pv__code_query_row(&p->w->code, insert_code(b, i), p->w->query);
-    PV_TRY(insert_plan_search(p, &count, err));
+    PV_TRY(insert_plan_candidates(p, i, &count, err));
     PV_TRY(insert_plan_twin(p, row, insert_code(b, i), count, err));
     if (row->shares) {
         return 0;
-    }
-    if (b->count > 1) {
-        count = insert_plan_near(p, i, count);
     }
     count =
         pv__prune(&p->w->code, p->w->pair, p->candidates, count, PV__LINKS_KEEP, PV__GRAPH_SLACK);
@@ -298,15 +333,35 @@ static int insert_plan(insert_part *p, size_t i, pv_error *err) {
     return 0;
 }
 
+/* Go on with the rows of the scan; when all of them have been compared, plan them. */
+static int insert_plan_scan(insert_part *p, pv_error *err) {
+    bool done = false;
+    PV_TRY(pv__near_scan_run(&p->scan, p->w, &done, err));
+    for (size_t i = 0; done && i < p->scan.rows; i++) {
+        PV_TRY(insert_plan(p, p->scan.from + i, err));
+    }
+    p->scan.rows = done ? 0 : p->scan.rows;
+    return 0;
+}
+
 static void *insert_part_run(void *arg) {
     insert_part *p = arg;
-    do { /* one row at least, so that it goes on */
-        const size_t i = atomic_fetch_add_explicit(p->next, 1, memory_order_relaxed);
-        if (i >= p->end) {
-            break;
+    do { /* something at least, so that it goes on */
+        if (p->scan.rows == 0) {
+            const size_t i = atomic_fetch_add_explicit(p->next, p->step, memory_order_relaxed);
+            if (i >= p->end) {
+                break;
+            }
+            if (p->step > 1) {
+                pv__near_scan_begin(&p->scan, p->w, p->b->codes, i, PV_MIN(p->step, p->end - i));
+            } else {
+                p->rc = insert_plan(p, i, &p->err);
+            }
         }
-        p->rc = insert_plan(p, i, &p->err);
-    } while (p->rc == 0 && !pv__txn_tight(p->b->g->txn));
+        if (p->scan.rows > 0) {
+            p->rc = insert_plan_scan(p, &p->err);
+        }
+    } while (p->rc == 0 && p->scan.rows == 0 && !pv__txn_tight(p->b->g->txn));
     return NULL;
 }
 
@@ -351,36 +406,65 @@ static int insert_plan_rows(insert_part *parts, unsigned threads, size_t *io_nex
     return rc;
 }
 
+/* Are there rows that have been taken and not planned? */
+static bool insert_plan_waits(const insert_part *parts, unsigned threads) {
+    bool waits = false;
+    for (unsigned t = 0; t < threads; t++) {
+        waits = waits || parts[t].scan.rows > 0;
+    }
+    return waits;
+}
+
+static int insert_parts_init(insert_batch *b, pv__walker *w, insert_part *parts, unsigned threads,
+                             size_t candidates, pv_error *err) {
+    pv__mem *mem = pv__txn_mem(b->g->txn);
+    const uint32_t keep = b->g->meta.ef_construction;
+    const pv__near_stop stop = {keep, PV_MIN(keep, INSERT_STOP_AT), INSERT_STOP};
+    const bool scans = b->near && b->count >= INSERT_NEAR_MIN;
+    for (unsigned t = 0; t < threads; t++) {
+        insert_part *p = &parts[t];
+        p->b = b;
+        p->err = (pv_error)PV_ERROR_INIT;
+        p->w = w;
+        p->step = 1;
+        PV_TRY(t == 0 ? 0 : pv__walker_helper(w, t - 1, &p->w, err));
+        p->candidates = pv__alloc_array(mem, candidates, sizeof *p->candidates);
+        if (!p->candidates) {
+            return pv__err_nomem(err, candidates * sizeof *p->candidates);
+        }
+        if (scans) {
+            p->step = PV_MIN((size_t)INSERT_NEAR_ROWS, (b->count + threads - 1) / threads);
+            PV_TRY(pv__near_scan_init(&p->scan, b->near, &stop, p->step, err));
+        }
+    }
+    return 0;
+}
+
 static int insert_plan_all(insert_batch *b, pv__walker *w, const pv__code_stop *stop,
                            pv_error *err) {
     insert_part parts[PV__GRAPH_THREADS] = {{0}};
     const size_t candidates = (size_t)b->g->meta.ef_construction + INSERT_NEAR + 1;
     unsigned threads = b->count >= INSERT_THREAD_ROWS ? PV_MAX(b->g->threads, 1u) : 1;
     pv__mem *mem = pv__txn_mem(b->g->txn);
-    int rc = 0;
     threads = PV_MIN(threads, PV__GRAPH_THREADS);
-    for (unsigned t = 0; t < threads && rc == 0; t++) {
-        parts[t].b = b;
-        parts[t].err = (pv_error)PV_ERROR_INIT;
-        parts[t].w = w;
-        rc = t == 0 ? 0 : pv__walker_helper(w, t - 1, &parts[t].w, err);
-        parts[t].candidates = pv__alloc_array(mem, candidates, sizeof *parts[t].candidates);
-        if (rc == 0 && !parts[t].candidates) {
-            rc = pv__err_nomem(err, candidates * sizeof *parts[t].candidates);
-        }
-    }
-    for (size_t i = 0, paused = 0; i < b->count && rc == 0;) {
-        const size_t end = PV_MIN(b->count, i + (size_t)INSERT_PLAN_ASK * threads);
-        rc = i == paused ? insert_plan_begin(b, parts, threads, err) : 0;
+    int rc = insert_parts_init(b, w, parts, threads, candidates, err);
+    bool pause = true;
+    for (size_t i = 0, paused = 0;
+         rc == 0 && (i < b->count || insert_plan_waits(parts, threads));) {
+        const size_t ask = PV_MAX(parts[0].step, (size_t)INSERT_PLAN_ASK);
+        const size_t end = PV_MIN(b->count, i + ask * threads);
+        rc = pause ? insert_plan_begin(b, parts, threads, err) : 0;
         rc = rc == 0 ? insert_plan_rows(parts, threads, &i, end, err) : rc;
         rc = rc == 0 ? insert_asked(stop, err) : rc;
-        if (rc == 0 && (i == b->count || i - paused >= (size_t)INSERT_PLAN_PAUSE * threads ||
-                        pv__txn_tight(b->g->txn))) {
+        pause = i == b->count || i - paused >= (size_t)INSERT_PLAN_PAUSE * threads ||
+                pv__txn_tight(b->g->txn);
+        if (rc == 0 && pause) {
             rc = pv__txn_pause(b->g->txn, err);
             paused = i;
         }
     }
     for (unsigned t = 0; t < threads; t++) {
+        pv__near_scan_done(&parts[t].scan);
         pv__alloc_free(mem, parts[t].candidates, candidates * sizeof *parts[t].candidates);
     }
     return rc;
@@ -572,6 +656,28 @@ static int insert_upper(insert_batch *b, pv__walker *w, pv_error *err) {
 
 /* ---- all ------------------------------------------------------------------------------------- */
 
+/* The rows of the batch into their cells, to be found by each other (N1); then their nodes. */
+static void insert_near_rows(const insert_batch *b) {
+    for (size_t i = 0; b->near && i < b->count; i++) {
+        if (b->rows[i].twin == 0) {
+            pv__near_add(b->near, b->cells[i], (uint32_t)i | INSERT_IN_BATCH);
+        }
+    }
+}
+
+static void insert_near_nodes(const insert_batch *b) {
+    for (size_t i = 0; b->near && i < b->count; i++) {
+        if (b->rows[i].twin == 0) {
+            pv__near_drop(b->near, b->cells[i]);
+        }
+    }
+    for (size_t i = 0; b->near && i < b->count; i++) {
+        if (!b->rows[i].shares) {
+            pv__near_add(b->near, b->cells[i], b->rows[i].node);
+        }
+    }
+}
+
 static int insert_batch_run(insert_batch *b, pv__walker *w, const uint32_t *slots, size_t count,
                             const pv__code_stop *stop, pv_error *err) {
     pv__graph *g = b->g;
@@ -581,8 +687,10 @@ static int insert_batch_run(insert_batch *b, pv__walker *w, const uint32_t *slot
         b->rows[i].slot = slots[i];
     }
     PV_TRY(insert_encode(b, w, err));
+    insert_near_rows(b);
     PV_TRY(insert_plan_all(b, w, stop, err));
     PV_TRY(insert_nodes(b, err));
+    insert_near_nodes(b);
     PV_TRY(insert_links(b, w, err));
     PV_TRY(insert_asked(stop, err));
     PV_TRY(insert_back(b, w, err));
@@ -647,16 +755,18 @@ int pv__graph_learn(pv__graph *g, const uint32_t *slots, size_t count, uint64_t 
     return rc;
 }
 
-/* As pv__graph_insert, in the order of `slots`. */
+/* As pv__graph_insert, in the order of `slots`; near: cells of these rows, or NULL. */
 static int insert_in_order(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t count,
-                           pv__graph_interrupt_fn interrupt, void *ctx, pv_error *err) {
+                           pv__near *near, pv__graph_interrupt_fn interrupt, void *ctx,
+                           pv_error *err) {
     const pv__code_stop stop = {interrupt, ctx};
-    insert_batch b = {.g = g};
+    insert_batch b = {.g = g, .near = near};
     int rc = insert_alloc(&b, PV_MIN(count, (size_t)INSERT_BATCH_MAX), err);
     for (size_t i = 0; i < count && rc == 0;) {
         const size_t share = g->meta.node_count / INSERT_BATCH_SHARE;
         const size_t most = PV_MIN(PV_MAX(share, (size_t)1), (size_t)INSERT_BATCH_MAX);
         const size_t n = PV_MIN(most, count - i);
+        b.cells = near ? near->cells + i : NULL;
         rc = insert_batch_run(&b, w, slots + i, n, &stop, err);
         i += n;
         if (rc == 0 && interrupt) {
@@ -668,22 +778,30 @@ static int insert_in_order(pv__graph *g, pv__walker *w, const uint32_t *slots, s
 }
 
 static int insert_sorted(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t count,
-                         uint32_t centres, pv__graph_interrupt_fn interrupt, void *ctx,
-                         pv_error *err) {
+                         uint32_t cells, uint32_t centres, pv__graph_interrupt_fn interrupt,
+                         void *ctx, pv_error *err) {
     pv__mem *mem = pv__txn_mem(g->txn);
+    pv__near *near = NULL;
     uint32_t *order = pv__alloc_array(mem, count, sizeof *order);
-    int rc = order ? pv__graph_order(g, w, slots, count, centres, interrupt, ctx, order, err)
-                   : pv__err_nomem(err, count * sizeof *order);
-    rc = rc == 0 ? insert_in_order(g, w, order, count, interrupt, ctx, err) : rc;
+    int rc = order ? 0 : pv__err_nomem(err, count * sizeof *order);
+    if (rc == 0 && cells > 0) {
+        rc = pv__near_new(g, w, slots, count, cells, interrupt, ctx, &near, err);
+        rc = rc == 0 ? pv__graph_order_near(near, w, slots, order, err) : rc;
+    } else if (rc == 0) {
+        rc = pv__graph_order(g, w, slots, count, centres, interrupt, ctx, order, err);
+    }
+    rc = rc == 0 ? insert_in_order(g, w, order, count, near, interrupt, ctx, err) : rc;
+    pv__near_free(near);
     pv__alloc_free(mem, order, count * sizeof *order);
     return rc;
 }
 
 int pv__links_insert(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t count,
                      pv__graph_interrupt_fn interrupt, void *ctx, pv_error *err) {
-    const uint32_t centres = pv__graph_order_centres(g, count);
-    return centres > 0 ? insert_sorted(g, w, slots, count, centres, interrupt, ctx, err)
-                       : insert_in_order(g, w, slots, count, interrupt, ctx, err);
+    const uint32_t cells = pv__near_cells(g, count), centres = pv__graph_order_centres(g, count);
+    return cells > 0 || centres > 0
+               ? insert_sorted(g, w, slots, count, cells, centres, interrupt, ctx, err)
+               : insert_in_order(g, w, slots, count, NULL, interrupt, ctx, err);
 }
 
 int pv__graph_insert(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t count,
@@ -712,4 +830,6 @@ int pv__graph_insert(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t 
 #undef INSERT_PLAN_PAUSE
 #undef INSERT_THREAD_ROWS
 #undef INSERT_LOST
+#undef INSERT_NEAR_ROWS
+#undef INSERT_NEAR_MIN
 #undef INSERT_IN_BATCH

@@ -12,7 +12,9 @@
  * the graph would be grown from one corner.
  *
  * Nothing here depends on threads, memory or time (G5). Distances are those of the codes. */
-#include "ann/build.h"
+#include <math.h>
+
+#include "ann/near.h"
 
 #define ORDER_CELL ((uint64_t)256 << 10) /* bytes of graph for a centre */
 #define ORDER_MIN 4u                     /* fewer centres: hardly an order */
@@ -129,6 +131,64 @@ int pv__graph_order(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t c
     pv__alloc_free(mem, o.cells, count);
     pv__alloc_free(mem, o.codes, ((size_t)o.n + 1) * g->fine.row_size);
     return rc;
+}
+
+/* ---- by cells -------------------------------------------------------------------------------- */
+
+/* Behind each cell the one with the nearest centre of those that are left. */
+static void order_chain_cells(const pv__near *x, pv__walker *w, uint32_t *chain) {
+    const size_t size = x->g->fine.row_size;
+    for (uint32_t i = 0; i < x->n; i++) {
+        chain[i] = i;
+    }
+    for (uint32_t i = 1; i + 1 < x->n; i++) {
+        float least = INFINITY;
+        uint32_t next = i;
+        for (uint32_t c = i; c < x->n; c += PV__WALK_ROWS) {
+            const uint32_t n = PV_MIN(x->n - c, PV__WALK_ROWS);
+            for (uint32_t k = 0; k < n; k++) {
+                w->rows[k] = x->centres + chain[c + k] * size;
+            }
+            pv__code_distances_expected(&w->code, x->query[chain[i - 1]], w->rows, n, w->distances);
+            for (uint32_t k = 0; k < n; k++) {
+                next = w->distances[k] < least ? c + k : next;
+                least = PV_MIN(w->distances[k], least);
+            }
+        }
+        const uint32_t swap = chain[i];
+        chain[i] = chain[next];
+        chain[next] = swap;
+    }
+}
+
+int pv__graph_order_near(pv__near *x, pv__walker *w, const uint32_t *slots, uint32_t *out,
+                         pv_error *err) {
+    size_t at = (x->rows + ORDER_FIRST - 1) / ORDER_FIRST, first = 0;
+    size_t *next = pv__alloc_zero(x->mem, x->n * sizeof *next);
+    uint32_t *chain = pv__alloc_array(x->mem, x->n, sizeof *chain);
+    uint16_t *cells = pv__alloc_array(x->mem, x->rows, sizeof *cells);
+    const bool good = next && chain && cells;
+    if (good) {
+        order_chain_cells(x, w, chain);
+        for (size_t i = 0; i < x->rows; i++) {
+            next[x->cells[i]] += i % ORDER_FIRST != 0;
+        }
+        for (uint32_t c = 0; c < x->n; c++) { /* from now on: where its next row goes */
+            const size_t n = next[chain[c]];
+            next[chain[c]] = at;
+            at += n;
+        }
+        for (size_t i = 0; i < x->rows; i++) {
+            const size_t to = i % ORDER_FIRST == 0 ? first++ : next[x->cells[i]]++;
+            out[to] = slots[i];
+            cells[to] = x->cells[i];
+        }
+        memcpy(x->cells, cells, x->rows * sizeof *cells);
+    }
+    pv__alloc_free(x->mem, cells, x->rows * sizeof *cells);
+    pv__alloc_free(x->mem, chain, x->n * sizeof *chain);
+    pv__alloc_free(x->mem, next, x->n * sizeof *next);
+    return good ? 0 : pv__err_nomem(err, x->rows * sizeof *cells);
 }
 
 uint32_t pv__graph_order_centres(const pv__graph *g, size_t count) {

@@ -192,6 +192,120 @@ CODE_AVX512 static void code_avx512_i8(const uint8_t *query, size_t dims, const 
     }
 }
 
+/* A lane is a row here, so that nothing has to be summed across a register: `count` queries (1, 4
+ * or 12), of each four bytes at a time, against 32 rows. */
+CODE_AVX512 PV__KERNEL_INLINE void code_avx512_panel_some(unsigned count,
+                                                          const uint8_t *const *queries,
+                                                          size_t bytes, const uint8_t *panel,
+                                                          int32_t *out) {
+    __m512i low[12], high[12];
+    PV__KERNEL_UNROLL
+    for (unsigned k = 0; k < count; k++) {
+        low[k] = high[k] = _mm512_setzero_si512();
+    }
+    for (size_t i = 0; i < bytes; i += 4) {
+        const __m512i a = _mm512_loadu_si512(panel + i * PV__CODE_PANEL);
+        const __m512i b = _mm512_loadu_si512(panel + i * PV__CODE_PANEL + 64);
+        PV__KERNEL_UNROLL
+        for (unsigned k = 0; k < count; k++) {
+            int32_t word;
+            memcpy(&word, queries[k] + i, sizeof word);
+            const __m512i q = _mm512_set1_epi32(word);
+            low[k] = _mm512_dpbusd_epi32(low[k], q, a);
+            high[k] = _mm512_dpbusd_epi32(high[k], q, b);
+        }
+    }
+    PV__KERNEL_UNROLL
+    for (unsigned k = 0; k < count; k++) {
+        _mm512_storeu_si512(out + k * PV__CODE_PANEL, low[k]);
+        _mm512_storeu_si512(out + k * PV__CODE_PANEL + 16, high[k]);
+    }
+}
+
+CODE_AVX512 static void code_avx512_panel(const uint8_t *const *queries, size_t count, size_t bytes,
+                                          const uint8_t *panel, int32_t *out) {
+    size_t q = 0;
+    for (; q + 12 <= count; q += 12) {
+        code_avx512_panel_some(12, queries + q, bytes, panel, out + q * PV__CODE_PANEL);
+    }
+    for (; q + 4 <= count; q += 4) {
+        code_avx512_panel_some(4, queries + q, bytes, panel, out + q * PV__CODE_PANEL);
+    }
+    for (; q < count; q++) {
+        code_avx512_panel_some(1, queries + q, bytes, panel, out + q * PV__CODE_PANEL);
+    }
+}
+
+/* Words of four rows, each to the place of its row in a panel. */
+CODE_AVX512 static void code_avx512_turn4(const uint8_t *const rows[4], size_t bytes, uint8_t less,
+                                          uint8_t *out) {
+    const __m128i by = _mm_set1_epi8((char)less);
+    size_t i = 0;
+    for (; i + 16 <= bytes; i += 16) {
+        __m128i v[4];
+        PV__KERNEL_UNROLL
+        for (unsigned k = 0; k < 4; k++) {
+            v[k] = _mm_sub_epi8(_mm_loadu_si128((const void *)(rows[k] + i)), by);
+        }
+        const __m128i a = _mm_unpacklo_epi32(v[0], v[1]), b = _mm_unpackhi_epi32(v[0], v[1]);
+        const __m128i c = _mm_unpacklo_epi32(v[2], v[3]), d = _mm_unpackhi_epi32(v[2], v[3]);
+        uint8_t *const to = out + i * PV__CODE_PANEL;
+        _mm_store_si128((void *)to, _mm_unpacklo_epi64(a, c));
+        _mm_store_si128((void *)(to + 4 * PV__CODE_PANEL), _mm_unpackhi_epi64(a, c));
+        _mm_store_si128((void *)(to + 8 * PV__CODE_PANEL), _mm_unpacklo_epi64(b, d));
+        _mm_store_si128((void *)(to + 12 * PV__CODE_PANEL), _mm_unpackhi_epi64(b, d));
+    }
+    for (; i < bytes; i += 4) {
+        for (unsigned k = 0; k < 4; k++) {
+            for (unsigned j = 0; j < 4; j++) {
+                out[i * PV__CODE_PANEL + 4 * k + j] = (uint8_t)(rows[k][i + j] - less);
+            }
+        }
+    }
+}
+
+CODE_AVX512 PV__KERNEL_INLINE __m512 code_avx512_mul(__m512 a, __m512 b) {
+    __m512 product = _mm512_mul_ps(a, b);
+    __asm__("" : "+v"(product));
+    return product;
+}
+
+CODE_AVX512 static bool code_avx512_close(const int32_t *sums, const pv__code_panel_rows *rows,
+                                          const pv__code_panel_query *query, float *out) {
+    const __m512 most = _mm512_set1_ps(0x1.fffffep127f);
+    unsigned good = 0xFFFF;
+    for (size_t r = 0; r < PV__CODE_PANEL; r += CODE_LANES) {
+        const __m512 mean = _mm512_loadu_ps(rows->mean + r), tilt = _mm512_loadu_ps(rows->tilt + r);
+        const __m512 dm = _mm512_sub_ps(_mm512_set1_ps(query->mean), mean);
+        const __m512 turn = _mm512_sub_ps(_mm512_set1_ps(query->tilt), tilt);
+        const __m512 spread = _mm512_loadu_ps(rows->spread + r);
+        const __m512i less = _mm512_add_epi32(
+            _mm512_mullo_epi32(_mm512_set1_epi32(query->offset), _mm512_loadu_si512(rows->sum + r)),
+            _mm512_mullo_epi32(_mm512_set1_epi32(query->sum), _mm512_loadu_si512(rows->shift + r)));
+        const __m512 cross =
+            _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_loadu_si512(sums + r), less));
+        const __m512 step =
+            code_avx512_mul(_mm512_set1_ps(query->step2), _mm512_loadu_ps(rows->step + r));
+        __m512 d = code_avx512_mul(_mm512_set1_ps(query->dims), dm);
+        d = _mm512_add_ps(d, _mm512_add_ps(turn, turn));
+        d = _mm512_add_ps(code_avx512_mul(dm, d),
+                          _mm512_add_ps(spread, _mm512_set1_ps(query->spread)));
+        d = _mm512_sub_ps(d, code_avx512_mul(step, cross));
+        d = _mm512_mask_mov_ps(d, _mm512_cmp_ps_mask(d, _mm512_setzero_ps(), _CMP_LE_OQ),
+                               _mm512_setzero_ps());
+        good &= _mm512_cmp_ps_mask(_mm512_abs_ps(d), most, _CMP_LE_OQ);
+        _mm512_storeu_ps(out + r, d);
+    }
+    return good == 0xFFFF;
+}
+
+CODE_AVX512 static uint32_t code_avx512_within(const float *distances, float bound) {
+    const __m512 b = _mm512_set1_ps(bound);
+    const uint32_t low = _mm512_cmp_ps_mask(_mm512_loadu_ps(distances), b, _CMP_LE_OQ);
+    const uint32_t high = _mm512_cmp_ps_mask(_mm512_loadu_ps(distances + 16), b, _CMP_LE_OQ);
+    return low | high << 16;
+}
+
 /* As i8_rows: 64 bytes are 128 elements; half a block at the end is done in half a register. */
 CODE_AVX512 PV__KERNEL_INLINE void code_avx512_nibble_rows(unsigned count, const uint8_t *query,
                                                            size_t dims, const uint8_t *const *row,
@@ -503,6 +617,10 @@ const pv__code_kernel *pv__code_kernel_avx512(void) {
         .nibble = code_avx512_nibble,
         .unfold = pv__code_avx2_unfold,
         .bits = code_avx512_bits,
+        .panel = code_avx512_panel,
+        .turn4 = code_avx512_turn4,
+        .close = code_avx512_close,
+        .within = code_avx512_within,
         .l2sq = code_avx512_l2sq,
         .dot = code_avx512_dot,
         .signs = code_avx512_signs,

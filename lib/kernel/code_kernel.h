@@ -32,6 +32,24 @@ typedef struct pv__code_grid {
     float scale, middle, inv_step;
 } pv__code_grid;
 
+#define PV__CODE_PANEL 32u /* rows that many queries are compared with */
+
+/* Factors of the rows of a panel and of a query, from which squared distances are made of sums:
+ *
+ *      cross = sums - (offset * sum + shift * q.sum)
+ *      dm    = q.mean - mean
+ *      d     = dm * (dims * dm + 2 (q.tilt - tilt)) + (spread + q.spread) - q.step2 * step * cross
+ *
+ * each operation rounded by itself, in the order of lib/quant/sq8.c; 0 where d <= 0. */
+typedef struct pv__code_panel_rows {
+    float mean[PV__CODE_PANEL], step[PV__CODE_PANEL], tilt[PV__CODE_PANEL], spread[PV__CODE_PANEL];
+    int32_t sum[PV__CODE_PANEL], shift[PV__CODE_PANEL];
+} pv__code_panel_rows;
+typedef struct pv__code_panel_query {
+    float dims, mean, step2, tilt, spread;
+    int32_t offset, sum;
+} pv__code_panel_query;
+
 typedef struct pv__code_kernel {
     const char *name; /* "scalar", "avx2", "avx512", "neon" */
     uint32_t cpu;     /* PV__CPU_ bits that it needs */
@@ -58,6 +76,18 @@ typedef struct pv__code_kernel {
     /* Sum +-query: query u8 below 128, + where bit i % 8 of the row's byte i / 8 is set. dims is a
      * multiple of 64. */
     void (*bits)(const uint8_t *query, size_t dims, const pv__code_rows *rows, int32_t *out);
+    /* As i8, of `count` queries and PV__CODE_PANEL rows that are turned: bytes 4i .. 4i + 3 of row
+     * r stand at panel[(i * PV__CODE_PANEL + r) * 4], and out[q * PV__CODE_PANEL + r] is theirs.
+     * bytes is a multiple of 4. turn4: four rows to their places in a panel, `less` taken off each
+     * byte. close: sums to distances; false: not all are finite. NULL, all four: there is nothing
+     * faster than i8. */
+    void (*panel)(const uint8_t *const *queries, size_t count, size_t bytes, const uint8_t *panel,
+                  int32_t *out);
+    void (*turn4)(const uint8_t *const rows[4], size_t bytes, uint8_t less, uint8_t *out);
+    bool (*close)(const int32_t *sums, const pv__code_panel_rows *rows,
+                  const pv__code_panel_query *query, float *out);
+    /* Bit i: distance i of PV__CODE_PANEL is not above the bound. */
+    uint32_t (*within)(const float *distances, float bound);
     /* Sum (query - row)^2 and sum query * row. */
     void (*l2sq)(const float *query, size_t dims, const pv__code_rows *rows, float *out);
     void (*dot)(const float *query, size_t dims, const pv__code_rows *rows, float *out);

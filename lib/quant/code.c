@@ -8,7 +8,7 @@
 #include "kernel/element.h"
 #include "quant/kinds.h"
 
-static const pv__code_ops *code_ops(unsigned kind) {
+const pv__code_ops *pv__code_ops_of(uint32_t kind) {
     switch (kind) {
     case PV__CODE_F32:
         return pv__code_f32();
@@ -36,7 +36,7 @@ const char *pv__code_name(uint32_t kind) {
 }
 
 bool pv__code_goes(uint32_t kind, uint32_t type, uint32_t metric) {
-    const pv__code_ops *ops = code_ops(kind);
+    const pv__code_ops *ops = pv__code_ops_of(kind);
     return ops && type < 32 && metric < 32 && (ops->types >> type & 1u) &&
            (ops->metrics >> metric & 1u);
 }
@@ -52,7 +52,7 @@ uint32_t pv__code_default(uint32_t type, uint32_t metric) {
 }
 
 bool pv__code_init(pv__code *c, const pv__code_spec *spec, uint32_t cpu) {
-    const pv__code_ops *ops = code_ops(spec->kind);
+    const pv__code_ops *ops = pv__code_ops_of(spec->kind);
     const uint32_t type = spec->type ? spec->type : PV_TYPE_F32;
     if (spec->dims == 0 || spec->dims > PV_LIMIT_DIMS ||
         !pv__code_goes(spec->kind, type, spec->metric)) {
@@ -87,7 +87,7 @@ bool pv__code_init(pv__code *c, const pv__code_spec *spec, uint32_t cpu) {
 
 int pv__code_train(const pv__code *c, pv__mem *mem, const float *sample, size_t n,
                    const pv__code_stop *stop, void *book, pv_error *err) {
-    return c->book_bytes ? code_ops(c->kind)->train(c, mem, sample, n, stop, book, err) : 0;
+    return c->book_bytes ? pv__code_ops_of(c->kind)->train(c, mem, sample, n, stop, book, err) : 0;
 }
 
 const void *pv__code_wide(const pv__code *c, const void *vector, void *wide) {
@@ -104,25 +104,25 @@ const void *pv__code_wide(const pv__code *c, const void *vector, void *wide) {
 
 void pv__code_encode(const pv__code *c, const void *vector, void *scratch, uint8_t *row) {
     uint8_t *const wide = (uint8_t *)scratch + (c->scratch_bytes - c->wide_bytes);
-    code_ops(c->kind)->encode(c, pv__code_wide(c, vector, wide), scratch, row);
+    pv__code_ops_of(c->kind)->encode(c, pv__code_wide(c, vector, wide), scratch, row);
 }
 
 void pv__code_decode(const pv__code *c, const uint8_t *row, float *out) {
-    code_ops(c->kind)->decode(c, row, out);
+    pv__code_ops_of(c->kind)->decode(c, row, out);
 }
 
 void pv__code_query(const pv__code *c, const void *vector, void *query) {
     uint8_t *const wide = (uint8_t *)query + (c->query_bytes - c->wide_bytes);
-    code_ops(c->kind)->query(c, pv__code_wide(c, vector, wide), query);
+    pv__code_ops_of(c->kind)->query(c, pv__code_wide(c, vector, wide), query);
 }
 
 void pv__code_query_row(const pv__code *c, const uint8_t *row, void *query) {
-    code_ops(c->kind)->query_row(c, row, query);
+    pv__code_ops_of(c->kind)->query_row(c, row, query);
 }
 
 void pv__code_distances(const pv__code *c, const void *query, const uint8_t *const *rows, size_t n,
                         float *out) {
-    const pv__code_ops *ops = code_ops(c->kind);
+    const pv__code_ops *ops = pv__code_ops_of(c->kind);
     pv__code_rows part = {.row = rows, .all = n, .row_size = c->row_size};
     pv__code_fetch(&part, 0, PV__CODE_AHEAD);
     while (part.all > 0) {
@@ -136,7 +136,7 @@ void pv__code_distances(const pv__code *c, const void *query, const uint8_t *con
 
 void pv__code_distances_expected(const pv__code *c, const void *query, const uint8_t *const *rows,
                                  size_t n, float *out) {
-    const pv__code_ops *ops = code_ops(c->kind);
+    const pv__code_ops *ops = pv__code_ops_of(c->kind);
     for (size_t at = 0; at < n; at += PV__CODE_BLOCK) {
         const size_t count = PV_MIN(n - at, (size_t)PV__CODE_BLOCK);
         const pv__code_rows part = {rows + at, count, count, c->row_size}; /* none to fetch */
@@ -147,21 +147,21 @@ void pv__code_distances_expected(const pv__code *c, const void *query, const uin
 float pv__code_sigma(const pv__code *c, const void *query, const uint8_t *row) {
     float distance = 0;
     pv__code_distances(c, query, &row, 1, &distance);
-    return code_ops(c->kind)->sigma(c, query, row, distance);
+    return pv__code_ops_of(c->kind)->sigma(c, query, row, distance);
 }
 
 void pv__code_sigmas(const pv__code *c, const void *query, const uint8_t *const *rows, size_t n,
                      const float *distances, float *out) {
-    const pv__code_ops *ops = code_ops(c->kind);
+    const pv__code_ops *ops = pv__code_ops_of(c->kind);
     for (size_t i = 0; i < n; i++) {
         out[i] = ops->sigma(c, query, rows[i], distances[i]);
     }
 }
 
 bool pv__code_same_query(const pv__code *a, const pv__code *b) {
-    return code_ops(a->kind) == code_ops(b->kind) && a->metric == b->metric && a->dims == b->dims &&
-           a->type == b->type && a->centred == b->centred && a->seed == b->seed &&
-           a->query_bytes == b->query_bytes && a->book == b->book;
+    return pv__code_ops_of(a->kind) == pv__code_ops_of(b->kind) && a->metric == b->metric &&
+           a->dims == b->dims && a->type == b->type && a->centred == b->centred &&
+           a->seed == b->seed && a->query_bytes == b->query_bytes && a->book == b->book;
 }
 
 float pv__code_scale(float low, float high) {

@@ -136,6 +136,25 @@ PV_PRIVATE void pv__code_distances(const pv__code *c, const void *query, const u
 PV_PRIVATE void pv__code_distances_expected(const pv__code *c, const void *query,
                                             const uint8_t *const *rows, size_t n, float *out);
 
+/* A few rows that many prepared queries are compared with: turned once (panel.c). */
+#define PV__CODE_PANEL_ROWS 32u
+typedef struct pv__code_panel {
+    const uint8_t *rows[PV__CODE_PANEL_ROWS]; /* the caller's; they stay */
+    size_t n;
+    uint8_t *turned; /* pv__code_panel_bytes, 64-byte aligned */
+} pv__code_panel;
+PV_PRIVATE size_t pv__code_panel_bytes(const pv__code *c);
+/* Bytes of a query that pv__code_query_row has prepared, for these: may be fewer than query_bytes;
+ * a multiple of 64. */
+PV_PRIVATE size_t pv__code_panel_query_bytes(const pv__code *c);
+/* After rows and n are set. */
+PV_PRIVATE void pv__code_panel_fill(const pv__code *c, pv__code_panel *p);
+/* out[q * PANEL_ROWS + r]: what pv__code_distances says of query q and row r; +inf behind row n. */
+PV_PRIVATE void pv__code_panel_distances(const pv__code *c, const pv__code_panel *p,
+                                         const uint8_t *const *queries, size_t count, float *out);
+/* Bit r: distance r of one query is not above the bound. */
+PV_PRIVATE uint32_t pv__code_panel_within(const pv__code *c, const float *distances, float bound);
+
 /* pq: what encoding has lost of a vector, squared; the epoch of a row, or 2 for one that holds no
  * code (zeros behind, and at FLT_MAX to all). */
 PV_PRIVATE float pv__code_lost(const pv__code *c, const void *vector, void *scratch,

@@ -9,6 +9,8 @@
 /* Rows whose sums are in flight: with the query they stay in the first-level cache. */
 #define PV__CODE_BLOCK 32u
 
+#define PV__CODE_QUERY_HEAD 64u
+
 /* What a distance is made of; for lib/quant's finishing expressions. */
 enum {
     PV__CODE_FORM_L2 = 0,  /* squared Euclidean */
@@ -28,6 +30,18 @@ typedef struct pv__code_ops {
     void (*query)(const pv__code *c, const void *vector, void *query);
     void (*query_row)(const pv__code *c, const uint8_t *row, void *query);
     void (*distances)(const pv__code *c, const void *query, const pv__code_rows *rows, float *out);
+    /* Kinds whose distances are made of sums of u8 x s8 products: how many bytes a row has as s8, a
+     * multiple of 4 (the query's bytes begin PV__CODE_QUERY_HEAD behind its begin), and whether
+     * they are `unfold`ed nibbles. Other kinds: NULL, and so with those below. */
+    uint32_t (*panel_bytes)(const pv__code *c);
+    bool nibbles;
+    /* The factors of the first n rows; of a query, false where its distances are other ones. */
+    void (*panel_rows)(const pv__code *c, const uint8_t *const *rows, size_t n,
+                       pv__code_panel_rows *out);
+    bool (*panel_query)(const pv__code *c, const void *query, pv__code_panel_query *out);
+    /* Distances from the sums, which have room for 4 more. */
+    void (*finish)(const pv__code *c, const void *query, const pv__code_rows *rows, int32_t *sums,
+                   float *out);
     float (*sigma)(const pv__code *c, const void *query, const uint8_t *row, float distance);
     /* NULL: nothing is learned from data. */
     int (*train)(const pv__code *c, pv__mem *mem, const float *sample, size_t n,
@@ -37,6 +51,7 @@ typedef struct pv__code_ops {
 #define PV__CODE_OF_NUMBERS (1u << PV_TYPE_F32 | 1u << PV_TYPE_F16 | 1u << PV_TYPE_I8)
 #define PV__CODE_OF_FLOATS (1u << PV_METRIC_L2 | 1u << PV_METRIC_COSINE | 1u << PV_METRIC_DOT)
 
+PV_PRIVATE const pv__code_ops *pv__code_ops_of(uint32_t kind); /* NULL: no such kind */
 PV_PRIVATE const pv__code_ops *pv__code_f32(void);
 PV_PRIVATE const pv__code_ops *pv__code_f16(void);
 PV_PRIVATE const pv__code_ops *pv__code_sq8(void);

@@ -350,12 +350,9 @@ PV__KERNEL_INLINE void q4_finish_rows(const pv__code *c, const q4_query *q, unsi
     }
 }
 
-static void q4_distances(const pv__code *c, const void *query, const pv__code_rows *rows,
-                         float *out) {
+static void q4_finish_all(const pv__code *c, const void *query, const pv__code_rows *rows,
+                          int32_t *sums, float *out) {
     const q4_query *q = query;
-    int32_t sums[PV__CODE_BLOCK + 4];
-    (c->kind == PV__CODE_B1 ? c->kernel->bits : c->kernel->nibble)(
-        (const uint8_t *)query + sizeof *q, q4_padded(c), rows, sums);
     if (q->form == PV__CODE_FORM_DOT) {
         q4_finish_rows(c, q, PV__CODE_FORM_DOT, false, rows, sums, out);
     } else if (q->form == PV__CODE_FORM_AUG) {
@@ -365,6 +362,41 @@ static void q4_distances(const pv__code *c, const void *query, const pv__code_ro
     } else {
         q4_finish_rows(c, q, PV__CODE_FORM_L2, false, rows, sums, out);
     }
+}
+
+static void q4_distances(const pv__code *c, const void *query, const pv__code_rows *rows,
+                         float *out) {
+    int32_t sums[PV__CODE_BLOCK + 4];
+    (c->kind == PV__CODE_B1 ? c->kernel->bits : c->kernel->nibble)(
+        (const uint8_t *)query + sizeof(q4_query), q4_padded(c), rows, sums);
+    q4_finish_all(c, query, rows, sums, out);
+}
+
+/* A mean of 0 on both sides: what is made of it is 0, and nothing is rounded. */
+static void q4_panel_rows(const pv__code *c, const uint8_t *const *rows, size_t n,
+                          pv__code_panel_rows *out) {
+    for (size_t r = 0; r < n; r++) {
+        q4_factors f;
+        memcpy(&f, rows[r] + q4_code_bytes(c), sizeof f);
+        const float decoded2 = pv__unfused(f.unit * f.unit) * (float)f.sum2;
+        out->mean[r] = out->tilt[r] = 0.0f;
+        out->step[r] = f.unit;
+        out->spread[r] = pv__unfused(decoded2) > f.norm2 ? decoded2 : f.norm2;
+        out->sum[r] = f.sum;
+        out->shift[r] = 0;
+    }
+}
+
+static bool q4_panel_query(const pv__code *c, const void *query, pv__code_panel_query *out) {
+    const q4_query *q = query;
+    (void)c;
+    *out = (pv__code_panel_query){.step2 = 2 * q->unit, .spread = q->norm2, .offset = 64};
+    return q->form == PV__CODE_FORM_L2 && q->row;
+}
+
+/* Of the signs there is no panel: no graph is built from them. */
+static uint32_t q4_panel_bytes(const pv__code *c) {
+    return c->kind == PV__CODE_B1 ? 0 : q4_padded(c);
 }
 
 static float q4_sigma(const pv__code *c, const void *query, const uint8_t *row, float distance) {
@@ -437,6 +469,11 @@ const pv__code_ops *pv__code_q4(void) {
         .query = q4_query_of,
         .query_row = q4_query_row,
         .distances = q4_distances,
+        .panel_bytes = q4_panel_bytes,
+        .nibbles = true,
+        .panel_rows = q4_panel_rows,
+        .panel_query = q4_panel_query,
+        .finish = q4_finish_all,
         .sigma = q4_sigma,
         .train = q4_train,
     };

@@ -253,11 +253,9 @@ PV__KERNEL_INLINE void sq8_finish_rows(const pv__code *c, const pv__sq8_query *q
     }
 }
 
-static void sq8_distances(const pv__code *c, const void *query, const pv__code_rows *rows,
-                          float *out) {
+static void sq8_finish_all(const pv__code *c, const void *query, const pv__code_rows *rows,
+                           int32_t *sums, float *out) {
     const pv__sq8_query *q = query;
-    int32_t sums[PV__CODE_BLOCK + 4];
-    c->kernel->i8((const uint8_t *)query + sizeof *q, c->dims, rows, sums);
     if (q->form == PV__CODE_FORM_L2) {
         sq8_finish_rows(c, q, PV__CODE_FORM_L2, rows, sums, out);
     } else if (q->form == PV__CODE_FORM_DOT) {
@@ -265,6 +263,39 @@ static void sq8_distances(const pv__code *c, const void *query, const pv__code_r
     } else {
         sq8_finish_rows(c, q, PV__CODE_FORM_AUG, rows, sums, out);
     }
+}
+
+static void sq8_panel_rows(const pv__code *c, const uint8_t *const *rows, size_t n,
+                           pv__code_panel_rows *out) {
+    for (size_t r = 0; r < n; r++) {
+        pv__sq8_factors f;
+        pv__sq8_get(rows[r] + pv__sq8_bytes(c), &f);
+        out->mean[r] = f.mean;
+        out->step[r] = f.step;
+        out->tilt[r] = f.step * (float)f.sum;
+        out->spread[r] = pv__unfused(f.step * f.step) * (float)f.sum2;
+        out->sum[r] = f.sum + (int32_t)c->dims * f.shift;
+        out->shift[r] = f.shift;
+    }
+}
+
+static bool sq8_panel_query(const pv__code *c, const void *query, pv__code_panel_query *out) {
+    const pv__sq8_query *q = query;
+    *out = (pv__code_panel_query){.dims = (float)c->dims,
+                                  .mean = q->f.mean,
+                                  .step2 = 2 * q->f.step,
+                                  .tilt = q->tilt,
+                                  .spread = q->spread,
+                                  .offset = q->offset,
+                                  .sum = q->f.sum};
+    return q->form == PV__CODE_FORM_L2;
+}
+
+static void sq8_distances(const pv__code *c, const void *query, const pv__code_rows *rows,
+                          float *out) {
+    int32_t sums[PV__CODE_BLOCK + 4];
+    c->kernel->i8((const uint8_t *)query + sizeof(pv__sq8_query), c->dims, rows, sums);
+    sq8_finish_all(c, query, rows, sums, out);
 }
 
 /* Rounding to the grid moves an element by an error of variance step^2 / 12 that has nothing to do
@@ -303,6 +334,10 @@ const pv__code_ops *pv__code_sq8(void) {
         .query = sq8_query_of,
         .query_row = sq8_query_row,
         .distances = sq8_distances,
+        .panel_bytes = pv__sq8_bytes,
+        .panel_rows = sq8_panel_rows,
+        .panel_query = sq8_panel_query,
+        .finish = sq8_finish_all,
         .sigma = sq8_sigma,
     };
     return &ops;

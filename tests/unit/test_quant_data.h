@@ -42,8 +42,8 @@ static void *t_aligned(size_t size) {
 }
 
 /* What an estimate stands for, in double, from the vectors; extra: the appended coordinate. */
-static double t_truth(unsigned metric, const float *a, const float *b, uint32_t dims, bool rows,
-                      double norm2_max) {
+static inline double t_truth(unsigned metric, const float *a, const float *b, uint32_t dims,
+                             bool rows, double norm2_max) {
     double l2 = 0, dot = 0, a2 = 0, b2 = 0;
     for (uint32_t i = 0; i < dims; i++) {
         const double x = (double)a[i], y = (double)b[i];
