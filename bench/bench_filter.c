@@ -15,9 +15,9 @@
  * Truth is by comparing with all. Each search is walk and ranking by the vectors. A forced plan
  * is tried with several efforts, and the cheapest mean over the queries that reaches recall 0.95
  * counts; a plan that takes fifty times as long as comparing codes is not tried further. `auto` is
- * what a caller gets that says nothing. Processor time, smallest of eight rounds of each query, one
- * thread, with 4 MiB of other memory touched between two searches. Answers are counted: min(k,
- * allowed), or the program ends with 1. */
+ * what a caller gets that says nothing. Processor time, smallest of eight rounds of each query in
+ * a shuffled order, one thread, with 4 MiB of other memory touched between two searches. Answers
+ * are counted: min(k, allowed), or the program ends with 1. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
