@@ -15,9 +15,9 @@
  * Truth is by comparing with all. Each search is walk and ranking by the vectors. A forced plan
  * is tried with several efforts, and the cheapest mean over the queries that reaches recall 0.95
  * counts; a plan that takes fifty times as long as comparing codes is not tried further. `auto` is
- * what a caller gets that says nothing. Processor time, smallest of eight rounds of each query, one
- * thread, with 4 MiB of other memory touched between two searches. Answers are counted: min(k,
- * allowed), or the program ends with 1. */
+ * what a caller gets that says nothing. Processor time, smallest of eight rounds of each query in
+ * a shuffled order, one thread, with 4 MiB of other memory touched between two searches. Answers
+ * are counted: min(k, allowed), or the program ends with 1. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -224,35 +224,62 @@ static double judge(filter_bench *b, uint32_t n, uint32_t k, float kth) {
     return k == 0 ? 1.0 : (double)PV_MIN(right, k) / k;
 }
 
-static void run_cell(filter_bench *b, const pv__kernel_query *q, const pv__allowed *a, cell *c) {
+/* One plan with one effort. */
+typedef struct run_item {
+    unsigned plan, effort;
+} run_item;
+#define ITEMS (CODES + 1 + (PLANS - CODES - 1) * EFFORTS)
+
+/* The first time in order; later any order is as good: a search finds in the caches what the one
+ * before has left there, and nobody shall come behind one like it more often than others. */
+static void order_items(run_item *items, int round, bench_random *r) {
+    size_t n = 0;
+    if (round == 0) {
+        for (unsigned plan = AUTO; plan < PLANS; plan++) {
+            for (unsigned e = 0; e < (plan <= CODES ? 1 : EFFORTS); e++) {
+                items[n++] = (run_item){plan, e};
+            }
+        }
+        return;
+    }
+    for (size_t i = ITEMS - 1; i > 0; i--) {
+        const size_t other = (size_t)bench_random_below(r, i + 1);
+        const run_item item = items[i];
+        items[i] = items[other];
+        items[other] = item;
+    }
+}
+
+static void run_cell(filter_bench *b, const pv__kernel_query *q, const pv__allowed *a, cell *c,
+                     bench_random *r) {
     uint32_t k = 0;
     const float kth = kth_allowed(b, a, &k);
     double best[PLANS][EFFORTS] = {{0}};
     bool hopeless[PLANS] = {false};
+    run_item items[ITEMS];
     c->allowed = a->count;
     for (int round = 0; round < ROUNDS; round++) {
-        for (unsigned turn = 0; turn < PLANS; turn++) { /* who comes second finds a warm cache */
-            const unsigned plan = round % 2 ? PLANS - 1 - turn : turn;
-            for (unsigned e = 0; e < (plan <= CODES ? 1 : EFFORTS); e++) {
-                if (hopeless[plan]) {
-                    continue;
-                }
-                pv__effort effort = pv__graph_effort(&b->p.graph, b->k, efforts[e]);
-                pv__plan used = plans[plan];
-                uint32_t n = 0;
-                effort.pool = PV_MAX(effort.pool, b->want);
-                const double s = search(b, q, &effort, a, &used, &n);
-                best[plan][e] = round == 0 ? s : PV_MIN(best[plan][e], s);
-                if (plan == AUTO && n < k) {
-                    bench_die("%u answers, %u rows are allowed", (unsigned)n, (unsigned)a->count);
-                }
-                if (round == 0 && plan > CODES && s > 50 * best[CODES][0]) {
-                    hopeless[plan] = true; /* to be the cheapest */
-                }
-                if (round == 0) {
-                    c->sums[plan][e].recall += judge(b, n, k, kth);
-                    c->chosen[used] += plan == AUTO ? 1u : 0u;
-                }
+        order_items(items, round, r);
+        for (size_t i = 0; i < ITEMS; i++) {
+            const unsigned plan = items[i].plan, e = items[i].effort;
+            if (hopeless[plan]) {
+                continue;
+            }
+            pv__effort effort = pv__graph_effort(&b->p.graph, b->k, efforts[e]);
+            pv__plan used = plans[plan];
+            uint32_t n = 0;
+            effort.pool = PV_MAX(effort.pool, b->want);
+            const double s = search(b, q, &effort, a, &used, &n);
+            best[plan][e] = round == 0 ? s : PV_MIN(best[plan][e], s);
+            if (plan == AUTO && n < k) {
+                bench_die("%u answers, %u rows are allowed", (unsigned)n, (unsigned)a->count);
+            }
+            if (round == 0 && plan > CODES && s > 50 * best[CODES][0]) {
+                hopeless[plan] = true; /* to be the cheapest */
+            }
+            if (round == 0) {
+                c->sums[plan][e].recall += judge(b, n, k, kth);
+                c->chosen[used] += plan == AUTO ? 1u : 0u;
             }
         }
     }
@@ -274,7 +301,7 @@ static void run_query(filter_bench *b, bench_random *r) {
         order_rows(b, c, r);
         for (size_t s = 0; s < SHARES; s++) {
             const pv__allowed a = allow(b, shares[s]);
-            run_cell(b, &q, &a, &b->cells[c][s]);
+            run_cell(b, &q, &a, &b->cells[c][s], r);
         }
     }
 }

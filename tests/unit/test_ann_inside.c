@@ -451,6 +451,67 @@ static void t_expect_same_bytes(uint32_t index) {
     assert_int_equal(hash[0], hash[2]);
 }
 
+/* ---- what was asked for ---------------------------------------------------------------------- */
+
+static double t_found(t_api *t, const float *v, uint32_t k, float target) {
+    enum { EVERY = 20 };
+    uint32_t right = 0, all = 0;
+    for (size_t at = T_MANY; at < T_MANY + T_FIRST / EVERY; at++) {
+        uint64_t ids[2][T_ROWS];
+        for (unsigned exact = 0; exact < 2; exact++) {
+            pv_query q = PV_QUERY_INIT;
+            pv_results *r = NULL;
+            q.vector = v + at * T_WIDTH;
+            q.dims = T_WIDTH;
+            q.k = k;
+            q.flags = exact ? PV_QUERY_EXACT : 0;
+            q.target_recall = exact ? 0 : target;
+            test_assert_ok(pv_search(t->db, NULL, "c", &q, &r, &t->err), &t->err);
+            assert_int_equal(pv_results_count(r), k);
+            for (uint32_t i = 0; i < k; i++) {
+                ids[exact][i] = pv_results_id_u64(r, i);
+            }
+            pv_results_free(r);
+        }
+        for (uint32_t i = 0; i < k * k; i++) {
+            right += ids[0][i / k] == ids[1][i % k] ? 1u : 0u;
+        }
+        all += k;
+    }
+    return (double)right / all;
+}
+
+/* Queries are no rows and lie between groups of them: whatever k, about the recall that was asked
+ * for, and where that is little no more work than it takes. */
+static void test_ann_inside__recall_is_what_was_asked_for(void **state) {
+    (void)state;
+    float *v = malloc(sizeof(float) * (T_MANY + T_FIRST) * T_WIDTH);
+    pv_collection_opts c = PV_COLLECTION_OPTS_INIT;
+    test_rng rng;
+    t_api t;
+    assert_non_null(v);
+    test_rng_init(&rng, test_seed());
+    for (size_t i = 0; i < (size_t)(T_MANY + T_FIRST) * T_WIDTH; i++) {
+        const float group = (float)(i / T_WIDTH * 7 % 11 * (i % T_WIDTH + 3) % 5) / 4.0f;
+        v[i] = group + (float)test_rng_below(&rng, 1000) / 400.0f;
+    }
+    t_api_open(&t, NULL);
+    c.dims = T_WIDTH;
+    c.metric = PV_METRIC_L2;
+    c.key = PV_KEY_U64;
+    c.index = PV_INDEX_HNSW;
+    test_assert_ok(pv_collection_create(t.db, NULL, "c", &c, &t.err), &t.err);
+    t_insert_many(&t, NULL, v, 0, T_MANY);
+    const uint32_t ks[] = {1, 3, 10, 30};
+    for (unsigned i = 0; i < sizeof ks / sizeof ks[0]; i++) {
+        const double most = t_found(&t, v, ks[i], 0.98f), some = t_found(&t, v, ks[i], 0.8f);
+        assert_true(most > 0.93);
+        assert_true(some > 0.68 && some < 0.97);
+    }
+    t_api_done(&t);
+    free(v);
+}
+
 /* ---- interrupts ------------------------------------------------------------------------------ */
 
 typedef struct t_asked {
@@ -635,6 +696,7 @@ static void test_ann_inside__near_rows_of_a_large_call_come_together(void **stat
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ann_inside__work_is_cut_by_questions),
+        cmocka_unit_test(test_ann_inside__recall_is_what_was_asked_for),
         cmocka_unit_test(test_ann_inside__a_calibration_keeps_the_budget),
         cmocka_unit_test(test_ann_inside__near_rows_of_a_large_call_come_together),
         cmocka_unit_test(test_ann_inside__threads_change_no_byte),
