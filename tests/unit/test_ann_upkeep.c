@@ -286,7 +286,7 @@ static void test_ann_upkeep__writes_go_on_while_it_is_built_again(void **state) 
         t_insert(u, 3);
         t_delete(u, 2);
         t_change(u, 2);
-        (void)t_upkeep(u, 3);
+        (void)t_upkeep(u, 1);
         if (rounds % 8 == 7) {
             t_expect_answers(u, 2);
             t_expect_graphs(u);
@@ -361,7 +361,7 @@ static void test_ann_upkeep__the_next_graph_takes_the_place_of_a_damaged_one(voi
         while (!t_is_rebuilding(u)) {
             assert_true(t_upkeep(u, 1) == 1);
         }
-        (void)t_upkeep(u, 3);
+        (void)t_upkeep(u, 1);
         assert_true(t_is_rebuilding(u));
         t_parts(u, PV__TXN_WRITE, &txn, &p);
         const uint64_t page = next ? p.c.next.page : p.c.graph.page;
