@@ -420,7 +420,7 @@ static int insert_parts_init(insert_batch *b, pv__walker *w, insert_part *parts,
     pv__mem *mem = pv__txn_mem(b->g->txn);
     const uint32_t keep = b->g->meta.ef_construction;
     const pv__near_stop stop = {keep, PV_MIN(keep, INSERT_STOP_AT), INSERT_STOP};
-    const bool scans = b->near && b->count >= INSERT_NEAR_MIN;
+    const bool scans = b->near && pv__near_serves(b->near) && b->count >= INSERT_NEAR_MIN;
     for (unsigned t = 0; t < threads; t++) {
         insert_part *p = &parts[t];
         p->b = b;

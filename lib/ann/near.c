@@ -20,6 +20,7 @@
 #define NEAR_CELLS_MIN 4u
 #define NEAR_SHARE 16u        /* a call of less than such a part of the graph finds by walks */
 #define NEAR_SCAN_ROWS 16384u /* a row is compared with so many */
+#define NEAR_PART 12u         /* of more than so many times as many nodes, that would be too few */
 #define NEAR_LARGE 65536u     /* a cell of so many costs more than a walk */
 #define NEAR_WANTS 64u        /* cells of a row at most */
 #define NEAR_SPARE 256u       /* hits beyond those that are kept */
@@ -29,12 +30,17 @@
 
 /* ---- cells ----------------------------------------------------------------------------------- */
 
+static const uint64_t near_nodes_max = (uint64_t)NEAR_PART * NEAR_SCAN_ROWS;
+
 uint32_t pv__near_cells(const pv__graph *g, size_t count) {
-    const uint64_t all = (uint64_t)g->meta.node_count + count;
+    const uint64_t nodes = g->meta.node_count, all = PV_MIN(nodes + count, near_nodes_max);
     const uint64_t n = PV_MIN(all / NEAR_CELL_ROWS, (uint64_t)PV__NEAR_CELLS_MAX);
     const bool good = g->fine.kind == PV__CODE_SQ8 || g->fine.kind == PV__CODE_Q4;
-    return !good || n < NEAR_CELLS_MIN || all / NEAR_SHARE > count ? 0 : (uint32_t)n;
+    const bool large = count >= (nodes + count) / NEAR_SHARE && nodes <= near_nodes_max;
+    return good && large && n >= NEAR_CELLS_MIN ? (uint32_t)n : 0;
 }
+
+bool pv__near_serves(const pv__near *x) { return x->node_count <= near_nodes_max; }
 
 void pv__near_add(pv__near *x, uint32_t cell, uint32_t id) {
     PV_DEBUG_ASSERT(x->first[cell] + x->count[cell] < x->first[cell + 1]);
@@ -653,6 +659,7 @@ size_t pv__near_scan_take(pv__near_scan *s, size_t row, const pv__hit **out) {
 #undef NEAR_CELLS_MIN
 #undef NEAR_SHARE
 #undef NEAR_SCAN_ROWS
+#undef NEAR_PART
 #undef NEAR_LARGE
 #undef NEAR_WANTS
 #undef NEAR_SPARE

@@ -55,6 +55,9 @@ PV_PRIVATE int pv__near_new(pv__graph *g, pv__walker *w, const uint32_t *slots, 
                             pv_error *err);
 PV_PRIVATE void pv__near_free(pv__near *x);
 
+/* Are the rows that one is compared with a large enough part of all? Else walks find more. */
+PV_PRIVATE bool pv__near_serves(const pv__near *x);
+
 /* Row `row` of the batch, or a node, is in a cell now. */
 PV_PRIVATE void pv__near_add(pv__near *x, uint32_t cell, uint32_t id);
 /* What was added last to a cell no longer is. */
