@@ -10,7 +10,7 @@
  * With `serve` the live rows are left in DIR/rows.f32 with their numbers in DIR/rows.u64 and the
  * queries in DIR/queries.f32, and searches are made on command from stdin, so that a driver can
  * time a peer in between:
- * INDEX: flat, or lists, whose codes are then read before vectors.
+ * INDEX: flat; codes: flat with codes, which are read before vectors; lists: those of lists.
  *
  *      one I         query I alone                         -> time S
  *      many N        queries 0 .. N-1 in one call          -> time S
@@ -29,7 +29,7 @@ typedef struct exact_bench {
     const char *dir;
     char path[1024];
     size_t rows, dims, queries, live;
-    uint32_t index;
+    uint32_t index, code;
     float *vectors; /* of the queries */
     uint8_t *dead;  /* one byte a row */
     pv_db *db;
@@ -71,7 +71,7 @@ static void exact_fill(exact_bench *x, FILE *rows, FILE *numbers) {
     pv_error err = PV_ERROR_INIT;
     pv_collection_opts c = PV_COLLECTION_OPTS_INIT;
     c.index = x->index; /* the store and the scan are measured here, not a graph */
-    c.code = x->index == PV_INDEX_FLAT ? 0 : PV_CODE_SQ8;
+    c.code = x->code;
     bench_random r = {1};
     bench_batch b;
     pv_batch columns;
@@ -251,9 +251,10 @@ int main(int argc, char **argv) {
     exact_bench x = {.dir = argv[1],
                      .rows = (size_t)bench_number(argv[2], "rows"),
                      .dims = (size_t)bench_number(argv[3], "dims"),
-                     .queries = (size_t)bench_number(argv[4], "queries"),
-                     .index =
-                         argc > 7 && strcmp(argv[7], "lists") == 0 ? PV_INDEX_IVF : PV_INDEX_FLAT};
+                     .queries = (size_t)bench_number(argv[4], "queries")};
+    const char *const index = argc > 7 ? argv[7] : "flat";
+    x.index = strcmp(index, "lists") == 0 ? PV_INDEX_IVF : PV_INDEX_FLAT;
+    x.code = strcmp(index, "flat") == 0 ? 0 : PV_CODE_SQ8;
     const int rounds = (int)bench_number(argv[5], "rounds");
     bench_random r = {99};
     if (x.queries < 1 || x.rows < 100 || rounds < 1) {

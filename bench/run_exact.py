@@ -113,7 +113,7 @@ def compare(numpy, own_ids, own_distances, ids, squared):
 
 
 def measure(args, where, rows, dims, queries, index):
-    """index: "flat", or "lists", whose codes are read before vectors."""
+    """index: "flat", or "codes", which are read before vectors."""
     print(f"---- {rows} x {dims}, {index}", flush=True)
     own = Own(args, where, rows, dims, queries, index)
     verdict(f"{dims} d, {index}: scan to plain read", own.found["exact.scan_to_read"], 0.7)
@@ -162,7 +162,7 @@ def main():
                                "batch_rounds": (3, 3)})
     choose_core()
     with folder(args) as where:
-        for index in ("flat", "lists"):
+        for index in ("flat", "codes"):
             measure(args, where, args.rows, 128, args.queries, index)
             measure(args, where, args.rows_768, 768, args.queries, index)
 

@@ -76,7 +76,7 @@ pv__effort pv__links_effort_truth(const pv__graph *g, unsigned doublings) {
 bool pv__graph_calibrate_due(const pv__graph *g) {
     const pv__graph_curve *c = &g->meta.curve;
     const uint64_t nodes = g->meta.node_count, removed = g->meta.removed - c->removed;
-    return nodes >= CALIBRATE_NODES_MIN &&
+    return pv__graph_walks(g) && nodes >= CALIBRATE_NODES_MIN &&
            (c->samples > 0 || nodes >= (uint64_t)c->nodes + c->nodes / 3 + 1 ||
             removed * CALIBRATE_CHANGED >= nodes);
 }

@@ -91,7 +91,8 @@ typedef struct pv__graph_choice {
 /* How nodes are found. */
 enum {
     PV__SHAPE_LINKS = 0, /* a graph: from node to node */
-    PV__SHAPE_LISTS = 1  /* lists of the nodes that are nearest to a centre (lists.h) */
+    PV__SHAPE_LISTS = 1, /* lists of the nodes that are nearest to a centre (lists.h) */
+    PV__SHAPE_PLAIN = 2  /* not at all: there are only codes (plain.c) */
 };
 
 /* Of lists. */
@@ -403,6 +404,8 @@ PV_PRIVATE bool pv__graph_rebuild_due(const pv__graph *g);
 PV_PRIVATE bool pv__graph_calibrate_due(const pv__graph *g);
 /* Take up to so many samples while it is due. Pauses. */
 PV_PRIVATE int pv__graph_calibrate(pv__graph *g, pv__walker *w, uint32_t samples, pv_error *err);
+/* Can nodes be found by a walk? */
+PV_PRIVATE bool pv__graph_walks(const pv__graph *g);
 /* The effort that finds the share `target` of the k nearest, in 0 to 1. */
 PV_PRIVATE pv__effort pv__graph_effort(const pv__graph *g, uint32_t k, float target);
 /* The effort of a given ef: about what a pool of that size finds without a stop, with less work;

@@ -2,7 +2,7 @@
 /* meta.c - the page of a graph: what is where and how much. docs/format/graph.md has the same
  * byte table.
  *
- *    64  u32  version            3; 1 ends before 448, 2 before 1104; of lists 4
+ *    64  u32  version            3; 1 ends before 448, 2 before 1104; of lists 4, of codes alone 5
  *    68  u32  code               PV__CODE_
  *    72  u32  ef_construction
  *    76  u32  node_high          80  u32 node_free       84  u32 node_count
@@ -24,13 +24,14 @@
  *  1100  u16  first
  *  1104  u32  choice: automatic | wanted << 8          1108  u32  rows
  *  1112  5 x u16 recall        1124  5 x u32 ns
- *  1144  u32  shape             PV__SHAPE_; and so on only of lists:
+ *  1144  u32  shape             PV__SHAPE_, from version 4 on; and so on only of lists:
  *  1148  u32  groups           1152  u32 lists         1156  u32 rows
  */
 #include "ann/shape.h"
 
 #define GMETA_VERSION 3u
 #define GMETA_VERSION_LISTS 4u
+#define GMETA_VERSION_PLAIN 5u
 #define GMETA_AT(n) (PV__PAGE_HEAD + (n))
 #define GMETA_LEVELS GMETA_AT(112)
 #define GMETA_LEVEL_BYTES 24u
@@ -141,7 +142,9 @@ static void gmeta_shape_decode(const uint8_t *page, pv__graph_meta *m) {
 }
 
 static void gmeta_encode(const pv__graph_meta *m, uint8_t *page) {
-    const uint32_t version = m->shape == PV__SHAPE_LINKS ? GMETA_VERSION : GMETA_VERSION_LISTS;
+    const uint32_t version = m->shape == PV__SHAPE_LINKS   ? GMETA_VERSION
+                             : m->shape == PV__SHAPE_LISTS ? GMETA_VERSION_LISTS
+                                                           : GMETA_VERSION_PLAIN;
     const uint32_t words[15] = {version,      m->code,       m->ef_construction, m->node_high,
                                 m->node_free, m->node_count, m->tomb_count,      m->dup_count,
                                 m->root,      m->zero,       m->built,           m->level_count,
@@ -232,6 +235,13 @@ static void gmeta_decode(const uint8_t *page, pv__graph_meta *m) {
     }
 }
 
+/* Of codes alone. */
+static bool gmeta_possible_plain(const pv__graph_meta *m) {
+    return m->root == 0 && m->level_count == 0 && m->tomb_count == 0 && m->sweep_phase == 0 &&
+           m->dup_count == 0 && m->node_free == 0 && m->levels[0].root == 0 &&
+           m->lists.groups == 0 && m->lists.count == 0;
+}
+
 /* Lists have none of what leads from node to node. */
 static bool gmeta_possible_lists(const pv__graph_meta *m) {
     const pv__graph_lists *l = &m->lists;
@@ -239,6 +249,9 @@ static bool gmeta_possible_lists(const pv__graph_meta *m) {
     if (m->shape == PV__SHAPE_LINKS) {
         return l->groups == 0 && l->count == 0 && l->rows == 0 &&
                (m->root != 0 || m->node_count == 0);
+    }
+    if (m->shape == PV__SHAPE_PLAIN) {
+        return gmeta_possible_plain(m);
     }
     return m->shape == PV__SHAPE_LISTS && m->root == 0 && m->level_count == 0 &&
            m->tomb_count == 0 && m->sweep_phase == 0 && l->groups <= PV__GROUPS_MAX &&
@@ -313,7 +326,7 @@ static bool gmeta_code(pv__graph *g) {
     spec.kind = g->type == PV_TYPE_BIT                            ? PV__CODE_BIT
                 : pv__code_goes(PV__CODE_SQ8, g->type, g->metric) ? PV__CODE_SQ8
                                                                   : PV__CODE_F16;
-    return m->shape == PV__SHAPE_LINKS || pv__code_init(&g->centre, &spec, g->cpu);
+    return m->shape != PV__SHAPE_LISTS || pv__code_init(&g->centre, &spec, g->cpu);
 }
 
 int pv__graph_code_init(pv__graph *g, pv_error *err) {
@@ -392,13 +405,15 @@ int pv__graph_open_meta(pv__graph *g, pv__txn *txn, uint64_t page_id, uint32_t o
                        (unsigned long long)page_id, (unsigned)owner);
     }
     gmeta_decode(page, &g->meta);
-    if (version > GMETA_VERSION_LISTS) {
+    if (version > GMETA_VERSION_PLAIN) {
         return pv__err(err, PV_ERR_FORMAT,
                        "the graph of object %u needs a newer version of the "
                        "library (graph version %u)",
                        (unsigned)owner, (unsigned)version);
     }
-    g->shape = g->meta.shape == PV__SHAPE_LISTS ? pv__shape_lists() : pv__shape_links();
+    g->shape = g->meta.shape == PV__SHAPE_LISTS   ? pv__shape_lists()
+               : g->meta.shape == PV__SHAPE_PLAIN ? pv__shape_plain()
+                                                  : pv__shape_links();
     if (!gmeta_possible(&g->meta)) {
         return pv__err(err, PV_ERR_CORRUPT,
                        "page %llu: impossible counters of the graph of object "
@@ -510,6 +525,7 @@ int pv__graph_word_set(const pv__column *c, uint32_t at, uint32_t v, pv_error *e
 
 #undef GMETA_VERSION
 #undef GMETA_VERSION_LISTS
+#undef GMETA_VERSION_PLAIN
 #undef GMETA_SHAPE
 #undef GMETA_AT
 #undef GMETA_LEVELS

@@ -84,6 +84,8 @@ int pv__graph_within(pv__graph *g, pv__walker *w, const void *vector, float radi
                : 0;
 }
 
+bool pv__graph_walks(const pv__graph *g) { return g->shape->search != NULL; }
+
 uint32_t pv__graph_upkeep_due(const pv__graph *g, size_t rows) {
     return g->shape->upkeep_due ? g->shape->upkeep_due(g, rows) : 0;
 }

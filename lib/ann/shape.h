@@ -3,6 +3,7 @@
  *
  *      links    a graph: nodes lead to nodes       walk.c, links.c, upper.c, insert.c, sweep.c ...
  *      lists    nodes lie with their centres       lists.h, lists_*.c
+ *      plain    nodes have codes and nothing else  plain.c
  *
  * All else is common: numbers of nodes apart from slots, both maps, equal vectors, codes and books,
  * ranking, calibration, the graph's page. A graph is opened with its table (meta.c), and the calls
@@ -31,7 +32,8 @@ typedef struct pv__shape {
                   pv__graph_interrupt_fn interrupt, void *ctx, pv_error *err);
     /* The node has lost its last slot; slot_of says so already. */
     int (*bury)(pv__graph *g, uint32_t node, pv_error *err);
-    /* As in graph.h. */
+    /* As in graph.h. NULL, as all about efforts: nothing is found by way of nodes, and nobody
+     * asks. */
     int (*search)(pv__graph *g, pv__walker *w, const void *vector, const pv__effort *effort,
                   uint32_t want, pv__hit *hits, uint32_t *out_count, bool *out_complete,
                   pv_error *err);
@@ -61,5 +63,6 @@ typedef struct pv__shape {
 
 PV_PRIVATE const pv__shape *pv__shape_links(void);
 PV_PRIVATE const pv__shape *pv__shape_lists(void);
+PV_PRIVATE const pv__shape *pv__shape_plain(void);
 
 #endif

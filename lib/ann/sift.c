@@ -172,9 +172,9 @@ static bool sift_pays(const pv__sift *s) {
     return s->pairs < SIFT_PAIRS_MIN || s->passed < warm + s->pairs / SIFT_PASS_SHARE;
 }
 
-/* A page of codes that is not there: only lists have such. */
+/* A page of codes that is not there: not where nodes have links, which never go. */
 static int sift_missing(const pv__graph *g, uint32_t ordinal, pv_error *err) {
-    return g->meta.shape == PV__SHAPE_LISTS
+    return g->meta.shape != PV__SHAPE_LINKS
                ? 0
                : pv__graph_corrupt(g, ordinal * g->codes.rows_per_page, "its code is gone", err);
 }

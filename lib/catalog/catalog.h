@@ -46,7 +46,7 @@ typedef struct pv__field {
     uint8_t index;  /* PV_INDEX_ */
     uint16_t ef_construction;
     uint32_t code;  /* of the graph: PV__CODE_PACK (quant/code.h) */
-    uint64_t graph; /* page of the first graph; 0 with PV_INDEX_FLAT */
+    uint64_t graph; /* page of the first graph; 0 without an index */
 } pv__field;
 
 /* A graph: its page, and the first of the object ids that it owns. */

@@ -99,8 +99,7 @@ static int catrec_decode_graph(pv__reader *r, pv__collection *c, pv_error *err) 
     f->code = pv__reader_u8(r);
     f->ef_construction = catrec_get_u16(r);
     const uint32_t shape = pv__reader_u32(r);
-    if (r->bad || f->graph == 0 || f->index == PV_INDEX_FLAT || f->code == 0 ||
-        f->ef_construction == 0) {
+    if (r->bad || f->graph == 0 || f->code == 0 || f->ef_construction == 0) {
         return catrec_bad(c, "the graph of a vector field is out of range", err);
     }
     f->code |= shape << 8;

@@ -37,8 +37,7 @@ static uint32_t admin_code(const pv_collection_opts *o) {
                                          PV_MIN(PV__DIMS_MAX, o->dims)));
 }
 
-static int admin_spec_index(const pv_collection_opts *o, const pv__collection_spec *out,
-                            pv_error *err) {
+static int admin_spec_index(const pv_collection_opts *o, pv__collection_spec *out, pv_error *err) {
     if (out->index > PV_INDEX_IVF) {
         return pv__err(err, PV_ERR_UNSUPPORTED, "unknown index %u", (unsigned)out->index);
     }
@@ -80,9 +79,15 @@ static int admin_spec_index(const pv_collection_opts *o, const pv__collection_sp
                        (unsigned)out->ef_construction, ADMIN_EF_CONSTRUCTION_MIN,
                        ADMIN_EF_CONSTRUCTION_MAX);
     }
-    if (out->index == PV_INDEX_FLAT && (o->code || o->ef_construction)) {
-        return pv__err(err, PV_ERR_MISUSE, "a code or ef_construction is given, but no graph");
+    if (out->index != PV_INDEX_FLAT) {
+        return 0;
     }
+    if ((o->code && o->code != PV_CODE_SQ8) || o->ef_construction) {
+        return pv__err(err, PV_ERR_MISUSE,
+                       "%s is given, but no graph; PV_INDEX_FLAT can have code sq8",
+                       o->ef_construction ? "ef_construction" : "a code");
+    }
+    out->code = o->code; /* 0: vectors alone */
     return 0;
 }
 
@@ -137,7 +142,7 @@ static int admin_compare_index(const pv__collection *c, const pv__collection_spe
     }
     if (o->code && c->field.code != want->code) {
         return pv__err(err, PV_ERR_EXISTS, "collection '%s' exists with code %s, not %s", c->name,
-                       pv__code_name(PV__CODE_KIND(c->field.code)),
+                       c->field.code ? pv__code_name(PV__CODE_KIND(c->field.code)) : "none",
                        pv__code_name(PV__CODE_KIND(want->code)));
     }
     if (o->ef_construction && c->field.ef_construction != want->ef_construction) {

@@ -59,7 +59,9 @@ int pv__parts_open(pv__parts *p, pv__txn *txn, const char *name, pv_error *err) 
 }
 
 pv__graph_spec pv__graph_spec_of(const pv__field *f) {
-    return (pv__graph_spec){.shape = f->index == PV_INDEX_IVF ? PV__SHAPE_LISTS : PV__SHAPE_LINKS,
+    return (pv__graph_spec){.shape = f->index == PV_INDEX_IVF    ? PV__SHAPE_LISTS
+                                     : f->index == PV_INDEX_FLAT ? PV__SHAPE_PLAIN
+                                                                 : PV__SHAPE_LINKS,
                             .code = f->code,
                             .ef_construction = f->ef_construction};
 }
@@ -141,16 +143,15 @@ int pv__collection_make(pv__txn *txn, const char *name, const pv__collection_spe
     c.field.metric = (uint8_t)spec->metric;
     c.field.type = (uint8_t)spec->type;
     c.next_id = 1;
-    PV_TRY(pv__catalog_ids_take(
-        txn, spec->index == PV_INDEX_FLAT ? PV__OBJECT_IDS : PV__OBJECT_IDS_GRAPH, &c.object_id,
-        err));
+    PV_TRY(pv__catalog_ids_take(txn, spec->code == 0 ? PV__OBJECT_IDS : PV__OBJECT_IDS_GRAPH,
+                                &c.object_id, err));
     c.field.owner = c.object_id + PV__OBJECT_FIELD;
     PV_TRY(pv__idmap_create(txn, c.object_id + PV__OBJECT_IDMAP, &c.idmap_root, err));
     PV_TRY(pv__tree_create(txn, c.object_id + PV__OBJECT_DOCS, &c.docs_root, err));
     PV_TRY(pv__slots_create(txn, c.object_id + PV__OBJECT_SLOTS, rows_per_page, &meta, err));
     PV_TRY(pv__column_create(txn, c.field.owner, row_size, 0, &c.field.root, err));
     c.field.index = (uint8_t)spec->index;
-    if (spec->index != PV_INDEX_FLAT) {
+    if (spec->code != 0) {
         c.field.code = spec->code;
         c.field.ef_construction = (uint16_t)spec->ef_construction;
         const pv__graph_spec graph = pv__graph_spec_of(&c.field);

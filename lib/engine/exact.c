@@ -53,7 +53,7 @@ static bool exact_pays(const pv__parts *p, const pv__scan *s) {
     const uint64_t records = (uint64_t)g->meta.node_count + g->meta.dup_count;
     const uint64_t vectors = records * p->column.row_size;
     const uint64_t codes = (uint64_t)g->meta.node_high * g->code.row_size;
-    return pv__sift_can(g) && vectors >= EXACT_BYTES_MIN && codes + codes / 2 < vectors &&
+    return vectors >= EXACT_BYTES_MIN && codes + codes / 2 < vectors &&
            k * EXACT_K_SHARE < records && exact_many_pays(p, s);
 }
 
@@ -314,7 +314,7 @@ int pv__exact_vectors(pv_db *db, pv__parts *p, const pv__scan *s, pv_error *err)
     pv__matching matching;
     exact_job j = {.db = db, .p = p, .s = s};
     bool pays = false;
-    PV_TRY(pv__index_ready(db, p, &pays, err));
+    PV_TRY(pv__index_codes(db, p, &pays, err));
     if (!pays || !exact_pays(p, s)) {
         return pv__scan_vectors(db, p, s, err);
     }

@@ -12,6 +12,7 @@
 
 /* With PV_INDEX_AUTO: a scan of so many bytes costs about as much as a walk and its overhead. */
 #define INDEX_SCAN_BYTES (4u << 20)
+#define INDEX_CODES_BYTES (1u << 20) /* with PV_INDEX_FLAT: less is not read by codes */
 #define INDEX_ROWS_MIN 1024u
 #define INDEX_LISTS_MIN 64u /* with PV_INDEX_IVF: centres are learned from them */
 /* What a call pays for the tail, besides its own records. */
@@ -35,6 +36,9 @@ static uint32_t index_threshold(const pv__parts *p) {
     }
     if (p->c.field.index == PV_INDEX_IVF) {
         return INDEX_LISTS_MIN;
+    }
+    if (p->c.field.index == PV_INDEX_FLAT) {
+        return INDEX_CODES_BYTES / p->column.row_size + 1;
     }
     return PV_MAX(INDEX_SCAN_BYTES / p->column.row_size, INDEX_ROWS_MIN);
 }
@@ -349,7 +353,16 @@ int pv__index_ready(pv_db *db, pv__parts *p, bool *out, pv_error *err) {
     *out = false;
     if (index_has_graph(p)) {
         PV_TRY(index_open(db, p, err));
-        *out = p->graph.built && p->graph.meta.node_count > 0;
+        *out = p->graph.built && p->graph.meta.node_count > 0 && pv__graph_walks(&p->graph);
+    }
+    return 0;
+}
+
+int pv__index_codes(pv_db *db, pv__parts *p, bool *out, pv_error *err) {
+    *out = false;
+    if (index_has_graph(p)) {
+        PV_TRY(index_open(db, p, err));
+        *out = pv__sift_can(&p->graph);
     }
     return 0;
 }
@@ -552,6 +565,7 @@ int pv__index_graves(pv_db *db, pv__txn *txn, pv__index_budget budget, bool *out
 }
 
 #undef INDEX_SCAN_BYTES
+#undef INDEX_CODES_BYTES
 #undef INDEX_ROWS_MIN
 #undef INDEX_LISTS_MIN
 #undef INDEX_TAIL_SHARE

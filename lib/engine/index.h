@@ -43,6 +43,8 @@ PV_PRIVATE void pv__index_done(pv_db *db, pv__index_work *work);
 
 /* Should a search walk the graph? Opens it. */
 PV_PRIVATE int pv__index_ready(pv_db *db, pv__parts *p, bool *out, pv_error *err);
+/* Has it codes that an exact search may go by? Opens it. */
+PV_PRIVATE int pv__index_codes(pv_db *db, pv__parts *p, bool *out, pv_error *err);
 
 /* How much of it one step does: until the clock of the machine says so, and at most so many
  * units, each of a fraction of a ms; at least one. */

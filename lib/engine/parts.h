@@ -38,7 +38,7 @@ typedef struct pv__parts {
 /* What a new collection shall be; all numbers resolved (never 0) and checked. */
 typedef struct pv__collection_spec {
     uint32_t dims, metric, type, key;
-    uint32_t index, code, ef_construction; /* code: PV__CODE_ */
+    uint32_t index, code, ef_construction; /* code: PV__CODE_; 0: no index, only with FLAT */
 } pv__collection_spec;
 
 /* Bytes of one element times dims, as stored. */

@@ -117,7 +117,7 @@ static void t_create(t_set *s, const char *name, uint32_t index) {
     c.type = s->type;
     c.key = PV_KEY_U64;
     c.index = index;
-    c.code = index == PV_INDEX_FLAT ? 0 : PV_CODE_SQ8;
+    c.code = strcmp(name, "flat") == 0 ? 0 : PV_CODE_SQ8;
     test_assert_ok(pv_collection_create(s->t.db, NULL, name, &c, &s->t.err), &s->t.err);
 }
 
@@ -139,7 +139,10 @@ static void t_open(t_set *s, uint32_t dims, uint32_t type, uint32_t metric, int 
     }
 }
 
-static void t_close(t_set *s) { t_api_done(&s->t); }
+static void t_close(t_set *s) {
+    t_expect_sound(&s->t);
+    t_api_done(&s->t);
+}
 
 /* ---- the same answers ---- */
 
@@ -246,7 +249,7 @@ static void test_exact__by_codes_is_by_vectors(void **state) {
     for (size_t c = 0; c < PV_COUNTOF(metrics) * T_KINDS; c += T_STRIDE) {
         const int kind = (int)(c / 3);
         s->opts.cache_bytes = c % 2 ? 700u << 10 : 0;
-        t_open(s, c % 5 == 4 ? T_DIMS_MAX : 70, PV_TYPE_F32, metrics[c % 3], kind, PV_INDEX_IVF);
+        t_open(s, c % 5 == 4 ? T_DIMS_MAX : 70, PV_TYPE_F32, metrics[c % 3], kind, c % 2 ? PV_INDEX_FLAT : PV_INDEX_IVF);
         t_agree_all(s, NULL);
         /* What is ordinary goes by codes, but for what is too much or matches too seldom. */
         assert_true(kind != T_NORMAL || s->by_codes >= 7 * T_QUERIES);
@@ -372,7 +375,7 @@ static void test_exact__on_damaged_pages_by_vectors(void **state) {
         t_agree(s, NULL, q);
         t_agree_many(s, NULL, q, 5);
         assert_int_equal(s->by_codes, 0);
-        t_close(s);
+        t_api_done(&s->t);
     }
 }
 
