@@ -302,7 +302,7 @@ PV_EXTERN void pv_db_unref(pv_db *db);
 
 /* How a collection is searched. */
 #define PV_INDEX_AUTO 0 /* by comparing with every record while there are few, then by a graph */
-#define PV_INDEX_FLAT 1 /* always by comparing with every record */
+#define PV_INDEX_FLAT 1 /* always by comparing with every record; with PV_CODE_SQ8, codes first */
 #define PV_INDEX_HNSW 2 /* by a graph from the first record on */
 #define PV_INDEX_IVF 3  /* by lists about centres, from 64 records on: for data beyond memory */
 
@@ -336,7 +336,7 @@ typedef struct pv_collection_opts {
     uint32_t key;         /* PV_KEY_; 0: string */
     uint32_t flags;       /* PV_COLLECTION_OPQ, or 0 */
     uint32_t index;       /* PV_INDEX_; 0: auto */
-    uint32_t code;        /* PV_CODE_; 0: auto */
+    uint32_t code;        /* PV_CODE_; 0: auto, with PV_INDEX_FLAT none (else SQ8) */
     uint32_t ef_construction; /* candidates looked at when a graph is built: 16 to 4096; 0: 200 */
     uint32_t compression; /* with PV_CODE_PQ: 4 to 64; 0: 32 */
     uint32_t code_bits;   /* with PV_CODE_PQ: 4 or 8 for a part of the vector; 0: 8 */
@@ -364,7 +364,7 @@ typedef struct pv_collection_info {
     uint64_t slots;      /* places for records, free ones among them */
     uint64_t generation; /* grows with every committed change of its records */
     uint32_t index;      /* PV_INDEX_, as it was asked for */
-    uint32_t code;       /* PV_CODE_ of the graph; 0 with PV_INDEX_FLAT, and until one is chosen */
+    uint32_t code;       /* PV_CODE_ of the index; 0 without one, and until one is chosen */
     uint32_t ef_construction;
     uint32_t lists;      /* of PV_INDEX_IVF; 0 until there are any */
     uint64_t indexed;    /* records that the graph holds; the others are compared one by one */

@@ -523,7 +523,8 @@ static void test_ann_graph__bad_options_are_refused(void **state) {
                  {PV_INDEX_HNSW, 99, 0, PV_ERR_UNSUPPORTED},
                  {PV_INDEX_HNSW, 0, 15, PV_ERR_LIMIT},
                  {PV_INDEX_HNSW, 0, 4097, PV_ERR_LIMIT},
-                 {PV_INDEX_FLAT, PV_CODE_SQ8, 0, PV_ERR_MISUSE},
+                 {PV_INDEX_FLAT, PV_CODE_Q4, 0, PV_ERR_MISUSE},
+                 {PV_INDEX_FLAT, PV_CODE_SQ8, 64, PV_ERR_MISUSE},
                  {PV_INDEX_FLAT, 0, 200, PV_ERR_MISUSE}};
     t_api t;
     pv_results *r = NULL;

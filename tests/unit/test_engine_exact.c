@@ -249,7 +249,8 @@ static void test_exact__by_codes_is_by_vectors(void **state) {
     for (size_t c = 0; c < PV_COUNTOF(metrics) * T_KINDS; c += T_STRIDE) {
         const int kind = (int)(c / 3);
         s->opts.cache_bytes = c % 2 ? 700u << 10 : 0;
-        t_open(s, c % 5 == 4 ? T_DIMS_MAX : 70, PV_TYPE_F32, metrics[c % 3], kind, c % 2 ? PV_INDEX_FLAT : PV_INDEX_IVF);
+        t_open(s, c % 5 == 4 ? T_DIMS_MAX : 70, PV_TYPE_F32, metrics[c % 3], kind,
+               c % 2 ? PV_INDEX_FLAT : PV_INDEX_IVF);
         t_agree_all(s, NULL);
         /* What is ordinary goes by codes, but for what is too much or matches too seldom. */
         assert_true(kind != T_NORMAL || s->by_codes >= 7 * T_QUERIES);
@@ -268,6 +269,58 @@ static void test_exact__of_graphs_and_other_elements(void **state) {
     t_open(s, T_DIMS_MAX, PV_TYPE_F16, PV_METRIC_COSINE, T_NORMAL, PV_INDEX_IVF);
     t_agree_all(s, NULL);
     assert_true(s->by_codes >= 7 * T_QUERIES);
+    t_close(s);
+}
+
+static const pv_results *t_page(t_set *s, const char *name, const pv_query *q, pv_results **out) {
+    pv_cursor *cursor = NULL;
+    test_assert_ok(pv_cursor_open(s->t.db, NULL, name, q, &cursor, &s->t.err), &s->t.err);
+    test_assert_ok(pv_cursor_next(cursor, 10, out, &s->t.err), &s->t.err);
+    pv_cursor_close(cursor);
+    return *out;
+}
+
+/* Codes without a graph: every search goes by them, and there is no way through them. */
+static void test_exact__flat_with_codes(void **state) {
+    (void)state;
+    t_set *s = &t_this;
+    pv_collection_info info = PV_COLLECTION_INFO_INIT;
+    pv_collection_opts c = PV_COLLECTION_OPTS_INIT;
+    pv_results *flat = NULL, *coded = NULL;
+    t_opts(s);
+    t_open(s, 70, PV_TYPE_F32, PV_METRIC_L2, T_NORMAL, PV_INDEX_FLAT);
+    t_api_shut(&s->t);
+    t_api_reopen(&s->t, &s->opts);
+    test_assert_ok(pv_collection_info_get(s->t.db, NULL, "coded", &info, &s->t.err), &s->t.err);
+    assert_int_equal(info.index, PV_INDEX_FLAT);
+    assert_int_equal(info.code, PV_CODE_SQ8);
+    assert_int_equal(info.code_asked, PV_CODE_SQ8);
+    assert_int_equal(info.indexed, info.count);
+    assert_int_equal(info.flags, 0);
+    pv_query q = t_query((const float *)(const void *)t_queries[0], s->dims, 10);
+    q.ef = 100;
+    test_assert_ok(pv_search(s->t.db, NULL, "flat", &q, &flat, &s->t.err), &s->t.err);
+    test_assert_ok(pv_search(s->t.db, NULL, "coded", &q, &coded, &s->t.err), &s->t.err);
+    t_same(s, flat, coded);
+    assert_int_equal(s->by_codes, 1);
+    pv_results_free(coded);
+    q.ef = 0;
+    (void)t_page(s, "flat", &q, &coded);
+    pv_results_free(flat);
+    flat = coded;
+    t_same(s, flat, t_page(s, "coded", &q, &coded));
+    pv_results_free(flat);
+    pv_results_free(coded);
+    c.dims = s->dims;
+    c.metric = s->metric;
+    c.key = PV_KEY_U64;
+    c.code = PV_CODE_SQ8;
+    c.index = PV_INDEX_FLAT;
+    test_assert_ok(pv_collection_ensure(s->t.db, NULL, "coded", &c, &s->t.err), &s->t.err);
+    const int rc = pv_collection_ensure(s->t.db, NULL, "flat", &c, &s->t.err);
+    test_assert_rc(rc, PV_ERR_EXISTS, &s->t.err);
+    assert_non_null(strstr(s->t.err.message, "code none, not sq8"));
+    test_assert_ok(pv_collection_drop(s->t.db, NULL, "coded", &s->t.err), &s->t.err);
     t_close(s);
 }
 
@@ -360,21 +413,25 @@ static void test_exact__on_damaged_pages_by_vectors(void **state) {
     (void)state;
     t_set *s = &t_this;
     static const uint32_t objects[] = {0, 1, 2};
-    for (size_t i = 0; i < PV_COUNTOF(objects); i++) {
+    for (size_t i = 0; i < 2 * PV_COUNTOF(objects); i++) {
+        const uint32_t object = objects[i / 2];
         pv_query q = PV_QUERY_INIT;
         q.k = 10;
         t_opts(s);
         s->opts.threads = 1; /* no upkeep that would mend it meanwhile */
-        t_open(s, 70, PV_TYPE_F32, PV_METRIC_L2, T_NORMAL, PV_INDEX_IVF);
+        t_open(s, 70, PV_TYPE_F32, PV_METRIC_L2, T_NORMAL, i % 2 ? PV_INDEX_FLAT : PV_INDEX_IVF);
         const uint32_t owner = t_owner(s);
         const uint64_t uuid_tag = s->t.db->store->uuid_tag;
         t_api_shut(&s->t);
-        const unsigned kind = objects[i] == 0 ? PV__PAGE_GRAPH : PV__PAGE_COLUMN;
-        assert_true(t_flip(s->t.path, uuid_tag, owner + objects[i], kind) > 0);
+        const unsigned kind = object == 0 ? PV__PAGE_GRAPH : PV__PAGE_COLUMN;
+        assert_true(t_flip(s->t.path, uuid_tag, owner + object, kind) > 0);
         t_api_reopen(&s->t, &s->opts);
         t_agree(s, NULL, q);
         t_agree_many(s, NULL, q, 5);
         assert_int_equal(s->by_codes, 0);
+        t_put_both(s, NULL, 30000, 200); /* which makes it again, bit by bit */
+        t_put_both(s, NULL, 40000, 2000);
+        t_agree(s, NULL, q);
         t_api_done(&s->t);
     }
 }
@@ -443,6 +500,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_exact__by_codes_is_by_vectors),
         cmocka_unit_test(test_exact__of_graphs_and_other_elements),
+        cmocka_unit_test(test_exact__flat_with_codes),
         cmocka_unit_test(test_exact__within_transactions),
         cmocka_unit_test(test_exact__tail_without_nodes),
         cmocka_unit_test(test_exact__on_damaged_pages_by_vectors),

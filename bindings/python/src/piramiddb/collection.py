@@ -327,7 +327,7 @@ class Collection(Generic[K]):
         out = ffi.new("pv_collection_info *")
         out.struct_size = ffi.sizeof("pv_collection_info")
         check(self._call(lib.pv_collection_info_get, out))
-        graph = out.index != lib.PV_INDEX_FLAT
+        graph = out.index != lib.PV_INDEX_FLAT or out.code != 0
         return CollectionInfo(self._name, out.dims, name_of(METRICS, out.metric),
                               name_of(DTYPES, out.type), name_of(KEYS, out.key),
                               name_of(INDEXES, out.index),
