@@ -23,7 +23,6 @@ PV_PRIVATE int pv__graph_vector(pv__graph *g, uint32_t slot, const uint8_t **out
 PV_PRIVATE int pv__links_insert(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t count,
                                 pv__graph_interrupt_fn interrupt, void *ctx, pv_error *err);
 PV_PRIVATE pv__effort pv__links_effort(const pv__graph *g, uint32_t k, float pool, float at);
-PV_PRIVATE pv__effort pv__links_effort_truth(const pv__graph *g, unsigned doublings);
 PV_PRIVATE pv__effort pv__links_effort_ef(const pv__graph *g, uint32_t k, uint32_t ef);
 PV_PRIVATE bool pv__links_outgrown(const pv__graph *g);
 PV_PRIVATE uint32_t pv__links_upkeep_due(const pv__graph *g, size_t rows);

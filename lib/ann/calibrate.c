@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* calibrate.c - which effort gives which recall, measured on the graph itself.
  *
- *      sample   a row as a query, whose node all walks pass by: else its own links would lead to
- *               its neighbours at once
- *      truth    what a large pool finds, and one twice as large, until that finds nothing nearer:
- *               a hard query has its pool grow, and misses are not counted as found
- *      curve    mean recall for each of PV__CURVE_POINTS efforts, for k = 10 and for k = 100; what
- *               one effort has found whole, a greater one finds too, and is not asked
- *      effort   from the curve: the least whose recall reaches the target with a margin, because
- *               samples are few and queries may come from elsewhere
+ *      sample   a row as a query, in the graph as it would about be without that row (trace.c)
+ *      curve    mean recall for each of PV__CURVE_POINTS efforts, for k = 1, 10 and 100: one walk a
+ *               sample tells it of all efforts, and what counts as truth
+ *      effort   from the curve, between two points: the least whose recall reaches the target with
+ *               a small margin, because samples are few
  *      again    when the graph has grown or changed; a recall that has fallen asks for a new graph
  *
  * Samples are taken a few at a time by the calls that insert, when the graph has grown by a third
@@ -20,15 +17,12 @@
 #include "kernel/kernel.h"
 
 #define CALIBRATE_NODES_MIN 256u
-#define CALIBRATE_CHANGED 5u    /* again, when 1 of so many nodes has gone */
-#define CALIBRATE_EF_TRUTH 800u /* to begin with */
-#define CALIBRATE_EF_TRUTH_MAX 12800u
-#define CALIBRATE_WANT_MAX 160u
-#define CALIBRATE_MISS 0.7f       /* share of the misses that the target allows */
-#define CALIBRATE_ONE 60000u      /* recall 1 in the page */
-#define CALIBRATE_POOL_POINT 6.0f /* from here on pools double from point to point */
-#define CALIBRATE_POINT 4u        /* of the last curve: its recall is what is watched */
-#define REBUILD_TENTHS 3u         /* of the nodes: not used, or gone since the graph began */
+#define CALIBRATE_CHANGED 5u       /* again, when 1 of so many nodes has gone */
+#define CALIBRATE_MISS 0.75f       /* share of the misses that the target allows */
+#define CALIBRATE_ONE 60000u       /* recall 1 in the page */
+#define CALIBRATE_POOL_POINT 11.0f /* from here on pools double from point to point */
+#define CALIBRATE_POINT 8u         /* of the last curve: its recall is what is watched */
+#define REBUILD_TENTHS 3u          /* of the nodes: not used, or gone since the graph began */
 #define REBUILD_NODES_MIN 1024u
 #define REBUILD_LOST 1200u /* 2 points of recall */
 /* Where candidates come by a coarse code and are measured again, so many times as many. */
@@ -36,14 +30,16 @@
 #define CALIBRATE_ALIGN 64u
 #define CALIBRATE_FEWER 0.5f /* before anything was measured */
 
-static const uint32_t calibrate_k[PV__CURVES] = {10, 100};
-static const uint16_t calibrate_pool[PV__CURVES] = {640, 1600};
+static const uint32_t calibrate_k[PV__CURVES] = {1, 10, 100};
+static const uint16_t calibrate_pool[PV__CURVES] = {640, 640, 3200};
 /* Points of a curve: stops with a large pool; for dot, whose distances have no ratio, pools in
  * units of k. */
-static const float calibrate_stop[PV__CURVE_POINTS] = {1.01f, 1.03f, 1.06f, 1.09f, 1.12f,
-                                                       1.16f, 1.21f, 1.28f, 1.38f, 1.55f};
-static const float calibrate_share[PV__CURVE_POINTS] = {1.0f, 1.4f, 2.0f, 2.8f,  4.0f,
-                                                        5.6f, 8.0f, 11.f, 16.0f, 24.0f};
+static const float calibrate_stop[PV__CURVE_POINTS] = {1.0f,  1.01f, 1.02f, 1.03f, 1.045f, 1.06f,
+                                                       1.08f, 1.1f,  1.12f, 1.15f, 1.18f,  1.22f,
+                                                       1.28f, 1.38f, 1.55f, 1.8f};
+static const float calibrate_share[PV__CURVE_POINTS] = {1.0f, 1.2f, 1.4f,  1.7f, 2.0f, 2.4f,
+                                                        2.8f, 3.4f, 4.0f,  4.8f, 5.6f, 6.8f,
+                                                        8.0f, 11.f, 16.0f, 24.0f};
 
 static const float *calibrate_points(const pv__graph *g) {
     return pv__graph_has_ratio(g) ? calibrate_stop : calibrate_share;
@@ -66,13 +62,6 @@ pv__effort pv__links_effort(const pv__graph *g, uint32_t k, float pool, float at
                         0, 0};
 }
 
-pv__effort pv__links_effort_truth(const pv__graph *g, unsigned doublings) {
-    const uint64_t pool =
-        PV_MIN((uint64_t)CALIBRATE_EF_TRUTH << doublings, (uint64_t)CALIBRATE_EF_TRUTH_MAX);
-    const uint32_t most = PV_MAX(g->meta.node_count, CALIBRATE_EF_TRUTH);
-    return (pv__effort){(uint32_t)PV_MIN(pool, (uint64_t)most), CALIBRATE_EF_TRUTH, INFINITY, 0, 0};
-}
-
 bool pv__graph_calibrate_due(const pv__graph *g) {
     const pv__graph_curve *c = &g->meta.curve;
     const uint64_t nodes = g->meta.node_count, removed = g->meta.removed - c->removed;
@@ -84,9 +73,8 @@ bool pv__graph_calibrate_due(const pv__graph *g) {
 /* ---- one sample ------------------------------------------------------------------------------ */
 
 typedef struct calibrate_rows {
-    pv__hit hits[CALIBRATE_WANT_MAX];
-    float exact[CALIBRATE_WANT_MAX]; /* ascending */
-    uint32_t count;
+    pv__trace trace;
+    float exact[PV__TRACE_HITS], sorted[PV__TRACE_HITS]; /* of the hits; ascending */
 } calibrate_rows;
 
 static void calibrate_sort(float *v, uint32_t n) {
@@ -100,72 +88,37 @@ static void calibrate_sort(float *v, uint32_t n) {
     }
 }
 
-/* Search as a caller would, and rank by the vectors. Each lies in a large page of its own, and a
- * graph that does not fit into memory is read from slots: what was used goes before the next. */
-static int calibrate_search(pv__graph *g, pv__walker *w, const pv__kernel *kernel,
-                            const pv__kernel_query *q, const pv__effort *effort, uint32_t want,
-                            calibrate_rows *r, pv_error *err) {
-    bool complete = true;
-    uint32_t found = 0;
-    PV_TRY(pv__graph_search(g, w, q->vector, effort, want, r->hits, &found, &complete, err));
+/* Distances of the hits by their vectors. Each lies in a large page of its own, and a graph that
+ * does not fit into memory is read from slots: what was used goes before the next. */
+static int calibrate_exact(pv__graph *g, pv__walker *w, const pv__kernel_query *q,
+                           calibrate_rows *r, pv_error *err) {
+    const pv__kernel *kernel = pv__kernel_table(g->cpu);
     PV_TRY(pv__walker_pause(w, g->txn, err));
-    r->count = 0;
-    for (; r->count < found; r->count++) {
+    for (uint32_t i = 0; i < r->trace.count; i++) {
         const uint8_t *row;
-        PV_TRY(pv__graph_vectors(g, w, &r->hits[r->count], 1, &row, err));
-        r->exact[r->count] = pv__kernel_pair(kernel, q, row);
+        PV_TRY(pv__graph_vectors(g, w, &r->trace.hits[i], 1, &row, err));
+        r->exact[i] = pv__kernel_pair(kernel, q, row);
         PV_TRY(pv__txn_tight(g->txn) ? pv__walker_pause(w, g->txn, err) : 0);
     }
-    calibrate_sort(r->exact, r->count);
+    memcpy(r->sorted, r->exact, r->trace.count * sizeof *r->exact);
+    calibrate_sort(r->sorted, r->trace.count);
     return 0;
 }
 
-static uint32_t calibrate_hits(const calibrate_rows *r, uint32_t k, float kth) {
+/* How many of the k nearest an effort finds: they have to be among those candidates that it would
+ * read the vectors of. */
+static uint32_t calibrate_hits(const calibrate_rows *r, unsigned curve, unsigned point) {
+    const pv__trace *t = &r->trace;
+    const uint32_t k = calibrate_k[curve], want = pv__graph_want(k);
+    const float kth = t->count > 0 ? r->sorted[PV_MIN(k, t->count) - 1] : 0;
     const float bound = kth + fabsf(kth) * 1e-5f;
-    uint32_t hits = 0;
-    for (uint32_t i = 0; i < PV_MIN(r->count, k); i++) {
-        hits += r->exact[i] <= bound ? 1u : 0u;
+    uint32_t hits = 0, read = 0;
+    for (uint32_t i = 0; i < t->count && read < want; i++) {
+        const bool found = t->first[curve][i] <= point;
+        read += found ? 1u : 0u;
+        hits += found && r->exact[i] <= bound ? 1u : 0u;
     }
-    return hits;
-}
-
-static int calibrate_curve(pv__graph *g, pv__walker *w, const pv__kernel *kernel,
-                           const pv__kernel_query *q, unsigned curve, float kth, calibrate_rows *r,
-                           pv_error *err) {
-    const uint32_t k = calibrate_k[curve];
-    uint32_t hits = 0;
-    for (unsigned i = 0; i < PV__CURVE_POINTS; i++) {
-        const pv__effort effort = g->shape->effort(g, k, calibrate_pool[curve], (float)i);
-        if (hits < k) {
-            PV_TRY(calibrate_search(g, w, kernel, q, &effort, pv__graph_want(k), r, err));
-            hits = calibrate_hits(r, k, kth);
-        }
-        g->meta.curve.sums[curve][i] += hits;
-    }
-    return 0;
-}
-
-/* The k-th distance of each curve. */
-static int calibrate_truth(pv__graph *g, pv__walker *w, const pv__kernel *kernel,
-                           const pv__kernel_query *q, calibrate_rows *r, float *kth,
-                           pv_error *err) {
-    uint32_t pool = 0;
-    bool nearer = true;
-    for (unsigned doublings = 0; nearer; doublings++) {
-        const pv__effort effort = g->shape->effort_truth(g, doublings);
-        if (effort.pool == pool) {
-            break; /* there is no more */
-        }
-        pool = effort.pool;
-        PV_TRY(calibrate_search(g, w, kernel, q, &effort, CALIBRATE_WANT_MAX, r, err));
-        nearer = false;
-        for (unsigned c = 0; c < PV__CURVES; c++) {
-            const float d = r->count > 0 ? r->exact[PV_MIN(calibrate_k[c], r->count) - 1] : 0;
-            nearer = nearer || doublings == 0 || d < kth[c];
-            kth[c] = d;
-        }
-    }
-    return 0;
+    return PV_MIN(hits, k);
 }
 
 /* A live node, the same for the same state of the graph. */
@@ -188,7 +141,6 @@ static int calibrate_pick(pv__graph *g, uint32_t *out_node, uint32_t *out_slot, 
 
 static int calibrate_sample(pv__graph *g, pv__walker *w, uint8_t *vector, calibrate_rows *r,
                             pv_error *err) {
-    const pv__kernel *kernel = pv__kernel_table(g->cpu);
     pv__kernel_query q;
     const uint8_t *row;
     uint32_t own = 0;
@@ -202,12 +154,23 @@ static int calibrate_sample(pv__graph *g, pv__walker *w, uint8_t *vector, calibr
     memcpy(vector, row, row_size);
     PV_ASSERT(pv__kernel_query_of(&q, g->cpu, g->type, g->metric, vector, g->dims,
                                   vector + PV_ALIGN_UP(row_size, CALIBRATE_ALIGN)));
-    float kth[PV__CURVES];
-    PV_TRY(calibrate_truth(g, w, kernel, &q, r, kth, err));
+    PV_TRY(g->shape->trace(g, w, vector, &r->trace, err));
+    PV_TRY(calibrate_exact(g, w, &q, r, err));
     for (unsigned c = 0; c < PV__CURVES; c++) {
-        PV_TRY(calibrate_curve(g, w, kernel, &q, c, kth[c], r, err));
+        for (unsigned i = 0; i < PV__CURVE_POINTS; i++) {
+            g->meta.curve.sums[c][i] += calibrate_hits(r, c, i);
+        }
     }
     return 0;
+}
+
+static void calibrate_efforts(const pv__graph *g, pv__trace *t) {
+    for (unsigned c = 0; c < PV__CURVES; c++) {
+        for (unsigned i = 0; i < PV__CURVE_POINTS; i++) {
+            t->efforts[c][i] =
+                g->shape->effort(g, calibrate_k[c], (float)calibrate_pool[c], (float)i);
+        }
+    }
 }
 
 /* ---- all ------------------------------------------------------------------------------------- */
@@ -265,8 +228,11 @@ int pv__graph_calibrate(pv__graph *g, pv__walker *w, uint32_t samples, pv_error 
     const size_t bytes = PV_ALIGN_UP((size_t)g->vectors->row_size, CALIBRATE_ALIGN) +
                          pv__kernel_query_room(g->type, g->dims);
     uint8_t *vector = pv__alloc_aligned(mem, bytes, CALIBRATE_ALIGN);
-    calibrate_rows *rows = pv__alloc(mem, sizeof *rows);
+    calibrate_rows *rows = pv__alloc_zero(mem, sizeof *rows);
     int rc = vector && rows ? 0 : pv__err_nomem(err, bytes + sizeof *rows);
+    if (rc == 0) {
+        calibrate_efforts(g, &rows->trace);
+    }
     for (uint32_t i = 0; i < samples && rc == 0 && pv__graph_calibrate_due(g); i++) {
         rc = calibrate_sample(g, w, vector, rows, err);
         w->skip = PV__NODE_NONE;
@@ -275,6 +241,9 @@ int pv__graph_calibrate(pv__graph *g, pv__walker *w, uint32_t samples, pv_error 
         }
         g->changed = true;
         rc = rc == 0 ? pv__txn_pause(g->txn, err) : rc;
+    }
+    if (rows) {
+        pv__trace_done(&rows->trace, w->mem);
     }
     pv__alloc_free(mem, rows, sizeof *rows);
     pv__alloc_free_aligned(mem, vector, bytes, CALIBRATE_ALIGN);
@@ -313,7 +282,7 @@ static float calibrate_fewer(const pv__graph *g, const pv__effort *effort) {
     const float coarse = g->split ? (float)CALIBRATE_COARSE : 1;
     const float value =
         pv__graph_has_ratio(g) ? effort->stop : (float)effort->pool / (coarse * (float)effort->k);
-    const unsigned own = effort->k < 32 ? 0 : 1; /* the nearer curve */
+    const unsigned own = effort->k < 4 ? 0 : effort->k < 32 ? 1 : 2; /* the nearest curve */
     unsigned i = 0;
     while (i < PV__CURVE_POINTS - 1 && points[i] < value) {
         i++;
@@ -328,10 +297,9 @@ static float calibrate_fewer(const pv__graph *g, const pv__effort *effort) {
         recall = before + part * (recall - before);
     }
     const float last = (float)(PV__CURVE_POINTS - 1);
-    const float ten = calibrate_at(points, PV_MIN(calibrate_place(c, 0, recall), last));
-    recall = 1 - (1 - recall) * CALIBRATE_MISS; /* more rows: of others than rows, more are hard */
-    const float hundred = calibrate_at(points, PV_MIN(calibrate_place(c, 1, recall), last));
-    const float power = log10f((ten - 1) / PV_MAX(hundred - 1, 1e-6f));
+    const float ten = calibrate_at(points, PV_MIN(calibrate_place(c, 1, recall), last));
+    const float hundred = calibrate_at(points, PV_MIN(calibrate_place(c, 2, recall), last));
+    const float power = log10f(PV_MAX(ten - 1, 1e-6f) / PV_MAX(hundred - 1, 1e-6f));
     return PV_MIN(PV_MAX(power, 0.0f), 1.0f);
 }
 
@@ -354,16 +322,16 @@ pv__effort pv__graph_fewer(const pv__fewer *f, const pv__effort *effort, float s
 
 pv__effort pv__graph_effort(const pv__graph *g, uint32_t k, float target) {
     const pv__graph_curve *c = &g->meta.curve;
-    const float share = k <= calibrate_k[0]  ? 0
-                        : k < calibrate_k[1] ? log10f((float)k / (float)calibrate_k[0])
-                                             : 1;
+    const float place = PV_MIN(log10f((float)PV_MAX(k, 1u)), (float)(PV__CURVES - 1));
+    const unsigned low = (unsigned)PV_MIN(place, (float)(PV__CURVES - 2));
+    const float share = place - (float)low;   /* of the next curve */
     float at = (float)(PV__CURVE_POINTS - 2); /* nothing measured yet */
     if (c->nodes != 0) {
-        const float small = calibrate_read(c, 0, target), large = calibrate_read(c, 1, target);
-        at = small + share * (large - small);
+        const float small = calibrate_read(c, low, target);
+        at = small + share * (calibrate_read(c, low + 1, target) - small);
     }
     const float pool =
-        (float)calibrate_pool[0] + share * (float)(calibrate_pool[1] - calibrate_pool[0]);
+        (float)calibrate_pool[low] + share * (float)(calibrate_pool[low + 1] - calibrate_pool[low]);
     return g->shape->effort(g, k, PV_MAX(pool, 16.0f * (float)PV_MIN(k, 1000u)), at);
 }
 
@@ -384,9 +352,6 @@ pv__effort pv__links_effort_ef(const pv__graph *g, uint32_t k, uint32_t ef) {
 }
 
 #undef CALIBRATE_NODES_MIN
-#undef CALIBRATE_EF_TRUTH
-#undef CALIBRATE_EF_TRUTH_MAX
-#undef CALIBRATE_WANT_MAX
 #undef CALIBRATE_MISS
 #undef CALIBRATE_ONE
 #undef CALIBRATE_POINT

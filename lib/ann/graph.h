@@ -56,9 +56,9 @@ typedef struct pv__effort {
 } pv__effort;
 
 /* Which effort gives which recall (calibrate.c). */
-#define PV__CURVES 2u        /* k = 10, k = 100 */
-#define PV__CURVE_POINTS 10u /* efforts */
-#define PV__CURVE_SAMPLES 64u
+#define PV__CURVES 3u        /* k = 1, 10, 100 */
+#define PV__CURVE_POINTS 16u /* efforts */
+#define PV__CURVE_SAMPLES 160u
 typedef struct pv__graph_curve {
     uint32_t nodes;                                /* when it was measured; 0: never */
     uint32_t samples;                              /* of the next one, in sums */

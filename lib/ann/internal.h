@@ -324,6 +324,33 @@ PV_PRIVATE int pv__search_begin(pv__graph *g, pv__walker *w, const void *vector,
 PV_PRIVATE int pv__search_end(pv__graph *g, pv__walker *w, const void *vector,
                               const pv__effort *effort, uint32_t want, const pv__allowed *allowed,
                               size_t count, pv__hit *hits, uint32_t *out_count, pv_error *err);
+/* trace.c. What efforts would find of a query, found by one walk. The caller's; all 0 at first. */
+#define PV__TRACE_HITS 160u
+typedef struct pv__trace {
+    pv__effort efforts[PV__CURVES][PV__CURVE_POINTS]; /* each at least the one before */
+    pv__hit hits[PV__TRACE_HITS];                     /* by code, ascending */
+    uint32_t count;
+    uint8_t first[PV__CURVES][PV__TRACE_HITS]; /* the least effort that finds it; POINTS: none */
+    /* While it walks: nodes as they are met; how many each effort meets, and what it believes that
+     * it has found of them. */
+    uint32_t *found, found_count;
+    uint32_t ends[PV__CURVES][PV__CURVE_POINTS];
+    float bounds[PV__CURVES][PV__CURVE_POINTS];
+    pv__hit *met;
+    size_t found_cap, met_cap;
+} pv__trace;
+/* Another node is met; *out: its place. */
+PV_PRIVATE int pv__trace_found(pv__trace *t, pv__walker *w, uint32_t node, uint32_t *out,
+                               pv_error *err);
+/* What comes among so many is worth going on for. */
+PV_PRIVATE uint32_t pv__trace_nearest(const pv__walker *w);
+/* Slots of w->pool[0 .. count), ascending, are places: of whom, and who finds them. */
+PV_PRIVATE int pv__trace_end(pv__graph *g, pv__walker *w, const void *vector, size_t count,
+                             pv__trace *t, pv_error *err);
+PV_PRIVATE int pv__links_trace(pv__graph *g, pv__walker *w, const void *vector, pv__trace *t,
+                               pv_error *err);
+PV_PRIVATE void pv__trace_done(pv__trace *t, pv__mem *mem);
+
 /* Tell `take` each slot of a node that has several, but for its first one; until it says 1. */
 PV_PRIVATE int pv__search_each_dup(pv__graph *g, uint32_t node, pv__graph_take_fn take, void *ctx,
                                    pv_error *err);
@@ -345,6 +372,10 @@ typedef struct pv__candidate {
 /* Distances from w->query, rows, sorted. No two candidates are the same node. */
 PV_PRIVATE int pv__candidates_measure(pv__graph *g, pv__walker *w, pv__candidate *c, size_t n,
                                       pv_error *err);
+/* The same from another query, by a code whose rows are in `codes`. */
+PV_PRIVATE int pv__candidates_measure_by(pv__graph *g, pv__colview *codes, const pv__code *code,
+                                         const void *query, pv__candidate *c, size_t n,
+                                         pv_error *err);
 PV_PRIVATE size_t pv__prune(const pv__code *code, void *pair, pv__candidate *candidates, size_t n,
                             size_t max, float slack);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* lists.c - the table of lists (shape.h): sizes, efforts, and when there should be new ones.
  *
- * An effort is a number of lists. Points of the curve (calibrate.c) are shares of all lists, each
- * about twice the one before; an ef that a caller gives is the number itself. */
+ * An effort is a number of lists. Points of the curve (calibrate.c) are shares of all lists,
+ * ascending; an ef that a caller gives is the number itself. */
 #include "ann/lists.h"
 
 #include "ann/check.h"
@@ -14,9 +14,9 @@
 #define LISTS_SPARE_TENTHS 3u
 #define LISTS_COARSE 40u /* candidates for each one wanted, where a finer code decides */
 
-static const float lists_share[PV__CURVE_POINTS] = {0.001f, 0.002f, 0.004f, 0.008f, 0.016f,
-                                                    0.03f,  0.06f,  0.11f,  0.2f,   0.35f};
-#define LISTS_SHARE_TRUTH 0.5f
+static const float lists_share[PV__CURVE_POINTS] = {0.001f, 0.002f, 0.003f, 0.004f, 0.006f, 0.008f,
+                                                    0.012f, 0.016f, 0.022f, 0.03f,  0.045f, 0.06f,
+                                                    0.085f, 0.12f,  0.2f,   0.35f};
 
 static uint32_t lists_rows(const pv__graph *g) { return g->built ? pv__block_high(g) : 0; }
 
@@ -60,13 +60,6 @@ static pv__effort lists_effort(const pv__graph *g, uint32_t k, float pool, float
     return lists_effort_of(g, k, below + (at - (float)low) * (above - below));
 }
 
-static pv__effort lists_effort_truth(const pv__graph *g, unsigned doublings) {
-    (void)doublings; /* it scans enough of them at once */
-    const uint32_t k = PV__GRAPH_EF_MAX / (2 * LISTS_COARSE);
-    return lists_effort_of(
-        g, k, PV_MAX(LISTS_SHARE_TRUTH * (float)g->meta.lists.count, (float)PV__CURVE_POINTS + 1));
-}
-
 static pv__effort lists_effort_ef(const pv__graph *g, uint32_t k, uint32_t ef) {
     return lists_effort_of(g, k, (float)ef);
 }
@@ -84,13 +77,13 @@ const pv__shape *pv__shape_lists(void) {
         .insert = pv__lists_insert,
         .bury = pv__lists_bury,
         .search = pv__lists_search,
+        .trace = pv__lists_trace,
         .search_allowed = pv__lists_search_allowed,
         .within = pv__lists_within,
         .cursor_begin = pv__lists_cursor_begin,
         .cursor_fill = pv__lists_cursor_fill,
         .outgrown = lists_outgrown,
         .effort = lists_effort,
-        .effort_truth = lists_effort_truth,
         .effort_ef = lists_effort_ef,
         .check = pv__gcheck_lists,
     };
@@ -101,4 +94,3 @@ const pv__shape *pv__shape_lists(void) {
 #undef LISTS_GROWN
 #undef LISTS_SPARE_TENTHS
 #undef LISTS_COARSE
-#undef LISTS_SHARE_TRUTH

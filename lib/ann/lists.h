@@ -109,6 +109,8 @@ PV_PRIVATE int pv__chain_next(pv__graph *g, pv__walker *w, pv__chain *c, uint32_
 /* lists_insert.c, lists_search.c: the table (shape.h). */
 PV_PRIVATE int pv__lists_insert(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t count,
                                 pv__graph_interrupt_fn interrupt, void *ctx, pv_error *err);
+PV_PRIVATE int pv__lists_trace(pv__graph *g, pv__walker *w, const void *vector, pv__trace *t,
+                               pv_error *err);
 PV_PRIVATE int pv__lists_search(pv__graph *g, pv__walker *w, const void *vector,
                                 const pv__effort *effort, uint32_t want, pv__hit *hits,
                                 uint32_t *out_count, bool *out_complete, pv_error *err);

@@ -23,6 +23,7 @@
 #define LSEARCH_OUTER 1.1f   /* and a bit */
 #define LSEARCH_IDLE 2u      /* within: half as many lists as were to be scanned had nothing */
 #define LSEARCH_CURSOR_PAUSE 16u
+#define LSEARCH_TRACE_LISTS 16u
 #define LSEARCH_LEAST_NS 15000.0f /* no scan of lists takes less */
 
 typedef struct lsearch_scan lsearch_scan;
@@ -35,6 +36,7 @@ struct lsearch_scan {
     lsearch_take_fn take;
     float bound; /* what is farther is not looked at */
     pv__topk pool;
+    pv__trace *trace;
     pv__queue *found;                  /* of a cursor */
     uint32_t scanned, blocks, kept_at; /* lists, blocks; lists when something was kept last */
     uint64_t rows, asked, passed;
@@ -247,6 +249,46 @@ int pv__lists_search_allowed(pv__graph *g, pv__walker *w, const void *vector,
     return pv__allowed_by_codes(g, w, vector, &believed, want, a, hits, out_count, err);
 }
 
+/* ---- tracing --------------------------------------------------------------------------------- */
+
+static int lsearch_take_trace(lsearch_scan *s, pv__walker *w, float distance, uint32_t node,
+                              pv_error *err) {
+    uint32_t at = 0;
+    PV_TRY(pv__trace_found(s->trace, w, node, &at, err));
+    const size_t place = pv__pool_insert(w->pool, &s->pool.count, s->pool.k, distance, at);
+    if (place < pv__trace_nearest(w)) {
+        s->kept_at = s->scanned;
+    }
+    if (s->pool.count == s->pool.k) {
+        s->bound = w->pool[s->pool.k - 1].distance;
+    }
+    return 0;
+}
+
+/* All curves have the same numbers of lists. What is as near as what was found last comes no more
+ * when twice as many lists have been scanned. */
+int pv__lists_trace(pv__graph *g, pv__walker *w, const void *vector, pv__trace *t, pv_error *err) {
+    pv__lists_rank rank;
+    lsearch_scan s = {.rank = &rank, .take = lsearch_take_trace, .trace = t};
+    const pv__effort *last = &t->efforts[PV__CURVES - 1][PV__CURVE_POINTS - 1];
+    const size_t pool = PV_MAX((size_t)last->pool, (size_t)PV__TRACE_HITS);
+    t->found_count = 0;
+    PV_TRY(lsearch_begin(g, w, vector, pool, &s, err));
+    s.pool = (pv__topk){w->pool, 0, pool};
+    for (unsigned i = 0; i < PV__CURVE_POINTS; i++) {
+        const uint32_t lists = t->efforts[0][i].lists;
+        while (!s.done && (s.scanned < lists || s.chain.at != 0 || s.chain.then != 0) &&
+               (s.scanned < LSEARCH_TRACE_LISTS || s.scanned < 2 * s.kept_at)) {
+            PV_TRY(lsearch_step(g, w, &s, lists, err));
+        }
+        for (unsigned c = 0; c < PV__CURVES; c++) {
+            t->ends[c][i] = t->found_count;
+            t->bounds[c][i] = INFINITY;
+        }
+    }
+    return pv__trace_end(g, w, vector, s.pool.count, t, err);
+}
+
 /* ---- within ---------------------------------------------------------------------------------- */
 
 typedef struct lsearch_within {
@@ -343,4 +385,5 @@ int pv__lists_cursor_fill(pv__graph *g, pv__walker *w, pv__graph_cursor *c,
 #undef LSEARCH_OUTER
 #undef LSEARCH_IDLE
 #undef LSEARCH_CURSOR_PAUSE
+#undef LSEARCH_TRACE_LISTS
 #undef LSEARCH_LEAST_NS

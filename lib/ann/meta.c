@@ -13,8 +13,7 @@
  *   136  u64  links_root        144  u64 codes_root     152  u64 slot_of_root
  *   160  u64  node_of_root      168  u64 dups_root
  *   176  6 x { u64 root, u32 high, u32 free, u32 count, u32 entry }
- *   320  u32  curve: nodes      324  u32 samples        328  2 x 10 x u16 recall
- *   368  2 x 10 x u32 sums
+ *   320  128 bytes 0            an older curve: measured again
  *   448  u32  flags              1: codes are about a mean
  *   456  u64  fines_root        464  u64 books_root
  *   472  3 x { u64 hash, u32 row, u32 bytes }
@@ -24,8 +23,10 @@
  *  1100  u16  first
  *  1104  u32  choice: automatic | wanted << 8          1108  u32  rows
  *  1112  5 x u16 recall        1124  5 x u32 ns
- *  1144  u32  shape             PV__SHAPE_, from version 4 on; and so on only of lists:
+ *  1144  u32  shape             PV__SHAPE_, from version 4 on; only of lists:
  *  1148  u32  groups           1152  u32 lists         1156  u32 rows
+ *  1160  u32  curve: nodes     1164  u32 samples       1168  3 x 16 x u16 recall
+ *  1264  3 x 16 x u32 sums
  */
 #include "ann/shape.h"
 
@@ -35,8 +36,9 @@
 #define GMETA_AT(n) (PV__PAGE_HEAD + (n))
 #define GMETA_LEVELS GMETA_AT(112)
 #define GMETA_LEVEL_BYTES 24u
-#define GMETA_CURVE GMETA_AT(256)
-#define GMETA_CURVE_SUMS GMETA_AT(304)
+#define GMETA_CURVE_OLD GMETA_AT(256) /* of 2 x 10 points, 128 bytes */
+#define GMETA_CURVE GMETA_AT(1096)
+#define GMETA_CURVE_SUMS GMETA_AT(1200)
 #define GMETA_CODES GMETA_AT(384)
 #define GMETA_BOOKS GMETA_AT(408)
 #define GMETA_BOOK_BYTES 16u
@@ -61,6 +63,7 @@ int pv__graph_corrupt(const pv__graph *g, uint32_t node, const char *what, pv_er
 }
 
 static void gmeta_curve_encode(const pv__graph_curve *c, uint8_t *page) {
+    memset(page + GMETA_CURVE_OLD, 0, 128);
     pv__put32(page + GMETA_CURVE, c->nodes);
     pv__put32(page + GMETA_CURVE + 4, c->samples);
     for (size_t i = 0; i < (size_t)PV__CURVES * PV__CURVE_POINTS; i++) {
@@ -531,6 +534,7 @@ int pv__graph_word_set(const pv__column *c, uint32_t at, uint32_t v, pv_error *e
 #undef GMETA_LEVELS
 #undef GMETA_LEVEL_BYTES
 #undef GMETA_CURVE
+#undef GMETA_CURVE_OLD
 #undef GMETA_CURVE_SUMS
 #undef GMETA_CODES
 #undef GMETA_BOOKS

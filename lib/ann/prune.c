@@ -17,7 +17,8 @@ static bool prune_before(const pv__candidate *a, const pv__candidate *b) {
 
 PV__SORT_DEFINE(prune_sort, pv__candidate, prune_before)
 
-int pv__candidates_measure(pv__graph *g, pv__walker *w, pv__candidate *c, size_t n, pv_error *err) {
+int pv__candidates_measure_by(pv__graph *g, pv__colview *codes, const pv__code *code,
+                              const void *query, pv__candidate *c, size_t n, pv_error *err) {
     for (size_t from = 0; from < n; from += PRUNE_BLOCK) {
         const uint8_t *rows[PRUNE_BLOCK];
         float distances[PRUNE_BLOCK];
@@ -27,9 +28,9 @@ int pv__candidates_measure(pv__graph *g, pv__walker *w, pv__candidate *c, size_t
                 return pv__graph_corrupt(g, c[from + i].node, "a link leads beyond the last node",
                                          err);
             }
-            PV_TRY(pv__colview_row(&w->codes, c[from + i].node, &rows[i], err));
+            PV_TRY(pv__colview_row(codes, c[from + i].node, &rows[i], err));
         }
-        pv__code_distances(&w->code, w->query, rows, count, distances);
+        pv__code_distances(code, query, rows, count, distances);
         for (size_t i = 0; i < count; i++) {
             c[from + i].distance = distances[i];
             c[from + i].row = rows[i];
@@ -37,6 +38,10 @@ int pv__candidates_measure(pv__graph *g, pv__walker *w, pv__candidate *c, size_t
     }
     prune_sort(c, n);
     return 0;
+}
+
+int pv__candidates_measure(pv__graph *g, pv__walker *w, pv__candidate *c, size_t n, pv_error *err) {
+    return pv__candidates_measure_by(g, &w->codes, &w->code, w->query, c, n, err);
 }
 
 /* Hide what `kept` hides among candidates [from, n). */

@@ -31,6 +31,7 @@ const pv__shape *pv__shape_links(void) {
         .insert = pv__links_insert,
         .bury = pv__links_bury,
         .search = pv__links_search,
+        .trace = pv__links_trace,
         .search_allowed = pv__links_search_allowed,
         .within = pv__links_within,
         .cursor_begin = pv__links_cursor_begin,
@@ -39,7 +40,6 @@ const pv__shape *pv__shape_links(void) {
         .upkeep = pv__links_upkeep,
         .outgrown = pv__links_outgrown,
         .effort = pv__links_effort,
-        .effort_truth = pv__links_effort_truth,
         .effort_ef = pv__links_effort_ef,
         .check = pv__gcheck_links,
     };

@@ -37,6 +37,8 @@ typedef struct pv__shape {
     int (*search)(pv__graph *g, pv__walker *w, const void *vector, const pv__effort *effort,
                   uint32_t want, pv__hit *hits, uint32_t *out_count, bool *out_complete,
                   pv_error *err);
+    /* What each of many efforts would find (trace.c). */
+    int (*trace)(pv__graph *g, pv__walker *w, const void *vector, pv__trace *t, pv_error *err);
     int (*search_allowed)(pv__graph *g, pv__walker *w, const void *vector, const pv__effort *effort,
                           uint32_t want, const pv__allowed *allowed, pv__plan *io_plan,
                           pv__hit *hits, uint32_t *out_count, bool *out_complete, pv_error *err);
@@ -52,10 +54,8 @@ typedef struct pv__shape {
     int (*upkeep)(pv__graph *g, pv__walker *w, uint32_t nodes, pv_error *err);
     /* Is it much larger than need be, or of another size than it was made for? */
     bool (*outgrown)(const pv__graph *g);
-    /* Of a place on the curve (calibrate.c), of what counts as all (to be doubled so many times,
-     * as far as there is more), and of a given ef. */
+    /* Of a place on the curve (calibrate.c), and of a given ef. */
     pv__effort (*effort)(const pv__graph *g, uint32_t k, float pool, float at);
-    pv__effort (*effort_truth)(const pv__graph *g, unsigned doublings);
     pv__effort (*effort_ef)(const pv__graph *g, uint32_t k, uint32_t ef);
     /* How nodes are found: one finding by one (check.h). */
     int (*check)(struct pv__gcheck *k, pv_error *err);

@@ -334,7 +334,7 @@ static void test_ann_upkeep__fallen_recall_asks_for_a_new_graph(void **state) {
     test_assert_ok(pv__parts_graph(&p, 0, 1, &u->t.err), &u->t.err);
     assert_true(p.graph.meta.removed >= 600 && p.graph.meta.curve.first > 0);
     assert_false(pv__graph_rebuild_due(&p.graph));
-    p.graph.meta.curve.recall[1][4] = (uint16_t)(p.graph.meta.curve.first - 1300);
+    p.graph.meta.curve.recall[PV__CURVES - 1][8] = (uint16_t)(p.graph.meta.curve.first - 1300);
     assert_true(pv__graph_rebuild_due(&p.graph));
     p.graph.changed = true;
     const uint32_t owner = p.c.graph.owner;
