@@ -4,6 +4,7 @@
 
 A single query against a plain read of as many bytes, then against faiss; many queries in one call
 against faiss's batch. The answers of both are compared: where ids differ, the distances must not.
+Twice: a flat collection, and one with codes, which are read before vectors.
 faiss is used when its package (faiss-cpu) is installed for this Python.
 """
 import importlib.util
@@ -112,11 +113,11 @@ def compare(numpy, own_ids, own_distances, ids, squared):
         sys.exit("answers differ from those of faiss")
 
 
-def measure(args, where, rows, dims, queries, index):
-    """index: "flat", or "codes", which are read before vectors."""
-    print(f"---- {rows} x {dims}, {index}", flush=True)
-    own = Own(args, where, rows, dims, queries, index)
-    verdict(f"{dims} d, {index}: scan to plain read", own.found["exact.scan_to_read"], 0.7)
+def measure(args, where, rows, dims, queries, kind):
+    """kind: "flat", or "codes", which are read before vectors."""
+    print(f"---- {rows} x {dims}, {kind}", flush=True)
+    own = Own(args, where, rows, dims, queries, kind)
+    verdict(f"{dims} d, {kind}: scan to plain read", own.found["exact.scan_to_read"], 0.7)
     faiss, numpy = faiss_or_none()
     if faiss:
         base = pathlib.Path(where)
@@ -145,7 +146,7 @@ def measure(args, where, rows, dims, queries, index):
               f"{median([o[2] for o in ones]) * 1e3:.2f} ms")
         print(f"{queries} queries: {queries / median([m[1] for m in manys]):.1f} queries/s, faiss "
               f"{queries / median([m[2] for m in manys]):.1f} queries/s")
-        what = f"{dims} d, {index}"
+        what = f"{dims} d, {kind}"
         verdict(f"{what}: single query, speed to faiss", median([o[0] for o in ones]), 0.95)
         verdict(f"{what}: {queries} at once, speed to faiss", median([m[0] for m in manys]), 0.8)
         own.ask("ids")
@@ -162,9 +163,9 @@ def main():
                                "batch_rounds": (3, 3)})
     choose_core()
     with folder(args) as where:
-        for index in ("flat", "codes"):
-            measure(args, where, args.rows, 128, args.queries, index)
-            measure(args, where, args.rows_768, 768, args.queries, index)
+        for kind in ("flat", "codes"):
+            measure(args, where, args.rows, 128, args.queries, kind)
+            measure(args, where, args.rows_768, 768, args.queries, kind)
 
 
 if __name__ == "__main__":

@@ -378,6 +378,35 @@ static void test_exact__tail_without_nodes(void **state) {
     t_close(s);
 }
 
+/* Records that go before they have had a node leave gaps between those that get one. */
+static void test_exact__gaps_between_nodes(void **state) {
+    (void)state;
+    t_set *s = &t_this;
+    pv_query q = PV_QUERY_INIT;
+    t_opts(s);
+    s->opts.threads = 1;
+    s->dims = 70;
+    s->type = PV_TYPE_F32;
+    s->metric = PV_METRIC_DOT;
+    t_api_open(&s->t, &s->opts);
+    t_create(s, "flat", PV_INDEX_FLAT);
+    t_create(s, "coded", PV_INDEX_FLAT);
+    t_put_both(s, NULL, 0, 3740); /* just too few, */
+    t_put_both(s, NULL, 10000, 20);
+    t_delete_both(s, NULL, 500, 900, 3); /* most of which had none */
+    t_put_both(s, NULL, 10000, 20);      /* and now some more, bit by bit */
+    t_expect_sound(&s->t);
+    for (size_t i = 0; i < 60; i++) {
+        t_put_both(s, NULL, 10000, 20);
+    }
+    for (size_t i = 0; i < T_QUERIES; i++) {
+        t_make(s, i, t_queries[i]);
+    }
+    q.k = 10;
+    t_agree(s, NULL, q);
+    t_close(s);
+}
+
 /* Pages of codes, of maps, of the graph itself: a bit is flipped in each of a kind. */
 static size_t t_flip(const char *path, uint64_t uuid_tag, uint32_t owner, unsigned kind) {
     uint8_t page[PV__SLOT_SIZE];
@@ -503,6 +532,7 @@ int main(void) {
         cmocka_unit_test(test_exact__flat_with_codes),
         cmocka_unit_test(test_exact__within_transactions),
         cmocka_unit_test(test_exact__tail_without_nodes),
+        cmocka_unit_test(test_exact__gaps_between_nodes),
         cmocka_unit_test(test_exact__on_damaged_pages_by_vectors),
         cmocka_unit_test(test_exact__interrupts_and_failed_allocations),
     };
