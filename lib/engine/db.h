@@ -10,7 +10,7 @@
  *      pv__env:          the allocator; freed with its last user, which may be a pv_results
  *
  * Invariants
- *   E1  A call that changes nothing because it was refused touches no page and no log.
+ *   E1  A call that was refused leaves nothing: no log, no page that anybody sees.
  *   E2  pv_close waits for the calls inside; nothing enters after the closing bit, except
  *       iterators that hold a pin.
  *   E3  A transaction's iterators and cursors let go of it before it ends.

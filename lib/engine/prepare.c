@@ -9,7 +9,17 @@
  *   5. update: documents that depend on stored ones
  *   6. rows of the docs tree whose key was made here or whose document was merged
  *
- * Pages are read and not one is written. */
+ * Pages are read and not one is written.
+ *
+ * Of many new records the order is another, because the vectors are most of what the disk gets:
+ *
+ *      caller's thread   keys, 2, 3, 4 | meanwhile: vectors checked and put into pages | documents
+ *      helper                          | documents ......................................... |
+ *
+ * There the first mistake that is found need not be the first of the call, and pages have changed:
+ * the caller undoes them and comes again in the order above, which tells it (E1). */
+#include <stdatomic.h>
+
 #include "base/checksum.h"
 #include "base/map.h"
 #include "engine/write.h"
@@ -20,6 +30,7 @@
 #define PREPARE_PAUSE_ROWS 16u
 #define PREPARE_MISSES 4u        /* keys not there in a row, before it is asked which one is next */
 #define PREPARE_SHARED_ROWS 512u /* waking a thread costs as much as some dozen records */
+#define PREPARE_DOC_ROWS 128u    /* documents that a thread takes at once */
 /* A document of fewer bytes cannot have a text beyond PV__METADATA_BYTES_MAX. */
 #define PREPARE_DOC_SURELY_SMALL (PV__METADATA_BYTES_MAX / 16u)
 
@@ -37,11 +48,9 @@ static pv__bytes prepare_key(const pv__change *row) { return (pv__bytes){row->ke
 
 /* ---- 1. one record ----------------------------------------------------------------------- */
 
-int pv__vector_check(const pv__parts *p, const void *vector, uint32_t dims, uint32_t type,
-                     pv_error *err) {
+static int prepare_shape(const pv__parts *p, const void *vector, uint32_t dims, uint32_t type,
+                         pv_error *err) {
     const pv__field *f = &p->c.field;
-    const pv__element *e = pv__element_of(f->type);
-    size_t at = 0;
     if (type < PV_TYPE_F32 || type > PV_TYPE_BIT) {
         return pv__err(err, PV_ERR_UNSUPPORTED, "unknown element type %u", (unsigned)type);
     }
@@ -53,14 +62,26 @@ int pv__vector_check(const pv__parts *p, const void *vector, uint32_t dims, uint
         return pv__err(err, PV_ERR_DIMS, "vector has element type %s, collection '%s' wants %s",
                        pv__type_name(type), p->c.name, pv__type_name(f->type));
     }
-    if (!vector) {
-        return pv__err(err, PV_ERR_MISUSE, "the vector is missing");
-    }
-    if (e->find_bad && e->find_bad(vector, dims, &at)) {
+    return vector ? 0 : pv__err(err, PV_ERR_MISUSE, "the vector is missing");
+}
+
+int pv__vector_values(const pv__parts *p, const void *vector, pv_error *err) {
+    const pv__element *e = pv__element_of(p->c.field.type);
+    size_t at = 0;
+    if (e->find_bad && e->find_bad(vector, p->c.field.dims, &at)) {
         return pv__err(err, PV_ERR_MISUSE, "the vector has %s at position %zu", e->bad, at);
     }
     return 0;
 }
+
+int pv__vector_check(const pv__parts *p, const void *vector, uint32_t dims, uint32_t type,
+                     pv_error *err) {
+    PV_TRY(prepare_shape(p, vector, dims, type, err));
+    return pv__vector_values(p, vector, err);
+}
+
+/* What is looked at of each record. */
+enum { PREPARE_KEYS = 1, PREPARE_VALUES = 2, PREPARE_DOCS = 4, PREPARE_ALL = 7 };
 
 /* Records [from, to) of a call, checked by one thread. */
 typedef struct prepare_part {
@@ -71,15 +92,18 @@ typedef struct prepare_part {
     uint64_t next_id;
     pv__json_reader json;
     pv__buf docs; /* goes to the call's docs[part]; here, so that threads share no cache line */
-    uint8_t part;
+    uint8_t part, what;    /* what: PREPARE_ */
+    atomic_size_t *shared; /* the first record that nobody has taken yet; NULL: all are ours */
     int rc;
     pv_error err;
 } prepare_part;
 
-static void prepare_part_init(prepare_part *p, pv__changes *ch, const pv__input *in, uint8_t part,
-                              size_t from, size_t to, uint8_t *numbers) {
+static void prepare_part_init(prepare_part *p, pv__changes *ch, const pv__input *in, uint8_t what,
+                              uint8_t part, size_t from, size_t to, uint8_t *numbers) {
     const pv_error none = PV_ERROR_INIT;
     p->ch = ch;
+    p->what = what;
+    p->shared = NULL;
     p->part = part;
     p->in = in;
     p->from = from;
@@ -113,31 +137,36 @@ static int prepare_metadata(prepare_part *p, const pv__input_row *in, pv__change
     return 0;
 }
 
-static int prepare_row(prepare_part *p, size_t i, pv_error *err) {
-    pv__changes *ch = p->ch;
+static int prepare_key_of(prepare_part *p, size_t i, const pv__input_row *r, pv_error *err) {
+    const pv__changes *ch = p->ch;
     uint8_t *number_key = p->numbers ? p->numbers + 8 * i : NULL;
     pv__change *row = &ch->rows[i];
-    pv__input_row r;
     pv__bytes key;
-    PV_TRY(p->in->get(p->in, i, &r, err));
-    if (r.vector || ch->mode != PV__WRITE_UPDATE) {
-        PV_TRY(pv__vector_check(ch->parts, r.vector, r.dims, r.type, err));
+    if (r->vector || ch->mode != PV__WRITE_UPDATE) {
+        PV_TRY(prepare_shape(ch->parts, r->vector, r->dims, r->type, err));
+        PV_TRY(p->what & PREPARE_VALUES ? pv__vector_values(ch->parts, r->vector, err) : 0);
     }
-    PV_TRY(pv__key_check(ch->parts, r.id, r.id_len, r.id_u64, number_key, &key, err));
+    PV_TRY(pv__key_check(ch->parts, r->id, r->id_len, r->id_u64, number_key, &key, err));
     if (key.size == 0 && ch->mode == PV__WRITE_UPDATE) {
         return pv__err(err, PV_ERR_MISUSE, "the id is missing");
     }
-    if (number_key && key.size != 0 && p->next_id <= r.id_u64) {
-        p->next_id = r.id_u64 + 1; /* PV_ID_NONE at most: no number is left then */
+    if (number_key && key.size != 0 && p->next_id <= r->id_u64) {
+        p->next_id = r->id_u64 + 1; /* PV_ID_NONE at most: no number is left then */
     }
     row->key = key.data;
     row->key_len = (uint32_t)key.size;
-    row->vector = r.vector;
-    return prepare_metadata(p, &r, row, err);
+    row->vector = r->vector;
+    return 0;
 }
 
-static void prepare_part_run(void *ctx) {
-    prepare_part *p = ctx;
+static int prepare_row(prepare_part *p, size_t i, pv_error *err) {
+    pv__input_row r;
+    PV_TRY(p->in->get(p->in, i, &r, err));
+    PV_TRY(p->what & PREPARE_KEYS ? prepare_key_of(p, i, &r, err) : 0);
+    return p->what & PREPARE_DOCS ? prepare_metadata(p, &r, &p->ch->rows[i], err) : 0;
+}
+
+static void prepare_part_rows(prepare_part *p) {
     for (size_t i = p->from; i < p->to && p->rc == 0; i++) {
         if (p->part == 0) { /* the caller's thread, which the callback belongs to */
             p->rc = pv__db_interrupted_at(p->ch->db, i, &p->err);
@@ -152,20 +181,42 @@ static void prepare_part_run(void *ctx) {
     }
 }
 
+static void prepare_part_run(void *ctx) {
+    prepare_part *p = ctx;
+    if (!p->shared) {
+        prepare_part_rows(p);
+        return;
+    }
+    while (p->rc == 0) {
+        /* relaxed: what was known of the records before is handed over by starting the helper */
+        p->from = atomic_fetch_add_explicit(p->shared, PREPARE_DOC_ROWS, memory_order_relaxed);
+        if (p->from >= p->ch->count) {
+            break;
+        }
+        p->to = PV_MIN(p->from + PREPARE_DOC_ROWS, p->ch->count);
+        prepare_part_rows(p);
+        pv__thread_yield(); /* to whoever has pages to write: the disk should not wait for us */
+    }
+}
+
+int pv__write_tell(const pv_error *found, int rc, pv_error *err) {
+    if (rc != 0) {
+        pv__err(err, rc, "%s", found->message);
+        if (err) {
+            err->sys_errno = found->sys_errno;
+            err->record_index = found->record_index;
+            err->offset = found->offset;
+        }
+    }
+    return rc;
+}
+
 /* What a part has found goes to the call. */
 static int prepare_part_take(prepare_part *p, pv_error *err) {
     p->ch->next_id = PV_MAX(p->ch->next_id, p->next_id);
     p->ch->docs[p->part] = p->docs;
     pv__json_reader_done(&p->json);
-    if (p->rc != 0) {
-        const uint64_t offset = p->err.offset;
-        pv__err(err, p->rc, "%s", p->err.message);
-        if (err) {
-            err->offset = offset;
-        }
-        return pv__err_at(err, p->rc, (size_t)p->err.record_index);
-    }
-    return 0;
+    return pv__write_tell(&p->err, p->rc, err);
 }
 
 /* All records; of many the second half by the helper, where there is one. */
@@ -173,8 +224,8 @@ static int prepare_rows(pv__changes *ch, const pv__input *in, uint8_t *numbers, 
     prepare_part parts[2];
     pv__helper *helper = pv__txn_helper(ch->parts->txn);
     const size_t half = ch->count >= PREPARE_SHARED_ROWS ? ch->count / 2 : ch->count;
-    prepare_part_init(&parts[0], ch, in, 0, 0, half, numbers);
-    prepare_part_init(&parts[1], ch, in, 1, half, ch->count, numbers);
+    prepare_part_init(&parts[0], ch, in, PREPARE_ALL, 0, 0, half, numbers);
+    prepare_part_init(&parts[1], ch, in, PREPARE_ALL, 1, half, ch->count, numbers);
     const bool helped = half < ch->count && pv__helper_start(helper, prepare_part_run, &parts[1]);
     prepare_part_run(&parts[0]);
     if (helped) {
@@ -474,8 +525,9 @@ static int prepare_heads(pv__changes *ch, pv_error *err) {
 
 /* ---- all --------------------------------------------------------------------------------- */
 
-int pv__changes_prepare(pv__changes *ch, pv__parts *parts, pv_db *db, unsigned mode, uint32_t flags,
-                        const pv__input *in, pv_error *err) {
+/* Room for the records of the call. *out_numbers: for number keys, or NULL. */
+static int prepare_begin(pv__changes *ch, pv__parts *parts, pv_db *db, unsigned mode,
+                         uint32_t flags, size_t count, uint8_t **out_numbers, pv_error *err) {
     pv__mem *mem = &db->env->mem;
     memset(ch, 0, offsetof(pv__changes, near));
     ch->parts = parts;
@@ -483,28 +535,92 @@ int pv__changes_prepare(pv__changes *ch, pv__parts *parts, pv_db *db, unsigned m
     ch->mode = mode;
     ch->flags = flags;
     ch->next_id = parts->c.next_id;
+    *out_numbers = NULL;
     pv__buf_init(&ch->docs[0], mem);
     pv__buf_init(&ch->docs[1], mem);
     pv__arena_init(&ch->arena, mem, PREPARE_ARENA_CHUNK);
+    if (count == 0) {
+        return 0;
+    }
+    ch->rows = pv__alloc_array(mem, count, sizeof(*ch->rows));
+    const bool number_keys = parts->c.key == PV_KEY_U64;
+    uint8_t *numbers = number_keys ? pv__arena_alloc(&ch->arena, count * 8) : NULL;
+    if (!ch->rows || (number_keys && !numbers)) {
+        pv__alloc_free(mem, ch->rows, count * sizeof(*ch->rows));
+        ch->rows = NULL;
+        return pv__err_nomem(err, count * sizeof(*ch->rows));
+    }
+    memset(ch->rows, 0, count * sizeof(*ch->rows));
+    ch->count = count;
+    *out_numbers = numbers;
+    return 0;
+}
+
+int pv__changes_prepare(pv__changes *ch, pv__parts *parts, pv_db *db, unsigned mode, uint32_t flags,
+                        const pv__input *in, pv_error *err) {
+    uint8_t *numbers = NULL;
+    PV_TRY(prepare_begin(ch, parts, db, mode, flags, in->count, &numbers, err));
     if (in->count == 0) {
         return 0;
     }
-    ch->rows = pv__alloc_array(mem, in->count, sizeof(*ch->rows));
-    const bool number_keys = parts->c.key == PV_KEY_U64;
-    uint8_t *numbers = number_keys ? pv__arena_alloc(&ch->arena, in->count * 8) : NULL;
-    if (!ch->rows || (number_keys && !numbers)) {
-        pv__alloc_free(mem, ch->rows, in->count * sizeof(*ch->rows));
-        ch->rows = NULL;
-        return pv__err_nomem(err, in->count * sizeof(*ch->rows));
-    }
-    memset(ch->rows, 0, in->count * sizeof(*ch->rows));
-    ch->count = in->count;
     PV_TRY(prepare_rows(ch, in, numbers, err));
     PV_TRY(prepare_made_keys(ch, numbers, err));
     PV_TRY(prepare_twins(ch, err));
     PV_TRY(prepare_lookups(ch, err));
     PV_TRY(mode == PV__WRITE_UPDATE ? prepare_update(ch, err) : 0);
     return prepare_heads(ch, err);
+}
+
+/* ---- many new records ------------------------------------------------------------------------ */
+
+static int prepare_keys(pv__changes *ch, const pv__input *in, uint8_t *numbers, pv_error *err) {
+    prepare_part keys;
+    prepare_part_init(&keys, ch, in, PREPARE_KEYS, 0, 0, ch->count, numbers);
+    prepare_part_run(&keys);
+    PV_TRY(prepare_part_take(&keys, err));
+    PV_TRY(prepare_made_keys(ch, numbers, err));
+    PV_TRY(prepare_twins(ch, err));
+    return prepare_lookups(ch, err);
+}
+
+/* All documents, by the helper and, after `meanwhile`, by this thread. */
+static int prepare_docs_while(pv__changes *ch, const pv__input *in,
+                              int (*meanwhile)(void *ctx, pv_error *err), void *ctx,
+                              pv_error *err) {
+    prepare_part parts[2];
+    atomic_size_t shared;
+    pv__helper *helper = pv__txn_helper(ch->parts->txn);
+    atomic_init(&shared, 0);
+    for (uint8_t i = 0; i < 2; i++) {
+        prepare_part_init(&parts[i], ch, in, PREPARE_DOCS, i, 0, 0, NULL);
+        parts[i].shared = &shared;
+    }
+    const bool helped =
+        ch->count >= PREPARE_SHARED_ROWS && pv__helper_start(helper, prepare_part_run, &parts[1]);
+    const int rc = meanwhile(ctx, err);
+    if (rc == 0) {
+        prepare_part_run(&parts[0]);
+    }
+    if (rc != 0 || parts[0].rc != 0) { /* nobody needs the others */
+        atomic_store_explicit(&shared, ch->count, memory_order_relaxed);
+    }
+    if (helped) {
+        pv__helper_wait(helper);
+    }
+    const int mine = prepare_part_take(&parts[0], rc == 0 ? err : NULL);
+    const int other = prepare_part_take(&parts[1], rc == 0 && mine == 0 ? err : NULL);
+    return rc != 0 ? rc : mine != 0 ? mine : other;
+}
+
+int pv__changes_prepare_new(pv__changes *ch, pv__parts *parts, pv_db *db, unsigned mode,
+                            const pv__input *in, int (*meanwhile)(void *ctx, pv_error *err),
+                            void *ctx, bool *out_all_new, pv_error *err) {
+    uint8_t *numbers = NULL;
+    PV_TRY(prepare_begin(ch, parts, db, mode, 0, in->count, &numbers, err));
+    ch->unchecked = true;
+    PV_TRY(prepare_keys(ch, in, numbers, err));
+    *out_all_new = ch->fresh == ch->count;
+    return *out_all_new ? prepare_docs_while(ch, in, meanwhile, ctx, err) : 0;
 }
 
 void pv__changes_done(pv__changes *ch) {
@@ -521,4 +637,5 @@ void pv__changes_done(pv__changes *ch) {
 #undef PREPARE_PAUSE_ROWS
 #undef PREPARE_MISSES
 #undef PREPARE_SHARED_ROWS
+#undef PREPARE_DOC_ROWS
 #undef PREPARE_DOC_SURELY_SMALL

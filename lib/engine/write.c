@@ -9,6 +9,8 @@
 
 /* Documents of so many bytes are put in before more are gathered. */
 #define WRITE_DOC_BYTES ((size_t)64 << 10)
+/* Vectors of so many bytes, a page full, are worth being put into pages before all is checked. */
+#define WRITE_FIRST_BYTES ((size_t)64 << 10)
 
 /* Slots for the records that are new, in the order of the call. */
 static int write_apply_slots(pv__changes *ch, pv_error *err) {
@@ -66,6 +68,14 @@ static size_t write_vector_run(const pv__changes *ch, size_t i) {
     return n;
 }
 
+/* They are about to be copied, and in the processor's cache by then. */
+static int write_check_run(const pv__parts *p, const pv__change *row, size_t n, pv_error *err) {
+    for (size_t k = 0; k < n; k++) {
+        PV_TRY(pv__vector_values(p, row[k].vector, err));
+    }
+    return 0;
+}
+
 static int write_apply_vectors(pv__changes *ch, pv__index_work *work, pv_error *err) {
     pv__parts *p = ch->parts;
     const pv__column *c = &p->column;
@@ -93,6 +103,7 @@ static int write_apply_vectors(pv__changes *ch, pv__index_work *work, pv_error *
             PV_TRY(pv__column_page_write(c, ordinal, &rows, err));
         }
         n = write_vector_run(ch, i);
+        PV_TRY(ch->unchecked ? write_check_run(p, row, n, err) : 0);
         memcpy(rows + (size_t)(row->slot % per_page) * c->row_size, row->vector, n * c->row_size);
         last = row->slot % per_page + (uint32_t)n - 1;
         for (size_t k = 0; k < n; k++) {
@@ -158,21 +169,28 @@ static int write_apply_docs(pv__changes *ch, pv_error *err) {
     return pv__row_put(p, &near, &run, err);
 }
 
+/* What is being written by one call. */
+typedef struct write_job {
+    pv__changes ch;
+    pv__parts parts;
+    pv__index_work work;
+} write_job;
+
 /* One part of the collection after the other: what is touched by neighbouring records is touched
- * together. Everything is in this transaction's pages. */
-static int write_apply_all(pv__changes *ch, pv_error *err) {
-    pv__index_work work = {0};
-    int rc = write_apply_slots(ch, err);
-    rc = rc == 0 ? write_apply_vectors(ch, &work, err) : rc;
-    rc = rc == 0 ? write_apply_ids(ch, err) : rc;
-    rc = rc == 0 ? write_apply_docs(ch, err) : rc;
-    rc = rc == 0 ? pv__index_apply(ch->db, ch->parts, &work, err) : rc;
-    pv__index_done(ch->db, &work);
-    if (rc == 0) {
-        ch->parts->c.next_id = ch->next_id;
-        PV_TRY(pv__parts_save(ch->parts, err));
-    }
-    return rc == 0 ? pv__txn_pause(ch->parts->txn, err) : rc;
+ * together. Everything is in this transaction's pages. Needs no documents. */
+static int write_apply_first(void *ctx, pv_error *err) {
+    write_job *j = ctx;
+    PV_TRY(write_apply_slots(&j->ch, err));
+    PV_TRY(write_apply_vectors(&j->ch, &j->work, err));
+    return write_apply_ids(&j->ch, err);
+}
+
+static int write_apply_rest(write_job *j, pv_error *err) {
+    PV_TRY(write_apply_docs(&j->ch, err));
+    PV_TRY(pv__index_apply(j->ch.db, &j->parts, &j->work, err));
+    j->parts.c.next_id = j->ch.next_id;
+    PV_TRY(pv__parts_save(&j->parts, err));
+    return pv__txn_pause(j->parts.txn, err);
 }
 
 /* Nothing that would change a page: no records, or an update that gives neither part. */
@@ -204,28 +222,80 @@ static int write_ids(const pv__changes *ch, pv_results **out, pv_error *err) {
     return 0;
 }
 
+/* Everything is checked before the first page changes. */
+static int write_in_order(write_job *j, pv__call *call, const pv__input *in, unsigned mode,
+                          uint32_t flags, pv_results **out_ids, pv_error *err) {
+    PV_TRY(pv__changes_prepare(&j->ch, &j->parts, call->db, mode, flags, in, err));
+    if (out_ids) {
+        PV_TRY(write_ids(&j->ch, out_ids, err)); /* before the first change: it may lack memory */
+    }
+    if (write_is_empty(&j->ch)) {
+        return 0;
+    }
+    call->changing = true;
+    PV_TRY(write_apply_first(j, err));
+    return write_apply_rest(j, err);
+}
+
+/* Is it about what the caller gave? Then it is told by the check in order. */
+static bool write_is_refusal(int rc) {
+    return rc != 0 && rc != PV_ERR_NOMEM && rc != PV_ERR_IO && rc != PV_ERR_FULL &&
+           rc != PV_ERR_CORRUPT && rc != PV_ERR_CANCELLED && rc != PV_ERR_INTERNAL;
+}
+
+/* *out_again: it has to be done in order, and this transaction may have changed. */
+static int write_vectors_first(write_job *j, const pv__call *call, const pv__input *in,
+                               unsigned mode, pv_results **out_ids, bool *out_again,
+                               pv_error *err) {
+    bool all_new = false;
+    const int rc = pv__changes_prepare_new(&j->ch, &j->parts, call->db, mode, in, write_apply_first,
+                                           j, &all_new, err);
+    *out_again = rc == 0 ? !all_new : write_is_refusal(rc);
+    if (rc != 0 || !all_new) {
+        return rc;
+    }
+    PV_TRY(out_ids ? write_ids(&j->ch, out_ids, err) : 0);
+    return write_apply_rest(j, err);
+}
+
+/* One attempt. */
+static int write_attempt(pv__call *call, const char *collection, const pv__input *in, unsigned mode,
+                         uint32_t flags, bool want_numbers, bool in_order, pv_results **out_ids,
+                         bool *out_again, pv_error *err) {
+    write_job j;
+    j.ch.db = NULL;
+    j.work = (pv__index_work){0};
+    int rc = pv__parts_open(&j.parts, call->txn, collection, err);
+    if (rc == 0 && want_numbers && j.parts.c.key != PV_KEY_U64) {
+        rc = pv__err(err, PV_ERR_MISUSE, "out_ids_u64 is given, collection '%s' has texts",
+                     j.parts.c.name);
+    }
+    if (rc == 0 && (in_order || in->count < WRITE_FIRST_BYTES / j.parts.column.row_size)) {
+        rc = write_in_order(&j, call, in, mode, flags, out_ids, err);
+    } else if (rc == 0) {
+        rc = write_vectors_first(&j, call, in, mode, out_ids, out_again, err);
+    }
+    pv__index_done(call->db, &j.work);
+    pv__changes_done(&j.ch);
+    pv__parts_done(&j.parts);
+    return rc;
+}
+
 int pv__write_records(pv__call *call, const char *collection, const pv__input *in, unsigned mode,
                       uint32_t flags, bool want_numbers, pv_results **out_ids, pv_error *err) {
+    const bool in_order = call->user || mode == PV__WRITE_UPDATE;
+    pv_error found = PV_ERROR_INIT;
     pv_results *ids = NULL;
-    pv__changes ch = {0};
-    pv__parts parts;
-    int rc = pv__parts_open(&parts, call->txn, collection, err);
-    if (rc == 0 && want_numbers && parts.c.key != PV_KEY_U64) {
-        rc = pv__err(err, PV_ERR_MISUSE, "out_ids_u64 is given, collection '%s' has texts",
-                     parts.c.name);
+    bool again = false;
+    int rc = write_attempt(call, collection, in, mode, flags, want_numbers, in_order,
+                           out_ids ? &ids : NULL, &again, in_order ? err : &found);
+    if (again) {
+        pv__txn_undo(call->txn);
+        rc = write_attempt(call, collection, in, mode, flags, want_numbers, true,
+                           out_ids ? &ids : NULL, &again, err);
+    } else if (!in_order) {
+        pv__write_tell(&found, rc, err);
     }
-    if (rc == 0) {
-        rc = pv__changes_prepare(&ch, &parts, call->db, mode, flags, in, err);
-    }
-    if (rc == 0 && out_ids) {
-        rc = write_ids(&ch, &ids, err); /* before the first change, since it may lack memory */
-    }
-    if (rc == 0 && !write_is_empty(&ch)) {
-        call->changing = true;
-        rc = write_apply_all(&ch, err);
-    }
-    pv__changes_done(&ch);
-    pv__parts_done(&parts);
     if (rc == 0 && out_ids) {
         *out_ids = ids;
     } else {
@@ -235,3 +305,4 @@ int pv__write_records(pv__call *call, const char *collection, const pv__input *i
 }
 
 #undef WRITE_DOC_BYTES
+#undef WRITE_FIRST_BYTES

@@ -5,8 +5,12 @@
  *                 ids, vectors, documents,    nothing here can fail for a reason
  *                 twins, what exists          that the caller could have known
  *
- * Prepare reads pages and changes none (E1), so that a call which is refused leaves no trace and
- * the caller's transaction goes on. Apply dooms the transaction when it fails. */
+ * Prepare reads pages and changes none, so that a call which is refused leaves no trace and the
+ * caller's transaction goes on (E1). Apply dooms the transaction when it fails.
+ *
+ * A large call that is a transaction of its own puts its new vectors into pages before all is
+ * checked, so that they are on their way to the disk meanwhile. When something is wrong after all
+ * its transaction is emptied, and the same call comes again as above, to tell what. */
 #ifndef PV_ENGINE_WRITE_H
 #define PV_ENGINE_WRITE_H
 
@@ -37,17 +41,18 @@ enum { PV__WRITE_INSERT, PV__WRITE_UPSERT, PV__WRITE_UPDATE };
 
 #define PV__NO_DOC SIZE_MAX
 
-/* One record, ready to be written. */
+/* One record, ready to be written. What is about its document may be written by the helper while
+ * another thread reads the rest: no word holds some of both. */
 typedef struct pv__change {
     const uint8_t *key; /* the caller's bytes, or the arena's */
     const void *vector; /* the caller's; NULL: keep */
     size_t doc_at;      /* in pv__changes.docs[doc_part], behind its head; PV__NO_DOC: keep */
     uint32_t doc_len;
-    uint32_t key_len;
-    uint32_t slot;     /* when it exists */
-    uint32_t twin;     /* index + 1 of the one before with the same key, or 0 */
     uint16_t doc_head; /* bytes of the head before it; 0: there is none yet */
     uint8_t doc_part;
+    uint32_t key_len;
+    uint32_t slot; /* when it exists */
+    uint32_t twin; /* index + 1 of the one before with the same key, or 0 */
     bool exists;
     bool superseded; /* a later record of the call has the same key */
 } pv__change;
@@ -62,6 +67,7 @@ typedef struct pv__changes {
     uint64_t next_id; /* the collection's, after this call */
     size_t fresh;     /* records that will be new */
     bool ascending;   /* their keys, strictly */
+    bool unchecked;   /* the elements of the vectors are looked at when they are copied */
     /* From here on not zeroed. */
     pv__finger near; /* of the id map, while several records are looked up and put in */
     pv__buf docs[2]; /* each written by the thread that checks a part of the records */
@@ -84,11 +90,23 @@ static inline pv__bytes pv__change_row(const pv__changes *ch, const pv__change *
 /* prepare.c. done in every case. */
 PV_PRIVATE int pv__changes_prepare(pv__changes *ch, pv__parts *parts, pv_db *db, unsigned mode,
                                    uint32_t flags, const pv__input *in, pv_error *err);
+/* The same for many records, each with its vector, in a transaction that has changed nothing yet.
+ * When all of them turn out to be new, meanwhile(ctx) is called: their keys are known, of their
+ * vectors the shape was checked and the elements were not; documents are there only afterwards.
+ * *out_all_new false, or an error: come again with the other one, without what meanwhile did. */
+PV_PRIVATE int pv__changes_prepare_new(pv__changes *ch, pv__parts *parts, pv_db *db, unsigned mode,
+                                       const pv__input *in,
+                                       int (*meanwhile)(void *ctx, pv_error *err), void *ctx,
+                                       bool *out_all_new, pv_error *err);
 PV_PRIVATE void pv__changes_done(pv__changes *ch);
+/* An error that was found elsewhere, with its record and place; 0 tells nothing. Returns rc. */
+PV_PRIVATE int pv__write_tell(const pv_error *found, int rc, pv_error *err);
 
 /* A vector that was given: dims and type are the collection's, all elements finite. */
 PV_PRIVATE int pv__vector_check(const pv__parts *p, const void *vector, uint32_t dims,
                                 uint32_t type, pv_error *err);
+/* The elements alone. */
+PV_PRIVATE int pv__vector_values(const pv__parts *p, const void *vector, pv_error *err);
 
 /* key.c: one key as the caller gave it to bytes of the id map; `buf` takes a number. A missing one
  * gives size 0. */

@@ -130,6 +130,9 @@ PV_PRIVATE uint64_t pv__txn_cache_bytes(const pv__txn *txn); /* the bound of the
 /* A second thread for whoever has the write transaction (os/helper.h): wait for its job before the
  * call returns. It may do work of the store and then accepts nothing. */
 PV_PRIVATE struct pv__helper *pv__txn_helper(pv__txn *txn);
+/* Everything that the write transaction, which has no savepoints, has changed is as it was; it goes
+ * on as if it had just begun. What was read in it is to be read again. */
+PV_PRIVATE void pv__txn_undo(pv__txn *txn);
 /* A mistake in the middle of a change: from now on only rollback is possible, and commit fails
  * with this code. Store and tree call it themselves when a page call fails. */
 PV_PRIVATE void pv__txn_doom(pv__txn *txn, int code);

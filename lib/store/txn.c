@@ -171,6 +171,16 @@ static void txn_discard(pv__txn *t) {
     t->touched_count = 0;
 }
 
+PV_PRIVATE void pv__txn_undo(pv__txn *t) {
+    PV_DEBUG_ASSERT(t->write && t->savepoint_count == 0);
+    txn_discard(t);
+    if (t->in_epoch) {
+        pv__reader_leave(t->slot);
+        t->in_epoch = false;
+    }
+    t->doomed = 0;
+}
+
 PV_PRIVATE void pv__txn_rollback(pv__txn *t) {
     if (!t) {
         return;

@@ -319,9 +319,10 @@ bool pv__json_flat(const char *text, size_t len, pv__buf *out) {
     }
     const size_t cells = 1 + 2 * (size_t)r.count, rest = r.keys_len + r.values_len;
     const unsigned w = pv__doc_cell_width(cells, rest);
+    const bool failed = out->failed; /* by what stands before: then nothing may follow */
     uint8_t *to = pv__buf_extend(out, 1 + w * cells + rest);
     if (!to) {
-        out->failed = false; /* the other way asks again, and tells */
+        out->failed = failed; /* the other way asks again, and tells */
         return false;
     }
     flat_write(&r, w, to);

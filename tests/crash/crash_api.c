@@ -176,6 +176,27 @@ static int t_work_async(capi_work *t) {
     return 0;
 }
 
+/* Calls whose vectors are in pages before all is checked: some are refused then. */
+static int t_work_large_calls(capi_work *t) {
+    T_DO(api_op_create(&t->w, "a", 300, PV_METRIC_L2, PV_KEY_U64));
+    for (uint32_t i = 0; i < 5; i++) {
+        T_DO(api_op_upsert_refused(&t->w, "a", i * 64, 64));
+        T_DO(api_op_upsert(&t->w, "a", i * 64, 64));
+        T_DO(api_op_delete(&t->w, "a", i * 64, 40));
+        T_DO(api_op_upsert_refused(&t->w, "a", 1000, 64));
+        T_DO(i == 2 ? capi_checkpoint(t) : i == 3 ? capi_reopen(t) : 0);
+    }
+    return api_op_upsert(&t->w, "a", 500, 64);
+}
+
+/* The same with so little cache that pages are in slots by then, which others use afterwards. */
+static int t_work_large_calls_spilled(capi_work *t) {
+    T_DO(api_op_create(&t->w, "a", 300, PV_METRIC_L2, PV_KEY_U64));
+    T_DO(api_op_upsert_refused(&t->w, "a", 0, 64));
+    T_DO(api_op_upsert(&t->w, "a", 0, 64));
+    return api_op_upsert_refused(&t->w, "a", 100, 64);
+}
+
 static const capi_kind t_kinds[] = {
     {"batches", t_work_batches, 0, 0, PV_SYNC_FULL, NULL},
     {"deletes", t_work_deletes, 0, 0, PV_SYNC_FULL, NULL},
@@ -191,6 +212,8 @@ static const capi_kind t_kinds[] = {
     {"savepoints with little cache", t_work_savepoints, 64u << 10, 300u << 10, PV_SYNC_FULL, NULL},
     {"loads", t_work_loads, 0, 0, PV_SYNC_FULL, NULL},
     {"async", t_work_async, 0, 0, PV_SYNC_ASYNC, NULL},
+    {"large calls", t_work_large_calls, 0, 0, PV_SYNC_FULL, NULL},
+    {"large calls with the least cache", t_work_large_calls_spilled, 0, 1, PV_SYNC_FULL, NULL},
 };
 
 #undef T_DO

@@ -422,6 +422,19 @@ int api_op_upsert(api_world *w, const char *name, uint32_t first, uint32_t count
     return rc;
 }
 
+int api_op_upsert_refused(api_world *w, const char *name, uint32_t first, uint32_t count) {
+    static const t_defect defects[] = {T_NAN, T_BAD_JSON, T_JSON_ARRAY, T_NO_VECTOR, T_WRONG_KEY};
+    const uint32_t n = count < T_BATCH_MAX ? count : T_BATCH_MAX;
+    t_load *l = t_load_new(w, api_model_find(&w->now, name), T_UPSERT, n);
+    for (uint32_t i = 0; i < n; i++) {
+        t_row_draw(l, &l->rows[i], first + i);
+    }
+    t_load_spoil(l, defects[t_below(w, sizeof(defects) / sizeof(defects[0]))]);
+    const int rc = t_load_run(l);
+    t_load_free(l);
+    return rc;
+}
+
 static int t_op_write(api_world *w, api_collection *c, bool refuse) {
     const t_mode mode = (t_mode)(t_below(w, 2) ? T_UPSERT : t_below(w, 4));
     const size_t most = w->batch < T_BATCH_MAX ? w->batch : T_BATCH_MAX;

@@ -49,6 +49,8 @@ int api_op_create(api_world *w, const char *name, uint32_t dims, uint32_t metric
 int api_op_drop(api_world *w, const char *name);
 /* count records with keys first, first + 1, ...; PV_ERR_ codes are predicted from the model. */
 int api_op_upsert(api_world *w, const char *name, uint32_t first, uint32_t count);
+/* The same, refused for what is wrong with the last of them. */
+int api_op_upsert_refused(api_world *w, const char *name, uint32_t first, uint32_t count);
 int api_op_delete(api_world *w, const char *name, uint32_t first, uint32_t count);
 int api_begin(api_world *w, uint32_t flags);
 int api_commit(api_world *w);

@@ -143,6 +143,67 @@ static void test_image__rollback_gives_all_slots_back(void **state) {
     }
 }
 
+/* Is the page there, in the newest state? */
+static bool t_is_there(uint64_t page_id) {
+    pv_error err = PV_ERROR_INIT;
+    const uint8_t *page = NULL;
+    pv__txn *t = NULL;
+    test_assert_ok(pv__txn_begin(t_w.store, 0, &t, &err), &err);
+    const int rc = pv__page_read(t, page_id, PV__PAGE_COLUMN, &page, &err);
+    pv__txn_rollback(t);
+    return rc == 0;
+}
+
+/* Emptied, with pages on their way to slots, it gives all of them back and goes on as if new: with
+ * the same page ids and slots for something else. No power cut shows what was undone. */
+static void test_image__an_undone_transaction_goes_on(void **state) {
+    (void)state;
+    for (unsigned threads = 0; threads < 2; threads++) {
+        sim *s = t_start(threads, 64u << 20);
+        pv_error err = PV_ERROR_INIT;
+        pv__txn *t = NULL;
+        t_load first, gone, second;
+        unsigned shown[2] = {0, 0};
+        test_assert_ok(pv__txn_begin(t_w.store, PV__TXN_WRITE, &t, &err), &err);
+        t_fill(t, &first, 1);
+        test_assert_ok(pv__txn_commit(t, NULL, &err), &err);
+        const uint64_t used = t_slots_in_use();
+        const size_t from = sim_op_count(s);
+        test_assert_ok(pv__txn_begin(t_w.store, PV__TXN_WRITE, &t, &err), &err);
+        t_load changed = first;
+        t_fill(t, &gone, 100);
+        t_write(t, &changed, 3, 500);
+        pv__txn_doom(t, PV_ERR_NOMEM);
+        pv__txn_undo(t);
+        assert_false(pv__txn_is_dirty(t));
+        assert_int_equal(t_slots_in_use(), used);
+        t_fill(t, &second, 200);
+        assert_int_equal(second.ids[0], gone.ids[0]);
+        test_assert_ok(pv__txn_commit(t, NULL, &err), &err);
+        t_expect(&first);
+        t_expect(&second);
+        const size_t to = sim_op_count(s);
+        t_close();
+        for (size_t upto = from; upto <= to; upto++) {
+            for (unsigned cut = SIM_CUT_DROP_ALL; cut <= SIM_CUT_TORN_4K; cut++) {
+                sim *image = sim_image(s, upto, (sim_cut)cut, upto + 1);
+                t_open(t_opts(sim_vfs(image)));
+                const bool there = t_is_there(second.ids[0]);
+                t_expect(&first);
+                if (there) {
+                    t_expect(&second);
+                }
+                shown[there]++;
+                t_close();
+                sim_free(image);
+            }
+        }
+        assert_true(shown[0] > 0 && shown[1] > 0);
+        sim_free(s);
+        test_mem_done(&t_mem);
+    }
+}
+
 /* The same pages and the same record size whoever wrote them, and one sync of the file. */
 static void test_image__a_second_thread_changes_no_content(void **state) {
     (void)state;
@@ -374,6 +435,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_image__finished_pages_may_change_all_the_same),
         cmocka_unit_test(test_image__rollback_gives_all_slots_back),
+        cmocka_unit_test(test_image__an_undone_transaction_goes_on),
         cmocka_unit_test(test_image__a_second_thread_changes_no_content),
         cmocka_unit_test(test_image__failed_writes),
         cmocka_unit_test(test_image__space_ahead),
