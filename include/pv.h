@@ -872,8 +872,8 @@ PV_EXTERN void pv_results_free(pv_results *results);
 PV_EXTERN int pv_cursor_open(pv_db *db, pv_txn *txn, const char *collection, const pv_query *query,
                              pv_cursor **out_cursor, pv_error *err);
 
-/* pv_cursor_next - the next k rows: nearest first, equal distances by id. Fewer only when no more
- * are left; none at the end, and from then on.
+/* pv_cursor_next - the next k rows: nearest first, equal distances by id within a page (which page
+ * they come with is not said). Fewer only when no more are left; none at the end, and from then on.
  * k: at most PV_LIMIT_K; 0: 10. It may change from page to page.
  * Owner: the caller frees *out_results with pv_results_free.
  * Errors: PV_ERR_CLOSED (its transaction has ended); PV_ERR_LIMIT (k); PV_ERR_CANCELLED (may be
