@@ -101,6 +101,7 @@ int cli_metric(cli *c, const char *name, uint32_t *out); /* NULL name: the defau
 int cli_type(cli *c, const char *name, uint32_t *out);
 int cli_key(cli *c, const char *name, uint32_t *out);
 int cli_index(cli *c, const char *name, uint32_t *out); /* NULL: auto */
+int cli_code(cli *c, const char *name, uint32_t *out);  /* NULL: auto */
 
 /* The ids on the command line, as the collection wants them. cli_ids_done frees. */
 typedef struct cli_ids {

@@ -8,6 +8,7 @@ int cmd_create(cli *c, int argc, char **argv) {
     const char *type = NULL;
     const char *key = NULL;
     const char *index = NULL;
+    const char *code = NULL;
     int if_missing = 0;
     const cli_option options[] = {
         {"dims", 'd', CLI_U64, &dims, NULL},
@@ -15,12 +16,13 @@ int cmd_create(cli *c, int argc, char **argv) {
         {"type", 0, CLI_TEXT, (void *)&type, NULL},
         {"key", 0, CLI_TEXT, (void *)&key, NULL},
         {"index", 0, CLI_TEXT, (void *)&index, NULL},
+        {"code", 0, CLI_TEXT, (void *)&code, NULL},
         {"if-missing", 0, CLI_FLAG, &if_missing, NULL},
     };
     pv_collection_opts o = PV_COLLECTION_OPTS_INIT;
     cli_args args;
     pv_db *db = NULL;
-    int rc = cli_parse(c, argc, argv, options, 6, 2, 2, &args);
+    int rc = cli_parse(c, argc, argv, options, 7, 2, 2, &args);
     if (rc != CLI_OK || c->help) {
         return rc;
     }
@@ -36,6 +38,7 @@ int cmd_create(cli *c, int argc, char **argv) {
     rc = rc == CLI_OK ? cli_type(c, type, &o.type) : rc;
     rc = rc == CLI_OK ? cli_key(c, key, &o.key) : rc;
     rc = rc == CLI_OK ? cli_index(c, index, &o.index) : rc;
+    rc = rc == CLI_OK ? cli_code(c, code, &o.code) : rc;
     rc = rc == CLI_OK ? cli_open(c, args.at[0], CLI_CREATE, &db) : rc;
     if (rc != CLI_OK) {
         return rc;

@@ -89,6 +89,15 @@ int cli_index(cli *c, const char *name, uint32_t *out) {
                : cli_fail(c, CLI_USAGE, "--index wants auto, flat, hnsw or ivf, not '%s'", name);
 }
 
+int cli_code(cli *c, const char *name, uint32_t *out) {
+    *out = name == NULL ? PV_CODE_AUTO : db_find(db_codes, PV_CODE_BIT, name);
+    return *out != PV_CODE_AUTO || name == NULL || strcmp(name, db_codes[0]) == 0
+               ? CLI_OK
+               : cli_fail(c, CLI_USAGE,
+                          "--code wants auto, f32, f16, sq8, q4, b1, pq, i8 or bit, not '%s'",
+                          name);
+}
+
 int cli_key(cli *c, const char *name, uint32_t *out) {
     *out = PV_KEY_STRING;
     if (name == NULL || strcmp(name, "string") == 0) {

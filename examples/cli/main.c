@@ -24,6 +24,8 @@ static const command commands[] = {
      "      --type T         f32 (default), f16, i8 or bit: what its vectors are made of\n"
      "      --key K          string (default) or u64: what its ids are\n"
      "      --index I        auto (default), flat, hnsw (a graph) or ivf (lists)\n"
+     "      --code C         what is compared first: auto (default), f32, f16, sq8, q4, b1, pq,\n"
+     "                       i8 or bit; flat has none unless sq8 is asked for\n"
      "      --if-missing     fine when it exists with the same options\n"},
     {"import", cmd_import, "DB COLLECTION FILE|-", "add records from a file",
      "      --format F       jsonl, csv, npy or fvecs; default: by the file's name\n"

@@ -83,9 +83,11 @@ static int admin_spec_index(const pv_collection_opts *o, pv__collection_spec *ou
         return 0;
     }
     if ((o->code && o->code != PV_CODE_SQ8) || o->ef_construction) {
-        return pv__err(err, PV_ERR_MISUSE,
-                       "%s is given, but no graph; PV_INDEX_FLAT can have code sq8",
-                       o->ef_construction ? "ef_construction" : "a code");
+        return o->ef_construction
+                   ? pv__err(err, PV_ERR_MISUSE,
+                             "ef_construction is given, but index flat has no graph")
+                   : pv__err(err, PV_ERR_MISUSE, "code %s is given, but index flat has sq8 or none",
+                             pv__code_name(o->code));
     }
     out->code = o->code; /* 0: vectors alone */
     return 0;

@@ -106,6 +106,20 @@ class Collections(Case):
         self.fails(BUSY, "ivf", "create", self.db, "c", "--dims", 3, "--index", "hnsw",
                    "--if-missing")
 
+    def test_create_with_a_code(self):
+        rows = [{"id": f"r{i}", "vector": [i % 7, i // 7, i % 3]} for i in range(80)]
+        for index, code in (("hnsw", "q4"), ("hnsw", "f32"), ("flat", "sq8")):
+            name = f"{index}-{code}"
+            self.create("--index", index, "--code", code, "--metric", "l2", name=name)
+            self.load(*rows, name=name)
+            info = self.json("info", self.db, name)
+            self.assertEqual((info["index"], info["code_asked"]), (index, code))
+            if index == "hnsw":
+                self.assertEqual((info["code"], info["indexed"]), (code, 80))
+        self.fails(USAGE, "--code", "create", self.db, "d", "--dims", 3, "--code", "zip")
+        self.fails(USAGE, "flat", "create", self.db, "d", "--dims", 3, "--index", "flat",
+                   "--code", "q4")
+
     def test_create_refuses_a_bad_name(self):
         self.create()
         self.assertEqual(self.run_it("create", self.db, "a/b", "--dims", 3).returncode, USAGE)
