@@ -226,3 +226,10 @@ void test_assert_rc_at(int rc, int want, const pv_error *err, const char *file, 
         _fail(file, line);
     }
 }
+
+/* ---- interrupts ---- */
+
+int test_interrupt(void *ctx) {
+    test_stop *s = ctx;
+    return ++s->calls == s->at;
+}

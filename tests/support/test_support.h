@@ -54,6 +54,14 @@ void test_mem_done(pv__mem *mem); /* fails the test when bytes are still in use 
  * success. Returns the number of requests of a successful call. */
 uint64_t test_nomem_loop(pv__mem *mem, int (*fn)(void *arg), void *arg);
 
+/* ---- interrupts ---- */
+
+typedef struct test_stop {
+    uint64_t calls, at;
+} test_stop;
+/* For `interrupt` of the open options, with a test_stop: call number `at` ends what asks. */
+int test_interrupt(void *ctx);
+
 /* ---- comparing ---- */
 
 /* Fail with a hex dump of the lines that differ. */

@@ -465,25 +465,16 @@ static void test_exact__on_damaged_pages_by_vectors(void **state) {
     }
 }
 
-typedef struct t_stop {
-    uint64_t calls, at;
-} t_stop;
-
-static int t_interrupt(void *ctx) {
-    t_stop *s = ctx;
-    return ++s->calls == s->at;
-}
-
 /* Wherever the interrupt callback ends it, and whichever allocation fails: the code, or the same
  * answers, and nothing left behind. */
 static void test_exact__interrupts_and_failed_allocations(void **state) {
     (void)state;
     t_set *s = &t_this;
-    t_stop stop = {0, 0};
+    test_stop stop = {0, 0};
     pv_results *want = NULL, *got = NULL;
     t_opts(s);
     s->opts.threads = 1; /* nobody else asks for memory meanwhile */
-    s->opts.interrupt = t_interrupt;
+    s->opts.interrupt = test_interrupt;
     s->opts.interrupt_ctx = &stop;
     t_open(s, T_DIMS_MAX, PV_TYPE_F32, PV_METRIC_L2, T_NORMAL, PV_INDEX_IVF);
     pv_query q = t_query((const float *)(const void *)t_queries[0], s->dims, 10);

@@ -138,22 +138,13 @@ static void test_sieve__within_a_write_transaction(void **state) {
     t_api_done(&t);
 }
 
-typedef struct t_stop {
-    uint64_t calls, at;
-} t_stop;
-
-static int t_interrupt(void *ctx) {
-    t_stop *s = ctx;
-    return ++s->calls == s->at;
-}
-
 /* Wherever the interrupt callback ends it, and whichever allocation fails: the code, or the same
  * answers, and nothing left behind. */
 static void test_sieve__interrupts_and_failed_allocations(void **state) {
     (void)state;
     test_rng rng;
     t_api t;
-    t_stop stop = {0, 0};
+    test_stop stop = {0, 0};
     pv_open_opts o = PV_OPEN_OPTS_INIT;
     o.threads = 1; /* nobody else asks for memory meanwhile */
     pv_results *want[T_QUERIES], *many[T_QUERIES];
@@ -161,7 +152,7 @@ static void test_sieve__interrupts_and_failed_allocations(void **state) {
     pv_query_vectors v = PV_QUERY_VECTORS_INIT;
     uint64_t answered = 0, refused = 0;
     o.sync = PV_SYNC_ASYNC;
-    o.interrupt = t_interrupt;
+    o.interrupt = test_interrupt;
     o.interrupt_ctx = &stop;
     test_rng_init(&rng, test_seed());
     t_api_open(&t, &o);
