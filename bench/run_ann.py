@@ -9,7 +9,12 @@ pinned to one core and passes over the queries. What is printed are medians over
 a recall is interpolated on the configuration's own curve, and a peer counts with the best of its
 configurations.
 
-    run_ann.py [--sets mix768,text] [--peers piramid,hnswlib] [--quick 100000] [--grid full]
+    run_ann.py [--sets mix768,text] [--peers piramid,hnswlib] [--quick 100000] [--grid climb]
+
+`--grid full` builds every M times every efConstruction. `climb` takes a peer's ways (codes) at M 16
+and efConstruction 200, the best of them at each recall goal with every M, and the best of those
+with every efConstruction, one pass each; a try is kept beside its index. Rounds are then made of
+the two best of a peer at a goal; the others keep their one pass (column rounds).
 
 Writes SET-ROWS.csv, .md and .svg to --out (default docs/benchmarks). Peers that are missing are
 named and left out: see bench/ann/peers.sh.
@@ -20,6 +25,7 @@ import datetime
 import hashlib
 import io
 import itertools
+import json
 import math
 import os
 import pathlib
@@ -36,6 +42,7 @@ import plans  # noqa: E402
 import svg  # noqa: E402
 
 GOALS = (0.95, 0.99)
+FINALISTS = 2  # of a peer at a goal, after climbing
 OURS = "piramid"
 
 
@@ -61,7 +68,7 @@ class Config:
     """One way of building and one of searching, on one set."""
 
     def __init__(self, args, program, folder, about, plan):
-        self.program, self.folder, self.about = program, folder, about
+        self.program, self.folder, self.about, self.plan = program, folder, about, plan
         self.build, self.search, self.efs = plan["build"], plan.get("search", ""), plan["ef"]
         text = f"{program.peer} {self.build} {args.threads} {program.stamp} {args.clock}"
         self.key = f"{program.peer}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
@@ -115,6 +122,18 @@ class Config:
         print(f"  building {self.program.peer} {self.build}", flush=True)
         return bool(self.run(args, "--save", 1, self.efs.split(":")[0]))
 
+    def attempt(self, args):
+        """One pass, kept beside the index; whether there is one."""
+        text = f"{self.search} {self.efs} {args.search_threads}"
+        kept = self.index.with_name(
+            f"{self.key}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.try")
+        if kept.exists() and self.note.exists():
+            self.rows = json.loads(kept.read_text())
+        elif self.ensure(args):
+            self.rows = self.run(args, "--load", 1, self.efs) or []
+            kept.write_text(json.dumps(self.rows))
+        return bool(self.rows)
+
     def version(self):
         return self.note.read_text().strip() if self.note.exists() else "?"
 
@@ -153,18 +172,47 @@ def environment():
     return env | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
+def climb(args, configs):
+    """What a peer's ways lead to (see the head): (those for the rounds, the others)."""
+    tried = [c for c in configs if c.attempt(args)]
+    for name, values in (("m", plans.MS), ("efc", plans.EFCS)):
+        known = {(c.build, c.search) for c in tried}
+        for top in [c for goal in GOALS for c in ranked(tried, goal)[:1]]:
+            for plan in plans.beside(top.program.peer, top.plan, name, values):
+                if (plan["build"], plan.get("search", "")) not in known:
+                    known.add((plan["build"], plan.get("search", "")))
+                    more = Config(args, top.program, top.folder, top.about, plan)
+                    tried += [more] if more.attempt(args) else []
+    final = [c for goal in GOALS for c in ranked(tried, goal)[:FINALISTS]]
+    return [c for c in tried if c in final], [c for c in tried if c not in final]
+
+
 def measure(args, name, about, configs):
     """Build, then round after round; what there is so far is written after each."""
-    ready = [c for c in configs if c.ensure(args)]
+    ready, rest = [c for c in configs if args.grid != "climb" or c.program.peer == OURS], []
+    ready = [c for c in ready if c.ensure(args)]
+    if args.grid == "climb":
+        for _, group in itertools.groupby(configs, key=lambda c: c.program.peer):
+            group = list(group)
+            final, others = climb(args, group) if group[0].program.peer != OURS else ([], [])
+            ready, rest = ready + final, rest + others
+        for c in ready:
+            c.rows = []
     for i in range(args.rounds):
         print(f"  round {i + 1}: {len(ready)} configurations", flush=True)
         for c in ready:
             c.rows += c.run(args, "--load", args.reps, c.efs) or []
         if any(c.rows for c in ready):
-            report(args, name, about, [c for c in ready if c.rows], i + 1)
+            report(args, name, about, [c for c in [*ready, *rest] if c.rows], i + 1)
 
 
 # ---- reports -------------------------------------------------------------------------------------
+
+def ranked(configs, recall):
+    """Those that reach a recall, the fastest first."""
+    found = [(c.at(recall), i, c) for i, c in enumerate(configs) if not c.writer and c.at(recall)]
+    return [c for _, _, c in sorted(found, key=lambda f: (-f[0], f[1]))]
+
 
 def best_of(configs, recall):
     """{peer: (qps, config)} at a recall."""
@@ -288,7 +336,7 @@ def main():
     args.add_argument("--peers", default=",".join(plans.PLANS))
     args.add_argument("--quick", type=int, nargs="?", const=100000, metavar="ROWS",
                       help="at most so many rows of each set; alone: 100000")
-    args.add_argument("--grid", choices=("small", "full"), default="small")
+    args.add_argument("--grid", choices=("small", "climb", "full"), default="small")
     args.add_argument("--rounds", type=int, default=3)
     args.add_argument("--reps", type=int, default=3)
     args.add_argument("--threads", type=int, default=1, help="that build")

@@ -9,6 +9,8 @@ BEAM = "10:16:24:36:56:90:140:220:350:550"
 WIDE = "20:36:56:90:140:220:350:550:900"
 WRITER = 100  # rows a second that are deleted, and as many inserted
 LISTS = "2:4:8:16:32:64:128:256"
+MS = (8, 16, 24, 32, 48)
+EFCS = (100, 200, 500)
 
 
 def graph(m, efc, **more):
@@ -17,8 +19,8 @@ def graph(m, efc, **more):
 
 def product(grid, sizes):
     if grid == "full":
-        return [(m, efc) for m in (8, 16, 24, 32, 48) for efc in (100, 200, 500)]
-    return sizes
+        return [(m, efc) for m in MS for efc in EFCS]
+    return [(16, 200)] if grid == "climb" else sizes
 
 
 def piramid(grid, about):
@@ -69,7 +71,7 @@ def faiss(grid, about):
 
 def usearch(grid, about):
     codes = ("f16", "i8") if about["metric"] == "cos" else ("f16",)
-    codes += ("f32",) if grid == "full" else ()
+    codes += () if grid == "small" else ("f32",)
     return [{"build": graph(m, efc, code=c), "ef": BEAM}
             for m, efc in product(grid, [(16, 200)]) for c in codes]
 
@@ -111,3 +113,13 @@ PLANS = {"piramid": piramid, "hnswlib": hnswlib, "glass": glass, "symqg": symqg,
 
 def of(peer, grid, about):
     return PLANS[peer](grid, about)
+
+
+def beside(peer, plan, name, values):
+    """The same plan with other values of `m` or `efc`; none where it has no such parameter."""
+    items = dict(item.split("=", 1) for item in plan["build"].split(","))
+    if name not in items or peer == "piramid":
+        return []
+    some = [v for v in values if not (peer in ("symqg", "rabitq") and name == "m" and v % 16)]
+    return [plan | {"build": ",".join(f"{k}={v}" for k, v in (items | {name: v}).items())}
+            for v in some]
