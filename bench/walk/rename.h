@@ -17,6 +17,8 @@
 #define pv__walker_helper WALK_OWN(walker_helper)
 #define pv__walk_expand WALK_OWN(walk_expand)
 #define pv__walk_prefetch_links WALK_OWN(walk_prefetch_links)
+#define pv__walk_lift WALK_OWN(walk_lift)
+#define pv__walk_stop WALK_OWN(walk_stop)
 #define pv__walk_bound WALK_OWN(walk_bound)
 #define pv__walk_level0 WALK_OWN(walk_level0)
 #define pv__walk_level0_live WALK_OWN(walk_level0_live)

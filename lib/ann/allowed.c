@@ -231,6 +231,7 @@ int pv__allowed_by_codes(pv__graph *g, pv__walker *w, const void *vector, const 
                          pv_error *err) {
     PV_TRY(pv__walker_begin(w, g, effort->pool, err));
     pv__code_query(&w->code, vector, w->query);
+    pv__walk_lift(g, w, vector);
     return allowed_codes_end(g, w, vector, effort, want, a, hits, out_count, err);
 }
 

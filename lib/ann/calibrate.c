@@ -18,7 +18,9 @@
 
 #define CALIBRATE_NODES_MIN 256u
 #define CALIBRATE_CHANGED 5u       /* again, when 1 of so many nodes has gone */
-#define CALIBRATE_MISS 0.75f       /* share of the misses that the target allows */
+#define CALIBRATE_MISS 0.75f       /* share of the misses that the target allows ... */
+#define CALIBRATE_MISS_FEW 0.44f   /* ... and where it allows hardly any: samples show too few */
+#define CALIBRATE_MISS_MORE 6.25f  /* between them, for each miss allowed */
 #define CALIBRATE_ONE 60000u       /* recall 1 in the page */
 #define CALIBRATE_POOL_POINT 11.0f /* from here on pools double from point to point */
 #define CALIBRATE_POINT 8u         /* of the last curve: its recall is what is watched */
@@ -32,8 +34,8 @@
 
 static const uint32_t calibrate_k[PV__CURVES] = {1, 10, 100};
 static const uint16_t calibrate_pool[PV__CURVES] = {640, 640, 3200};
-/* Points of a curve: stops with a large pool; for dot, whose distances have no ratio, pools in
- * units of k. */
+/* Points of a curve: stops with a large pool; for dot in a graph of an earlier version, whose
+ * distances have no ratio, pools in units of k. */
 static const float calibrate_stop[PV__CURVE_POINTS] = {1.0f,  1.01f, 1.02f, 1.03f, 1.045f, 1.06f,
                                                        1.08f, 1.1f,  1.12f, 1.15f, 1.18f,  1.22f,
                                                        1.28f, 1.38f, 1.55f, 1.8f};
@@ -199,7 +201,7 @@ bool pv__graph_rebuild_due(const pv__graph *g) {
     if (m->choice.automatic && g->built && m->choice.wanted != PV__CODE_KIND(m->code)) {
         return true;
     }
-    if (g->shape->outgrown(g)) {
+    if (g->shape->outgrown(g) || pv__graph_is_outdated(g)) {
         return true;
     }
     return (uint64_t)m->removed * 10 >= REBUILD_TENTHS * nodes && c->first_nodes != 0 &&
@@ -271,7 +273,9 @@ static float calibrate_place(const pv__graph_curve *c, unsigned k, float want) {
 
 /* The same for a target that is reached with a margin. */
 static float calibrate_read(const pv__graph_curve *c, unsigned k, float target) {
-    return calibrate_place(c, k, 1 - (1 - target) * CALIBRATE_MISS);
+    const float miss = 1 - target;
+    const float share = PV_MIN(CALIBRATE_MISS, CALIBRATE_MISS_FEW + CALIBRATE_MISS_MORE * miss);
+    return calibrate_place(c, k, 1 - miss * share);
 }
 
 /* The power of the share that efforts beyond the k nearest go with: so that the recall is that of
@@ -353,6 +357,8 @@ pv__effort pv__links_effort_ef(const pv__graph *g, uint32_t k, uint32_t ef) {
 
 #undef CALIBRATE_NODES_MIN
 #undef CALIBRATE_MISS
+#undef CALIBRATE_MISS_FEW
+#undef CALIBRATE_MISS_MORE
 #undef CALIBRATE_ONE
 #undef CALIBRATE_POINT
 #undef CALIBRATE_POOL_POINT

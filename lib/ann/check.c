@@ -132,7 +132,7 @@ static int gcheck_code(pv__gcheck *k, uint32_t node, pv_error *err) {
         return 0;
     }
     PV_TRY(pv__column_read(k->g->vectors, word & ~PV__SLOT_MORE, &vector, err));
-    if (k->g->metric == PV_METRIC_COSINE && k->g->meta.zero == node + 1) {
+    if (pv__graph_joins_zeros(k->g) && k->g->meta.zero == node + 1) {
         return 0; /* zero vectors share it whatever the signs of their zeros */
     }
     pv__code_encode(&k->w->fine, vector, scratch, buf);

@@ -66,7 +66,7 @@ static bool gcursor_settled(const pv__walker *w, pv__graph_cursor *c, const pv__
         return false;
     }
     const float next = q->hits[0].distance, front = w->front.hits[0].distance;
-    return effort->stop < INFINITY ? front > effort->stop * next + w->doubt
+    return effort->stop < INFINITY ? front > pv__walk_stop(w, effort->stop, next)
                                    : front > next && c->followed >= effort->pool;
 }
 

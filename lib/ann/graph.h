@@ -112,14 +112,15 @@ typedef struct pv__graph_meta {
     uint32_t tomb_count; /* without, still linked */
     uint32_t dup_count;  /* slots that share a node with another slot */
     uint32_t root;       /* node of the tree of protected links + 1, 0: the graph is empty */
-    uint32_t zero;       /* cosine: the node of all zero vectors + 1 */
+    uint32_t zero;       /* cosine, dot: the node of all zero vectors + 1 */
     uint32_t built;      /* slots below it have a node when they are live */
     uint32_t level_count;
     uint32_t sweep_phase; /* 0: no sweep is under way (sweep.c) */
     uint32_t sweep_at;    /* next unit of the phase */
     uint32_t sweep_mark;  /* 0 or 1: tombstones made now get this mark */
     uint32_t removed;     /* nodes that died since the graph began */
-    float norm2_max;
+    float norm2_max; /* dot: four times the squared length of the longest of the first vectors */
+    bool by_product; /* links are to what has the largest product */
     uint64_t seed;
     uint64_t links_root, codes_root, slot_of_root, node_of_root, dups_root;
     pv__graph_level levels[PV__GRAPH_LEVELS];

@@ -43,7 +43,7 @@ typedef struct insert_row {
     uint32_t node;                  /* given, or shared with */
     uint32_t twin;                  /* index + 1 of an equal row before it in the batch */
     bool shares;                    /* node is that of an equal vector */
-    bool zero;                      /* cosine, all elements 0 */
+    bool zero;                      /* cosine and dot, all elements 0 */
     uint32_t count;                 /* forward links */
     pv__edge links[PV__LINKS_KEEP]; /* source: node, or index in the batch | IN_BATCH */
 } insert_row;
@@ -165,7 +165,7 @@ static int insert_encode(insert_batch *b, pv__walker *w, pv_error *err) {
             if (g->split) {
                 insert_encode_coarse(b, w, v, b->coarse + i * b->coarse_size);
             }
-            b->rows[i].zero = g->metric == PV_METRIC_COSINE &&
+            b->rows[i].zero = pv__graph_joins_zeros(g) &&
                               pv__element_is_zero(pv__element_of(g->type), v, g->dims);
             rc = b->count > 1 ? insert_find_twin(b, &seen, i, v, err) : 0;
         }
@@ -218,7 +218,8 @@ static size_t insert_plan_near(insert_part *p, size_t i, size_t count) {
 static int insert_plan_twin(insert_part *p, insert_row *row, const uint8_t *code, size_t count,
                             pv_error *err) {
     pv__graph *g = p->b->g;
-    for (size_t i = 0, looked = 0; i < count && looked < INSERT_TWINS; i++) {
+    const size_t most = g->metric == PV_METRIC_DOT ? count : INSERT_TWINS; /* anywhere among them */
+    for (size_t i = 0, looked = 0; i < count && looked < most; i++) {
         const pv__candidate *c = &p->candidates[i];
         if (c->node & INSERT_IN_BATCH) {
             continue;
@@ -255,6 +256,7 @@ static int insert_plan_search(insert_part *p, size_t *out_count, pv_error *err) 
         return 0;
     }
     pv__walker_clear(w);
+    w->lift = pv__graph_reach2(g);
     PV_TRY(pv__walk_enter(g, w, &count, err));
     if (g->meta.tomb_count == 0) {
         PV_TRY(pv__walk_level0(g, w, &effort, &count, err));
@@ -299,7 +301,7 @@ static int insert_plan_candidates(insert_part *p, size_t i, size_t *out_count, p
     if (p->scan.rows > 0 && !p->scan.large[i - p->scan.from]) {
         return insert_plan_scanned(p, i, out_count, err);
     }
-    pv__code_query_row(&p->w->code, insert_code(b, i), p->w->query);
+    pv__code_query_link(&p->w->code, insert_code(b, i), p->w->query);
     PV_TRY(insert_plan_search(p, out_count, err));
     *out_count = b->count > 1 ? insert_plan_near(p, i, *out_count) : *out_count;
     return 0;

@@ -88,10 +88,25 @@ static inline uint32_t pv__graph_level_of(const pv__graph *g, uint32_t node) {
     return level;
 }
 
-/* Do distances have a ratio, so that a walk can stop by one? */
+/* Do distances have a ratio, so that a walk can stop by one? Those of dot in a graph: lifted. */
 static inline bool pv__graph_has_ratio(const pv__graph *g) {
-    return pv__metric_of(g->metric)->scale != PV__SCALE_NONE;
+    return pv__metric_of(g->metric)->scale != PV__SCALE_NONE || g->meta.by_product;
 }
+
+/* Is there one node for all vectors of zeros? No distance brings them near each other. */
+static inline bool pv__graph_joins_zeros(const pv__graph *g) {
+    return g->metric == PV_METRIC_COSINE || g->metric == PV_METRIC_DOT;
+}
+
+/* Of an earlier version, which chose links of dot by the distance after augmentation (code.h):
+ * queries that are no rows, or lengths that differ, found a third of their neighbours. */
+static inline bool pv__graph_is_outdated(const pv__graph *g) {
+    return g->metric == PV_METRIC_DOT && g->built && g->meta.shape == PV__SHAPE_LINKS &&
+           !g->meta.by_product;
+}
+
+/* dot: the square of the longest of the first vectors; codes are made for twice the length. */
+static inline float pv__graph_reach2(const pv__graph *g) { return g->meta.norm2_max / 4; }
 
 PV_PRIVATE int pv__graph_corrupt(const pv__graph *g, uint32_t node, const char *what,
                                  pv_error *err);
@@ -142,6 +157,7 @@ struct pv__walker {
     uint8_t *pair;       /* a second one, for pruning */
     bool coarse;         /* what is found is to be measured again by the fine code */
     float doubt;         /* then: how far the code may be wrong, beyond every stop; else 0 */
+    float lift;          /* dot: that of pv__walk_stop; else 0 */
     pv__code code, fine; /* of this walk, with their books; fine: in searches of a split graph */
     /* What is remembered of where rows lie goes from search to search. */
     pv__sights sights;
@@ -228,6 +244,12 @@ PV_PRIVATE int pv__walk_level0(pv__graph *g, pv__walker *w, const pv__effort *ef
 /* The same among tombstones: the pool has only nodes that live. */
 PV_PRIVATE int pv__walk_level0_live(pv__graph *g, pv__walker *w, const pv__effort *effort,
                                     size_t *io_count, pv_error *err);
+/* `stop` times a distance. dot: distances are lifted by the length of the query times that of the
+ * longest vectors, so that hardly one is below 0 and a ratio means what it does for cosine. */
+PV_PRIVATE float pv__walk_stop(const pv__walker *w, float stop, float distance);
+
+/* After the query has been prepared from `vector`. */
+PV_PRIVATE void pv__walk_lift(const pv__graph *g, pv__walker *w, const void *vector);
 /* Beyond this a candidate is not worth following. */
 PV_PRIVATE float pv__walk_bound(const pv__walker *w, const pv__effort *e, const pv__hit *pool,
                                 size_t count);

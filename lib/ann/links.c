@@ -67,7 +67,7 @@ int pv__links_prune(pv__graph *g, pv__walker *w, uint32_t node, pv__candidate *c
                     pv_error *err) {
     const uint8_t *row;
     PV_TRY(pv__colview_row(&w->codes, node, &row, err));
-    pv__code_query_row(&w->code, row, w->query);
+    pv__code_query_link(&w->code, row, w->query);
     PV_TRY(pv__candidates_measure(g, w, c, *io_n, err));
     *io_n = pv__prune(&w->code, w->pair, c, *io_n, PV__LINKS_KEEP, PV__GRAPH_SLACK);
     return 0;

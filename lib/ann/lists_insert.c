@@ -84,7 +84,7 @@ static int linsert_row_of(linsert_part *p, size_t i, pv_error *err) {
         linsert_coarse(p, v, i);
     }
     row->zero =
-        g->metric == PV_METRIC_COSINE && pv__element_is_zero(pv__element_of(g->type), v, g->dims);
+        pv__graph_joins_zeros(g) && pv__element_is_zero(pv__element_of(g->type), v, g->dims);
     row->hash = pv__hash64(v, g->vectors->row_size, 0) >> 1;
     pv__code_encode(&g->centre, v, p->scratch, centre);
     return pv__lists_nearest(g, p->w, centre, &row->list, err);

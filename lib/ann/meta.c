@@ -2,7 +2,8 @@
 /* meta.c - the page of a graph: what is where and how much. docs/format/graph.md has the same
  * byte table.
  *
- *    64  u32  version            3; 1 ends before 448, 2 before 1104; of lists 4, of codes alone 5
+ *    64  u32  version            3; 1 ends before 448, 2 before 1104; of lists 4, of codes alone 5,
+ *                                of links by inner product 6
  *    68  u32  code               PV__CODE_
  *    72  u32  ef_construction
  *    76  u32  node_high          80  u32 node_free       84  u32 node_count
@@ -33,6 +34,7 @@
 #define GMETA_VERSION 3u
 #define GMETA_VERSION_LISTS 4u
 #define GMETA_VERSION_PLAIN 5u
+#define GMETA_VERSION_PRODUCT 6u
 #define GMETA_AT(n) (PV__PAGE_HEAD + (n))
 #define GMETA_LEVELS GMETA_AT(112)
 #define GMETA_LEVEL_BYTES 24u
@@ -145,7 +147,8 @@ static void gmeta_shape_decode(const uint8_t *page, pv__graph_meta *m) {
 }
 
 static void gmeta_encode(const pv__graph_meta *m, uint8_t *page) {
-    const uint32_t version = m->shape == PV__SHAPE_LINKS   ? GMETA_VERSION
+    const uint32_t version = m->by_product                 ? GMETA_VERSION_PRODUCT
+                             : m->shape == PV__SHAPE_LINKS ? GMETA_VERSION
                              : m->shape == PV__SHAPE_LISTS ? GMETA_VERSION_LISTS
                                                            : GMETA_VERSION_PLAIN;
     const uint32_t words[15] = {version,      m->code,       m->ef_construction, m->node_high,
@@ -269,7 +272,8 @@ static bool gmeta_possible(const pv__graph_meta *m) {
               m->node_free <= m->node_high && m->zero <= m->node_high && m->sweep_mark <= 1 &&
               m->sweep_at <= m->node_high && m->built <= PV__SLOTS_PER_COLLECTION_MAX &&
               m->ef_construction >= 1 && m->ef_construction <= PV__GRAPH_EF_MAX &&
-              gmeta_possible_lists(m) && m->sweep_phase <= 2 + 2 * PV__GRAPH_LEVELS;
+              gmeta_possible_lists(m) && (!m->by_product || m->shape == PV__SHAPE_LINKS) &&
+              m->sweep_phase <= 2 + 2 * PV__GRAPH_LEVELS;
     ok = ok && (!m->choice.automatic ||
                 (m->choice.wanted != PV__CODE_AUTO && pv__code_name(m->choice.wanted) != NULL));
     ok = ok && m->recode_at <= m->node_high && (!m->coded || m->learned_nodes != 0);
@@ -408,7 +412,8 @@ int pv__graph_open_meta(pv__graph *g, pv__txn *txn, uint64_t page_id, uint32_t o
                        (unsigned long long)page_id, (unsigned)owner);
     }
     gmeta_decode(page, &g->meta);
-    if (version > GMETA_VERSION_PLAIN) {
+    g->meta.by_product = version == GMETA_VERSION_PRODUCT;
+    if (version > GMETA_VERSION_PRODUCT) {
         return pv__err(err, PV_ERR_FORMAT,
                        "the graph of object %u needs a newer version of the "
                        "library (graph version %u)",
@@ -479,6 +484,7 @@ int pv__graph_begin(pv__graph *g, pv_error *err) {
         return 0;
     }
     m->code = m->code == PV__CODE_AUTO ? m->choice.wanted : m->code;
+    m->by_product = g->metric == PV_METRIC_DOT && m->shape == PV__SHAPE_LINKS;
     PV_ASSERT(gmeta_code(g));
     PV_TRY(pv__column_create(g->txn, g->owner, g->shape->link_bytes, 1, &m->links_root, err));
     PV_TRY(pv__column_create(g->txn, g->owner + GMETA_OWNER_CODES, g->code.row_size,
@@ -529,6 +535,7 @@ int pv__graph_word_set(const pv__column *c, uint32_t at, uint32_t v, pv_error *e
 #undef GMETA_VERSION
 #undef GMETA_VERSION_LISTS
 #undef GMETA_VERSION_PLAIN
+#undef GMETA_VERSION_PRODUCT
 #undef GMETA_SHAPE
 #undef GMETA_AT
 #undef GMETA_LEVELS

@@ -35,7 +35,8 @@ static const uint64_t near_nodes_max = (uint64_t)NEAR_PART * NEAR_SCAN_ROWS;
 uint32_t pv__near_cells(const pv__graph *g, size_t count) {
     const uint64_t nodes = g->meta.node_count, all = PV_MIN(nodes + count, near_nodes_max);
     const uint64_t n = PV_MIN(all / NEAR_CELL_ROWS, (uint64_t)PV__NEAR_CELLS_MAX);
-    const bool good = g->fine.kind == PV__CODE_SQ8 || g->fine.kind == PV__CODE_Q4;
+    const bool good = g->metric != PV_METRIC_DOT && /* what has a large product lies anywhere */
+                      (g->fine.kind == PV__CODE_SQ8 || g->fine.kind == PV__CODE_Q4);
     const bool large = count >= (nodes + count) / NEAR_SHARE && nodes <= near_nodes_max;
     return good && large && n >= NEAR_CELLS_MIN ? (uint32_t)n : 0;
 }

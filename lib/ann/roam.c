@@ -224,7 +224,7 @@ int pv__roam_nearest(pv__graph *g, pv__walker *w, pv__roam *r, const pv__effort 
         w->kept_count = 0;
         float bound = pv__walk_bound(w, effort, w->pool, count);
         if (r->has_enough && effort->stop < INFINITY) {
-            bound = PV_MIN(bound, effort->stop * r->enough_within + w->doubt);
+            bound = PV_MIN(bound, pv__walk_stop(w, effort->stop, r->enough_within));
         }
         if (w->front.count == 0 || w->front.hits[0].distance > bound) {
             break;

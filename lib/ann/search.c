@@ -382,6 +382,7 @@ int pv__search_begin(pv__graph *g, pv__walker *w, const void *vector, size_t poo
                      size_t *out_count, pv_error *err) {
     PV_TRY(pv__walker_begin(w, g, PV_MAX(pool, SEARCH_POOL_MIN), err));
     pv__code_query(&w->code, vector, w->query);
+    pv__walk_lift(g, w, vector);
     PV_TRY(pv__walk_enter(g, w, out_count, err));
     return gsearch_doubt(g, w, *out_count, err);
 }

@@ -232,7 +232,7 @@ static int sweep_upper_row(pv__graph *g, pv__walker *w, uint32_t level, uint32_t
         return 0;
     }
     PV_TRY(pv__colview_row(&w->codes, own, &code, err));
-    pv__code_query_row(&w->code, code, w->query);
+    pv__code_query_link(&w->code, code, w->query);
     PV_TRY(pv__candidates_measure(g, w, l.c, l.count, err));
     l.count = pv__prune(&w->code, w->pair, l.c, l.count, PV__UPPER_KEEP, PV__GRAPH_SLACK);
     PV_TRY(pv__column_write(&g->upper[level], rank, &out, err));

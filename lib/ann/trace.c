@@ -108,7 +108,7 @@ static int trace_hidden(pv__graph *g, pv__walker *w, trace_walk *x, uint32_t nod
     PV_TRY(pv__colview_row(&w->links, w->skip, &row, err));
     n = trace_links(c, n, row, node, node, false);
     PV_TRY(pv__colview_row(w->fines, node, &code, err));
-    pv__code_query_row(&w->fine, code, x->place);
+    pv__code_query_link(&w->fine, code, x->place);
     PV_TRY(pv__candidates_measure_by(g, w->fines, &w->fine, x->place, c, n, err));
     n = pv__prune(&w->fine, w->pair, c, n, PV_COUNTOF(c), PV__GRAPH_SLACK);
     pv__walker_room(w);

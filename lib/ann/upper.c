@@ -41,7 +41,7 @@ static int upper_load(pv__graph *g, pv__walker *w, const uint8_t *row, pv__candi
                       pv_error *err) {
     const uint8_t *own;
     PV_TRY(pv__colview_row(&w->codes, pv__upper_node(row), &own, err));
-    pv__code_query_row(&w->code, own, w->query);
+    pv__code_query_link(&w->code, own, w->query);
     for (unsigned i = 0; i < PV_MIN(pv__upper_count(row), PV__UPPER_DEGREE); i++) {
         c[(*io)++] =
             (pv__candidate){.node = pv__upper_link(row, i), .rank = pv__upper_rank(row, i)};
@@ -77,7 +77,7 @@ static int upper_insert_at(pv__graph *g, pv__walker *w, uint32_t level, uint32_t
     size_t count = 0;
     const uint8_t *own;
     PV_TRY(pv__colview_row(&w->codes, node, &own, err));
-    pv__code_query_row(&w->code, own, w->query);
+    pv__code_query_link(&w->code, own, w->query);
     PV_TRY(pv__walk_upper(g, w, level + 1, UPPER_BEAM, &count, err));
     size_t n = 0;
     for (size_t i = 0; i < count; i++) {

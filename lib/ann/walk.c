@@ -16,9 +16,11 @@
  * It ends when every node of the pool has been followed, or the nearest that has not is too far
  * beyond the k-th (pv__effort). One sorted array instead of two heaps as in pyglass; visited nodes
  * are a bitmap that is cleared by a list of its words. */
+#include <float.h>
 #include <math.h>
 
 #include "ann/internal.h"
+#include "kernel/code_kernel.h"
 
 /* Of the links of a row those that were not visited yet; now they are. *out_bad: one leads beyond
  * the last node. */
@@ -89,10 +91,21 @@ static void walk_prefetch_next(pv__walker *w, const pv__hit *pool, size_t at, si
     }
 }
 
+void pv__walk_lift(const pv__graph *g, pv__walker *w, const void *vector) {
+    if (g->metric == PV_METRIC_DOT) {
+        const double norm2 = pv__element_norm2(pv__element_of(g->type), vector, g->dims);
+        w->lift = (float)PV_MIN(sqrt(norm2 * (double)pv__graph_reach2(g)), (double)FLT_MAX / 4);
+    }
+}
+
+float pv__walk_stop(const pv__walker *w, float stop, float distance) {
+    return pv__unfused(stop * distance) + pv__unfused((stop - 1) * w->lift) + w->doubt;
+}
+
 float pv__walk_bound(const pv__walker *w, const pv__effort *e, const pv__hit *pool, size_t count) {
     float bound = count < e->pool ? INFINITY : pool[count - 1].distance;
-    if (count >= e->k && e->stop < INFINITY) { /* not with dot, whose distances are negative */
-        bound = PV_MIN(bound, e->stop * pool[e->k - 1].distance + w->doubt);
+    if (count >= e->k && e->stop < INFINITY) {
+        bound = PV_MIN(bound, pv__walk_stop(w, e->stop, pool[e->k - 1].distance));
     }
     return bound;
 }

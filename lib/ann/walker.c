@@ -151,7 +151,7 @@ static int walker_begin(pv__walker *w, const pv__graph *g, const pv__column *cod
     const uint32_t nodes = PV_MAX(g->meta.node_high, 1u), links = PV_MAX(g->shape->rows(g), 1u);
     const uint32_t slots = PV_MAX(g->slots, 1u);
     pv__walker_clear(w);
-    w->doubt = 0;
+    w->doubt = w->lift = 0;
     PV_TRY(walker_visited(w, nodes, err));
     const size_t query = PV_MAX(g->code.query_bytes, g->fine.query_bytes);
     PV_TRY(walker_query(w, PV_MAX(query, (size_t)g->centre.query_bytes), err));

@@ -120,6 +120,14 @@ void pv__code_query_row(const pv__code *c, const uint8_t *row, void *query) {
     pv__code_ops_of(c->kind)->query_row(c, row, query);
 }
 
+void pv__code_query_link(const pv__code *c, const uint8_t *row, void *query) {
+    const uint32_t form = PV__CODE_FORM_DOT; /* what the header of every kind begins with */
+    pv__code_query_row(c, row, query);
+    if (c->metric == PV_METRIC_DOT) {
+        memcpy(query, &form, sizeof form);
+    }
+}
+
 void pv__code_distances(const pv__code *c, const void *query, const uint8_t *const *rows, size_t n,
                         float *out) {
     const pv__code_ops *ops = pv__code_ops_of(c->kind);

@@ -12,9 +12,10 @@
  *               to everything, itself included
  *      l1       the square of the sum of absolute differences
  *      hamming, jaccard    as pv.h has them
- *      dot      -dot from a prepared vector. From a prepared row (building a graph): squared
- *               Euclidean after the augmentation of Bachrach et al. (2014), which makes inner
- *               product a metric: coordinate sqrt(norm2_max - |x|^2) is appended, 0 where negative
+ *      dot      -dot from a prepared vector, and from a prepared row where links are chosen. From a
+ *               prepared row elsewhere (lists, orders): squared Euclidean after the augmentation of
+ *               Bachrach et al. (2014), which makes inner product a metric: coordinate
+ *               sqrt(norm2_max - |x|^2) is appended, 0 where negative
  *
  * Same bits: sums over elements are integers; then one fixed expression in f32, without fused
  * operations, whatever the instruction set. So a graph that is built from distances of rows is the
@@ -126,6 +127,8 @@ PV_PRIVATE void pv__code_decode(const pv__code *c, const uint8_t *row, float *ou
 /* query: c->query_bytes. */
 PV_PRIVATE void pv__code_query(const pv__code *c, const void *vector, void *query);
 PV_PRIVATE void pv__code_query_row(const pv__code *c, const uint8_t *row, void *query);
+/* The same for choosing links: for dot -dot. */
+PV_PRIVATE void pv__code_query_link(const pv__code *c, const uint8_t *row, void *query);
 
 /* Distances of the query to n rows anywhere in memory. Fetches rows a few ahead by itself: rows
  * need not be in the cache. Never NaN. */

@@ -48,7 +48,7 @@ typedef struct q4_query {
     float unit;
     float norm2; /* |q|^2, from a row that of the decoded vector */
     float extra; /* FORM_AUG */
-    float along; /* FORM_DOT: q . mean */
+    float along; /* FORM_DOT: q . mean; from a row x: (|x|^2 - |y|^2) / 2, see q4_along */
     bool row;
     uint8_t pad[43];
 } q4_query;
@@ -226,6 +226,20 @@ static float q4_extra(const pv__code *c, const uint8_t *row) {
     return c->centred ? v : pv__code_extra(c, (double)v);
 }
 
+/* What x . z of two centred rows is more than the product of their differences to the mean: half of
+ * |x|^2 - |y|^2 for each of the two. */
+static float q4_along(const pv__code *c, const uint8_t *row) {
+    const float e = q4_extra(c, row);
+    float norm2;
+    memcpy(&norm2, row + q4_code_bytes(c) + 4, sizeof norm2);
+    return (pv__unfused(c->norm2_max - pv__unfused(e * e)) - norm2) * 0.5f;
+}
+
+/* Does it take more than one number of the query? */
+static bool q4_is_link(const pv__code *c, const q4_query *q) {
+    return c->centred && q->row && q->form == PV__CODE_FORM_DOT;
+}
+
 static void q4_query_row(const pv__code *c, const uint8_t *row, void *query) {
     const uint32_t n = q4_padded(c);
     uint8_t *const codes = q4_codes(query);
@@ -245,6 +259,7 @@ static void q4_query_row(const pv__code *c, const uint8_t *row, void *query) {
     const float decoded2 = pv__unfused(f.unit * f.unit) * (float)f.sum2;
     q->norm2 = pv__unfused(decoded2) > f.norm2 ? decoded2 : f.norm2;
     q->extra = c->metric == PV_METRIC_DOT ? q4_extra(c, row) : 0.0f;
+    q->along = c->metric == PV_METRIC_DOT && c->centred ? q4_along(c, row) : 0.0f;
 }
 
 /* The expressions of q4_finish in double. */
@@ -255,7 +270,8 @@ static float q4_slow(const pv__code *c, const q4_query *q, int32_t sum, const ui
     const double unit = (double)f.unit, q_unit = (double)q->unit;
     const double product = pv__unfused_double(pv__unfused_double(unit * q_unit) * cross);
     if (q->form == PV__CODE_FORM_DOT) {
-        return pv__code_round(0.0 - (product + (double)q->along));
+        const double more = q4_is_link(c, q) ? (double)q4_along(c, row) : 0.0;
+        return pv__code_round(0.0 - (product + ((double)q->along + more)));
     }
     if (c->metric == PV_METRIC_COSINE && (isnan(f.norm2) || isnan(q->norm2))) {
         return 2.0f;
@@ -283,6 +299,15 @@ static PV_COLD void q4_redo(const pv__code *c, const q4_query *q, const uint8_t 
     }
 }
 
+/* The fifth factors of four rows. */
+PV__KERNEL_INLINE pv__four q4_extras(const uint8_t *const p[4]) {
+    float extra[4];
+    for (unsigned i = 0; i < 4; i++) {
+        memcpy(&extra[i], p[i] + Q4_EXTRA_AT, sizeof extra[i]);
+    }
+    return pv__four_load(extra);
+}
+
 /* Four rows: p are their factors, sums those of the kernel. False: not all are finite. */
 PV__KERNEL_INLINE bool q4_finish(const pv__code *c, const q4_query *q, unsigned form, bool row,
                                  const uint8_t *const p[4], const int32_t *sums, float *out) {
@@ -293,8 +318,15 @@ PV__KERNEL_INLINE bool q4_finish(const pv__code *c, const q4_query *q, unsigned 
         pv__four_from(pv__four_less(sums, pv__four_times64(pv__four_bits(word[2]))));
     pv__four d;
     if (form == PV__CODE_FORM_DOT) {
+        pv__four along = pv__four_set(q->along);
+        if (row) {
+            pv__four e = q4_extras(p);
+            e = pv__four_sub(pv__four_set(c->norm2_max), pv__four_mul(e, e));
+            e = pv__four_mul(pv__four_sub(e, norm2), pv__four_set(0.5f));
+            along = pv__four_add(along, e);
+        }
         d = pv__four_mul(pv__four_mul(pv__four_set(q->unit), unit), cross);
-        d = pv__four_sub(pv__four_set(0.0f), pv__four_add(d, pv__four_set(q->along)));
+        d = pv__four_sub(pv__four_set(0.0f), pv__four_add(d, along));
     } else {
         pv__four length2 = norm2;
         if (row) {
@@ -308,13 +340,7 @@ PV__KERNEL_INLINE bool q4_finish(const pv__code *c, const q4_query *q, unsigned 
         if (form == PV__CODE_FORM_AUG) {
             pv__four e =
                 pv__four_root(pv__four_positive(pv__four_sub(pv__four_set(c->norm2_max), norm2)));
-            if (c->centred) {
-                float extra[4];
-                for (unsigned i = 0; i < 4; i++) {
-                    memcpy(&extra[i], p[i] + Q4_EXTRA_AT, sizeof extra[i]);
-                }
-                e = pv__four_load(extra);
-            }
+            e = c->centred ? q4_extras(p) : e;
             e = pv__four_sub(pv__four_set(q->extra), e);
             d = pv__four_add(d, pv__four_mul(e, e));
         }
@@ -353,7 +379,9 @@ PV__KERNEL_INLINE void q4_finish_rows(const pv__code *c, const q4_query *q, unsi
 static void q4_finish_all(const pv__code *c, const void *query, const pv__code_rows *rows,
                           int32_t *sums, float *out) {
     const q4_query *q = query;
-    if (q->form == PV__CODE_FORM_DOT) {
+    if (q4_is_link(c, q)) {
+        q4_finish_rows(c, q, PV__CODE_FORM_DOT, true, rows, sums, out);
+    } else if (q->form == PV__CODE_FORM_DOT) {
         q4_finish_rows(c, q, PV__CODE_FORM_DOT, false, rows, sums, out);
     } else if (q->form == PV__CODE_FORM_AUG) {
         q4_finish_rows(c, q, PV__CODE_FORM_AUG, true, rows, sums, out);

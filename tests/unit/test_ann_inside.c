@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_ann_inside.c - the graph below pv.h: walks that may answer with some slots only, and the
  * bytes of its pages. */
+#include <math.h>
+
 #include "ann/build.h"
 #include "ann/shape.h"
 #include "base/bytes.h"
@@ -481,10 +483,23 @@ static double t_found(t_api *t, const float *v, uint32_t k, float target) {
     return (double)right / all;
 }
 
+/* Rows in groups; their length is 1, or what comes out of it times `spread` to 1. */
+static void t_lengths(float *v, test_rng *rng, bool unit, float spread) {
+    for (size_t i = 0; i < T_MANY + T_FIRST; i++) {
+        double norm2 = 0;
+        for (size_t d = 0; d < T_WIDTH; d++) {
+            norm2 += (double)v[i * T_WIDTH + d] * (double)v[i * T_WIDTH + d];
+        }
+        const float by = spread + (1 - spread) * (float)test_rng_below(rng, 1000) / 1000.0f;
+        for (size_t d = 0; d < T_WIDTH; d++) {
+            v[i * T_WIDTH + d] *= unit ? (float)(1 / sqrt(norm2)) : by;
+        }
+    }
+}
+
 /* Queries are no rows and lie between groups of them: whatever k, about the recall that was asked
  * for, and where that is little no more work than it takes. */
-static void test_ann_inside__recall_is_what_was_asked_for(void **state) {
-    (void)state;
+static void t_recall_is_as_asked(uint32_t metric, bool unit, float spread) {
     float *v = malloc(sizeof(float) * (T_MANY + T_FIRST) * T_WIDTH);
     pv_collection_opts c = PV_COLLECTION_OPTS_INIT;
     test_rng rng;
@@ -493,11 +508,12 @@ static void test_ann_inside__recall_is_what_was_asked_for(void **state) {
     test_rng_init(&rng, test_seed());
     for (size_t i = 0; i < (size_t)(T_MANY + T_FIRST) * T_WIDTH; i++) {
         const float group = (float)(i / T_WIDTH * 7 % 11 * (i % T_WIDTH + 3) % 5) / 4.0f;
-        v[i] = group + (float)test_rng_below(&rng, 1000) / 400.0f;
+        v[i] = group + (float)test_rng_below(&rng, 1000) / 400.0f - (metric == PV_METRIC_DOT);
     }
+    t_lengths(v, &rng, unit, spread);
     t_api_open(&t, NULL);
     c.dims = T_WIDTH;
-    c.metric = PV_METRIC_L2;
+    c.metric = metric;
     c.key = PV_KEY_U64;
     c.index = PV_INDEX_HNSW;
     test_assert_ok(pv_collection_create(t.db, NULL, "c", &c, &t.err), &t.err);
@@ -510,6 +526,13 @@ static void test_ann_inside__recall_is_what_was_asked_for(void **state) {
     }
     t_api_done(&t);
     free(v);
+}
+
+static void test_ann_inside__recall_is_what_was_asked_for(void **state) {
+    (void)state;
+    t_recall_is_as_asked(PV_METRIC_L2, false, 1);
+    t_recall_is_as_asked(PV_METRIC_DOT, true, 1);
+    t_recall_is_as_asked(PV_METRIC_DOT, false, 0.3f);
 }
 
 /* ---- interrupts ------------------------------------------------------------------------------ */

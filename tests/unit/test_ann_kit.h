@@ -103,9 +103,7 @@ T_MAYBE static void t_change(t_up *u, size_t count) {
     }
 }
 
-T_MAYBE static void t_open_as(t_up *u, size_t count, uint32_t threads, uint32_t index,
-                              uint32_t code) {
-    pv_collection_opts c = PV_COLLECTION_OPTS_INIT;
+T_MAYBE static void t_open_opts(t_up *u, size_t count, uint32_t threads, pv_collection_opts *c) {
     memset(u, 0, sizeof *u);
     test_rng_init(&u->rng, test_seed());
     u->opts = (pv_open_opts)PV_OPEN_OPTS_INIT;
@@ -114,13 +112,26 @@ T_MAYBE static void t_open_as(t_up *u, size_t count, uint32_t threads, uint32_t 
     u->opts.threads = threads;
     u->opts.sync = PV_SYNC_ASYNC;
     t_api_open(&u->t, &u->opts);
-    c.dims = T_DIMS;
+    c->dims = T_DIMS;
+    c->key = PV_KEY_U64;
+    test_assert_ok(pv_collection_create(u->t.db, NULL, "c", c, &u->t.err), &u->t.err);
+    t_insert(u, count);
+}
+
+T_MAYBE static void t_open_as(t_up *u, size_t count, uint32_t threads, uint32_t index,
+                              uint32_t code) {
+    pv_collection_opts c = PV_COLLECTION_OPTS_INIT;
     c.metric = PV_METRIC_L2;
-    c.key = PV_KEY_U64;
     c.index = index;
     c.code = code;
-    test_assert_ok(pv_collection_create(u->t.db, NULL, "c", &c, &u->t.err), &u->t.err);
-    t_insert(u, count);
+    t_open_opts(u, count, threads, &c);
+}
+
+T_MAYBE static void t_open_metric(t_up *u, size_t count, uint32_t metric) {
+    pv_collection_opts c = PV_COLLECTION_OPTS_INIT;
+    c.metric = metric;
+    c.index = PV_INDEX_HNSW;
+    t_open_opts(u, count, 1, &c);
 }
 
 T_MAYBE static void t_open(t_up *u, size_t count, uint32_t threads) {

@@ -349,6 +349,39 @@ static void test_ann_upkeep__fallen_recall_asks_for_a_new_graph(void **state) {
     t_free(u);
 }
 
+/* A graph of dot whose links were chosen as an earlier version did, by the distance after
+ * augmentation, answers as it did, and is built again. */
+static void test_ann_upkeep__links_of_an_earlier_version_are_chosen_again(void **state) {
+    (void)state;
+    t_up *u = malloc(sizeof *u);
+    pv__txn *txn = NULL;
+    pv__parts p;
+    assert_non_null(u);
+    t_open_metric(u, 2000, PV_METRIC_DOT);
+    (void)t_upkeep(u, 100000);
+    t_parts(u, PV__TXN_WRITE, &txn, &p);
+    test_assert_ok(pv__parts_graph(&p, 0, 1, &u->t.err), &u->t.err);
+    assert_true(p.graph.meta.by_product && !pv__graph_rebuild_due(&p.graph));
+    p.graph.meta.by_product = false;
+    assert_true(pv__graph_rebuild_due(&p.graph));
+    p.graph.changed = true;
+    const uint32_t owner = p.c.graph.owner;
+    test_assert_ok(pv__parts_save(&p, &u->t.err), &u->t.err);
+    (void)pv__upkeep_want(u->t.db, &p.c);
+    pv__parts_done(&p);
+    test_assert_ok(pv__txn_commit(txn, NULL, &u->t.err), &u->t.err);
+    t_expect_sound(&u->t);
+    assert_true(t_upkeep(u, 100000) < 100000);
+    assert_int_not_equal(t_graph(u).owner, owner);
+    t_parts(u, 0, &txn, &p);
+    test_assert_ok(pv__parts_graph(&p, 0, 1, &u->t.err), &u->t.err);
+    assert_true(p.graph.meta.by_product);
+    pv__parts_done(&p);
+    pv__txn_rollback(txn);
+    t_expect_sound(&u->t);
+    t_free(u);
+}
+
 /* Damage of the graph in use while the next one is being built: the next one takes its place. */
 static void test_ann_upkeep__the_next_graph_takes_the_place_of_a_damaged_one(void **state) {
     (void)state;
@@ -459,6 +492,7 @@ int main(void) {
         cmocka_unit_test(test_ann_upkeep__writes_go_on_while_it_is_built_again),
         cmocka_unit_test(test_ann_upkeep__writes_alone_build_it_again),
         cmocka_unit_test(test_ann_upkeep__fallen_recall_asks_for_a_new_graph),
+        cmocka_unit_test(test_ann_upkeep__links_of_an_earlier_version_are_chosen_again),
         cmocka_unit_test(test_ann_upkeep__the_next_graph_takes_the_place_of_a_damaged_one),
         cmocka_unit_test(test_ann_upkeep__an_old_snapshot_keeps_its_graph),
         cmocka_unit_test(test_ann_upkeep__a_thread_does_it),

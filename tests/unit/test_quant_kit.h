@@ -9,7 +9,7 @@
 #define T_CENTRED 0x100u
 
 /* The i-th table that this CPU can run, scalar first, NULL at the end. */
-static const pv__code_kernel *t_kernel(size_t i) {
+static inline const pv__code_kernel *t_kernel(size_t i) {
     const uint32_t cpu = pv__sys_cpu();
     for (size_t at = 0; pv__code_kernel_at(at); at++) {
         const pv__code_kernel *k = pv__code_kernel_at(at);
