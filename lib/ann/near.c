@@ -18,8 +18,9 @@
 #define NEAR_CELL_ROWS 768u /* rows of a cell, about */
 #define NEAR_CELLS_MIN 4u
 #define NEAR_SHARE 16u        /* a call of less than such a part of the graph finds by walks */
-#define NEAR_SCAN_ROWS 16384u /* a row is compared with so many */
-#define NEAR_PART 12u         /* of more than so many times as many nodes, that would be too few */
+#define NEAR_SCAN_ROWS 16384u /* a row is compared with so many, or so ... */
+#define NEAR_PART 12u         /* ... large a part of all where that is more ... */
+#define NEAR_SCAN_MAX 32768u  /* ... up to so many; where that is less, walks find more */
 #define NEAR_LARGE 65536u     /* a cell of so many costs more than a walk */
 #define NEAR_WANTS 64u        /* cells of a row at most */
 #define NEAR_PAUSE 256u
@@ -29,7 +30,7 @@
 
 /* ---- cells ----------------------------------------------------------------------------------- */
 
-static const uint64_t near_nodes_max = (uint64_t)NEAR_PART * NEAR_SCAN_ROWS;
+static const uint64_t near_nodes_max = (uint64_t)NEAR_PART * NEAR_SCAN_MAX;
 
 uint32_t pv__near_cells(const pv__graph *g, size_t count) {
     const uint64_t nodes = g->meta.node_count, all = PV_MIN(nodes + count, near_nodes_max);
@@ -397,9 +398,13 @@ PV__SORT_DEFINE(near_sort_wants, pv__near_want, near_want_before)
 
 static uint32_t near_wave(size_t rank) { return rank == 0 ? 0 : rank < 3 ? 1 : rank < 7 ? 2 : 3; }
 
+static uint32_t near_scan_rows(const pv__near *x) {
+    return PV_MIN(PV_MAX(x->node_count / NEAR_PART, NEAR_SCAN_ROWS), NEAR_SCAN_MAX);
+}
+
 static void near_want(pv__near_scan *s, uint32_t row, const pv__hit *cells, size_t n) {
     size_t seen = 0;
-    for (size_t i = 0; i < n && seen < NEAR_SCAN_ROWS; i++) {
+    for (size_t i = 0; i < n && seen < near_scan_rows(s->x); i++) {
         const uint32_t cell = cells[i].slot, count = s->x->count[cell];
         s->large[row] = s->large[row] || count > NEAR_LARGE;
         if (s->large[row]) {
@@ -412,10 +417,10 @@ static void near_want(pv__near_scan *s, uint32_t row, const pv__hit *cells, size
     }
 }
 
-/* The cells that rows want: of all nodes about SCAN_ROWS. */
+/* The cells that rows want: of all nodes about near_scan_rows. */
 static void near_rank(pv__near_scan *s, pv__walker *w) {
     const pv__near *x = s->x;
-    const uint64_t cells = (uint64_t)x->n * NEAR_SCAN_ROWS / PV_MAX(x->node_count, 1u);
+    const uint64_t cells = (uint64_t)x->n * near_scan_rows(x) / PV_MAX(x->node_count, 1u);
     s->rank.keep = (uint32_t)PV_MIN(cells + cells / 2 + NEAR_CELLS_MIN, (uint64_t)NEAR_WANTS);
     for (uint32_t c = 0; c < x->n; c += PV__CODE_PANEL_ROWS) {
         uint32_t ids[PV__CODE_PANEL_ROWS];
@@ -546,6 +551,7 @@ size_t pv__near_scan_take(pv__near_scan *s, size_t row, const pv__hit **out) {
 #undef NEAR_SHARE
 #undef NEAR_SCAN_ROWS
 #undef NEAR_PART
+#undef NEAR_SCAN_MAX
 #undef NEAR_LARGE
 #undef NEAR_WANTS
 #undef NEAR_PAUSE

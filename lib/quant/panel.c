@@ -5,9 +5,9 @@
  *      12 queries at a time  x  turned  -> sums -> finish -> distances
  *
  * Where a lane is a row nothing is summed across registers, and what was loaded serves several
- * queries: a pair at 128 dimensions takes a fifth of what pv__code_distances takes (AVX-512). The distances
- * are the same bits: the sums are exact, and what follows is the same expression. Kinds that are
- * made of other sums, and instruction sets without the kernel, go row by row. */
+ * queries: a pair at 128 dimensions takes a fifth (AVX2: half) of what pv__code_distances takes.
+ * The distances are the same bits: the sums are exact, and what follows is the same expression.
+ * Kinds that are made of other sums, and instruction sets without the kernel, go row by row. */
 #include <math.h>
 
 #include "quant/kinds.h"
