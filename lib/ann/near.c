@@ -3,8 +3,7 @@
  *
  *      scan of some rows:   row --> its nearest centres, until their cells have SCAN_ROWS rows
  *      cell by cell:        32 of its rows --> panel x rows that want it --> distances
- *                           those below the row's bound --> its hits; when there are too many, the
- *                           best of them stay and the last of these is the bound
+ *                           those within the row's bound --> its hits (best.h)
  *
  * First the nearest cell of each row, so that bounds are low when the others come. */
 #include <float.h>
@@ -19,18 +18,19 @@
 #define NEAR_CELL_ROWS 768u /* rows of a cell, about */
 #define NEAR_CELLS_MIN 4u
 #define NEAR_SHARE 16u        /* a call of less than such a part of the graph finds by walks */
-#define NEAR_SCAN_ROWS 16384u /* a row is compared with so many */
-#define NEAR_PART 12u         /* of more than so many times as many nodes, that would be too few */
+#define NEAR_SCAN_ROWS 16384u /* a row is compared with so many, or so ... */
+#define NEAR_PART 12u         /* ... large a part of all where that is more ... */
+#define NEAR_SCAN_MAX 32768u  /* ... up to so many; where that is less, walks find more */
 #define NEAR_LARGE 65536u     /* a cell of so many costs more than a walk */
 #define NEAR_WANTS 64u        /* cells of a row at most */
-#define NEAR_SPARE 256u       /* hits beyond those that are kept */
 #define NEAR_PAUSE 256u
 #define NEAR_WORK (UINT64_C(1) << 30) /* products of elements between two questions */
 #define NEAR_ALIGN 64u
+#define NEAR_LINE 64u
 
 /* ---- cells ----------------------------------------------------------------------------------- */
 
-static const uint64_t near_nodes_max = (uint64_t)NEAR_PART * NEAR_SCAN_ROWS;
+static const uint64_t near_nodes_max = (uint64_t)NEAR_PART * NEAR_SCAN_MAX;
 
 uint32_t pv__near_cells(const pv__graph *g, size_t count) {
     const uint64_t nodes = g->meta.node_count, all = PV_MIN(nodes + count, near_nodes_max);
@@ -335,21 +335,25 @@ static void *near_take(uint8_t *memory, size_t *io_at, size_t bytes) {
     return memory ? memory + at : NULL;
 }
 
+/* Hits of a row; before them its cells are there. */
+static size_t near_room(const pv__near_scan *s) {
+    return pv__best_room(PV_MAX(s->rule.keep, NEAR_WANTS));
+}
+
 /* Called twice: to count, and to hand out. */
 static void near_scan_places(pv__near_scan *s) {
-    const size_t n = s->cap;
+    const size_t n = s->cap, room = near_room(s);
     size_t at = 0;
     s->queries = near_take(s->memory, &at, n * s->x->query_bytes);
     s->query = near_take(s->memory, &at, n * sizeof *s->query);
     s->asked = near_take(s->memory, &at, n * sizeof *s->asked);
-    s->hits = near_take(s->memory, &at, n * s->room * sizeof *s->hits);
-    s->hit_count = near_take(s->memory, &at, n * sizeof *s->hit_count);
-    s->bound = near_take(s->memory, &at, n * sizeof *s->bound);
+    s->hits = near_take(s->memory, &at, n * sizeof *s->hits);
+    s->hit_floats = near_take(s->memory, &at, n * room * sizeof *s->hit_floats);
+    s->hit_ids = near_take(s->memory, &at, n * room * sizeof *s->hit_ids);
+    s->rule.hits = near_take(s->memory, &at, room * sizeof *s->rule.hits);
+    s->rule.bytes = near_take(s->memory, &at, room);
     s->large = near_take(s->memory, &at, n * sizeof *s->large);
-    s->cells = near_take(s->memory, &at, n * NEAR_WANTS * sizeof *s->cells);
-    s->cell_count = near_take(s->memory, &at, n * sizeof *s->cell_count);
     s->wants = near_take(s->memory, &at, n * NEAR_WANTS * sizeof *s->wants);
-    s->spare = near_take(s->memory, &at, s->keep * sizeof *s->spare);
     s->panel.turned = near_take(s->memory, &at, pv__code_panel_bytes(&s->x->g->fine));
     s->distances = near_take(s->memory, &at, n * PV__CODE_PANEL_ROWS * sizeof *s->distances);
     s->bytes = at;
@@ -357,9 +361,9 @@ static void near_scan_places(pv__near_scan *s) {
 
 int pv__near_scan_init(pv__near_scan *s, pv__near *x, const pv__near_stop *stop, size_t rows,
                        pv_error *err) {
-    *s = (pv__near_scan){.x = x, .cap = rows, .stop = stop->stop, .stop_at = stop->at};
-    s->keep = stop->keep + 1; /* the row itself is found, too */
-    s->room = s->keep + NEAR_SPARE + PV__CODE_PANEL_ROWS;
+    *s = (pv__near_scan){.x = x, .cap = rows};
+    s->rule = (pv__best_rule){
+        .code = &x->g->fine, .keep = stop->keep, .at = stop->at, .stop = stop->stop};
     near_scan_places(s);
     s->memory = pv__alloc_aligned(x->mem, s->bytes, NEAR_ALIGN);
     if (!s->memory) {
@@ -368,7 +372,10 @@ int pv__near_scan_init(pv__near_scan *s, pv__near *x, const pv__near_stop *stop,
     near_scan_places(s);
     for (size_t i = 0; i < rows; i++) {
         s->query[i] = s->queries + i * x->query_bytes;
+        s->hits[i].distances = s->hit_floats + i * near_room(s);
+        s->hits[i].ids = s->hit_ids + i * near_room(s);
     }
+    s->rank = (pv__best_rule){.code = s->rule.code, .hits = s->rule.hits, .bytes = s->rule.bytes};
     return 0;
 }
 
@@ -392,9 +399,13 @@ PV__SORT_DEFINE(near_sort_wants, pv__near_want, near_want_before)
 
 static uint32_t near_wave(size_t rank) { return rank == 0 ? 0 : rank < 3 ? 1 : rank < 7 ? 2 : 3; }
 
+static uint32_t near_scan_rows(const pv__near *x) {
+    return PV_MIN(PV_MAX(x->node_count / NEAR_PART, NEAR_SCAN_ROWS), NEAR_SCAN_MAX);
+}
+
 static void near_want(pv__near_scan *s, uint32_t row, const pv__hit *cells, size_t n) {
     size_t seen = 0;
-    for (size_t i = 0; i < n && seen < NEAR_SCAN_ROWS; i++) {
+    for (size_t i = 0; i < n && seen < near_scan_rows(s->x); i++) {
         const uint32_t cell = cells[i].slot, count = s->x->count[cell];
         s->large[row] = s->large[row] || count > NEAR_LARGE;
         if (s->large[row]) {
@@ -407,33 +418,29 @@ static void near_want(pv__near_scan *s, uint32_t row, const pv__hit *cells, size
     }
 }
 
-/* The cells that rows want: of all nodes about SCAN_ROWS. */
+/* The cells that rows want: of all nodes about near_scan_rows. */
 static void near_rank(pv__near_scan *s, pv__walker *w) {
     const pv__near *x = s->x;
-    const uint64_t cells = (uint64_t)x->n * NEAR_SCAN_ROWS / PV_MAX(x->node_count, 1u);
-    const size_t most = (size_t)PV_MIN(cells + cells / 2 + NEAR_CELLS_MIN, (uint64_t)NEAR_WANTS);
-    for (size_t i = 0; i < s->rows; i++) {
-        s->cell_count[i] = 0;
-    }
+    const uint64_t cells = (uint64_t)x->n * near_scan_rows(x) / PV_MAX(x->node_count, 1u);
+    s->rank.keep = (uint32_t)PV_MIN(cells + cells / 2 + NEAR_CELLS_MIN, (uint64_t)NEAR_WANTS);
     for (uint32_t c = 0; c < x->n; c += PV__CODE_PANEL_ROWS) {
+        uint32_t ids[PV__CODE_PANEL_ROWS];
         s->panel.n = PV_MIN(x->n - c, PV__CODE_PANEL_ROWS);
         for (uint32_t k = 0; k < s->panel.n; k++) {
             s->panel.rows[k] = near_centre(x, c + k);
+            ids[k] = c + k;
         }
         pv__code_panel_fill(&w->code, &s->panel);
         pv__code_panel_distances(&w->code, &s->panel, s->query, s->rows, s->distances);
         for (size_t i = 0; i < s->rows; i++) {
-            const float *d = s->distances + i * PV__CODE_PANEL_ROWS;
-            pv__hit *const near = s->cells + i * NEAR_WANTS;
-            for (uint32_t k = 0; k < s->panel.n; k++) {
-                if (s->cell_count[i] < most || d[k] < near[most - 1].distance) {
-                    (void)pv__pool_insert(near, &s->cell_count[i], most, d[k], c + k);
-                }
-            }
+            pv__best_add(&s->rank, &s->hits[i], s->distances + i * PV__CODE_PANEL_ROWS, ids,
+                         s->panel.n);
         }
     }
     for (size_t i = 0; i < s->rows; i++) {
-        near_want(s, (uint32_t)i, s->cells + i * NEAR_WANTS, s->cell_count[i]);
+        const size_t n = pv__best_take(&s->rank, &s->hits[i], UINT32_MAX);
+        near_want(s, (uint32_t)i, s->rank.hits, n);
+        pv__best_clear(&s->hits[i]);
     }
 }
 
@@ -447,130 +454,48 @@ void pv__near_scan_begin(pv__near_scan *s, pv__walker *w, const uint8_t *codes, 
     s->want_count = s->at = s->at_row = s->wave = 0;
     for (size_t i = 0; i < rows; i++) {
         pv__code_query_row(&w->code, codes + (from + i) * size, s->queries + i * x->query_bytes);
-        s->hit_count[i] = 0;
-        s->bound[i] = FLT_MAX; /* what fills a panel up is beyond */
+        pv__best_clear(&s->hits[i]);
         s->large[i] = false;
     }
     near_rank(s, w);
     near_sort_wants(s->wants, s->want_count);
 }
 
-/* ---- scans: the best of many ----------------------------------------------------------------- */
+/* ---- scans: the rows of a cell --------------------------------------------------------------- */
 
-static void near_swap(pv__hit *a, pv__hit *b) {
-    const pv__hit h = *a;
-    *a = *b;
-    *b = h;
-}
-
-/* Hits that are less than the last one to the front, and that behind them; how many they are.
- * Without a branch: nobody can guess it. */
-static size_t near_part(pv__hit *h, size_t n) {
-    const pv__hit pivot = h[n - 1];
-    size_t less = 0;
-    for (size_t i = 0; i + 1 < n; i++) {
-        const pv__hit hit = h[i];
-        const unsigned before = (hit.distance < pivot.distance) |
-                                ((hit.distance == pivot.distance) & (hit.slot < pivot.slot));
-        h[i] = h[less];
-        h[less] = hit;
-        less += before;
-    }
-    near_swap(&h[less], &h[n - 1]);
-    return less;
-}
-
-/* The `keep` least of n hits to the front, in any order. No two are equal. */
-static void near_select(pv__hit *h, size_t n, size_t keep) {
-    while (keep > 0 && keep < n) {
-        pv__hit *const middle = &h[n / 2], *const last = &h[n - 1];
-        if (pv__hit_less(*middle, h[0])) {
-            near_swap(middle, h);
-        }
-        if (pv__hit_less(*last, *middle)) {
-            near_swap(last, pv__hit_less(*last, h[0]) ? h : last);
-        } else {
-            near_swap(last, middle);
-        }
-        const size_t less = near_part(h, n);
-        if (keep <= less) {
-            n = less;
-        } else {
-            h += less + 1;
-            n -= less + 1;
-            keep -= less + 1;
-        }
-    }
-}
-
-static float near_most(const pv__hit *h, size_t n) {
-    float most = 0;
-    for (size_t i = 0; i < n; i++) {
-        most = PV_MAX(most, h[i].distance);
-    }
-    return most;
-}
-
-/* Of the hits of a row the nearest, at most `keep`, and the bound for others. */
-static void near_cut(pv__near_scan *s, size_t row) {
-    pv__hit *const h = s->hits + row * s->room;
-    if (s->hit_count[row] > s->keep) {
-        near_select(h, s->hit_count[row], s->keep);
-        s->hit_count[row] = s->keep;
-        s->bound[row] = near_most(h, s->keep);
-    }
-}
-
-/* And those within the stop. */
-static void near_stop(pv__near_scan *s, size_t row) {
-    pv__hit *const h = s->hits + row * s->room;
-    near_cut(s, row);
-    if (s->hit_count[row] > s->stop_at) { /* one more, because the row itself is among them */
-        size_t n = s->stop_at + 1;
-        near_select(h, s->hit_count[row], n);
-        const float bound = s->stop * near_most(h, n);
-        for (size_t i = n; i < s->hit_count[row]; i++) {
-            const pv__hit hit = h[i];
-            h[n] = hit;
-            n += hit.distance <= bound ? 1u : 0u;
-        }
-        s->hit_count[row] = (uint32_t)n;
-        s->bound[row] = PV_MIN(s->bound[row], bound);
-    }
-}
-
-/* What is at the bound is taken, too: so it does not matter when a bound was drawn (N2). */
-static void near_found(pv__near_scan *s, size_t row, const float *distances, const uint32_t *ids) {
-    const pv__code *code = &s->x->g->fine;
-    uint32_t within = pv__code_panel_within(code, distances, s->bound[row]);
-    pv__hit *const h = s->hits + row * s->room;
-    uint32_t n = s->hit_count[row];
-    for (; within != 0; within &= within - 1) {
-        const unsigned r = pv__low_bit(within);
-        h[n++] = (pv__hit){distances[r], ids[r]};
-    }
-    s->hit_count[row] = n;
-    if (n + PV__CODE_PANEL_ROWS > s->room) {
-        near_cut(s, row);
-    }
-}
-
-/* 32 rows of a cell and all that want it: wants [at, end). */
-static int near_panel(pv__near_scan *s, pv__walker *w, const uint32_t *ids, size_t n, size_t end,
-                      pv_error *err) {
-    const size_t size = s->x->g->fine.row_size, count = end - s->at;
-    for (size_t i = 0; i < n; i++) {
+/* Rows [s->at_row, +32) of a cell to s->next, asked for. */
+static int near_ask(pv__near_scan *s, pv__walker *w, uint32_t cell, pv_error *err) {
+    const pv__near *x = s->x;
+    const size_t size = x->g->fine.row_size;
+    const uint32_t n = PV_MIN(x->count[cell] - s->at_row, PV__CODE_PANEL_ROWS);
+    const uint32_t *ids = x->nodes + x->first[cell] + s->at_row;
+    for (uint32_t i = 0; i < n; i++) {
         if (ids[i] & PV__NEAR_IN_BATCH) {
-            s->panel.rows[i] = s->codes + (ids[i] & ~PV__NEAR_IN_BATCH) * size;
+            s->next[i] = s->codes + (ids[i] & ~PV__NEAR_IN_BATCH) * size;
         } else {
-            PV_TRY(pv__colview_row(&w->codes, ids[i], &s->panel.rows[i], err));
+            PV_TRY(pv__colview_row(&w->codes, ids[i], &s->next[i], err));
+        }
+        for (size_t at = 0; at < size; at += NEAR_LINE) {
+            PV_PREFETCH(s->next[i] + at);
         }
     }
-    s->panel.n = n;
+    return 0;
+}
+
+/* The rows that were asked for, n of them, and all that want their cell: wants [at, end). */
+static int near_panel(pv__near_scan *s, pv__walker *w, uint32_t cell, size_t end, pv_error *err) {
+    const pv__near *x = s->x;
+    const uint32_t *ids = x->nodes + x->first[cell] + s->at_row;
+    const size_t count = end - s->at;
+    s->panel.n = PV_MIN(x->count[cell] - s->at_row, PV__CODE_PANEL_ROWS);
+    memcpy(s->panel.rows, s->next, s->panel.n * sizeof *s->next);
     pv__code_panel_fill(&w->code, &s->panel);
+    s->at_row += (uint32_t)s->panel.n;
+    PV_TRY(near_ask(s, w, cell, err));
     pv__code_panel_distances(&w->code, &s->panel, s->asked, count, s->distances);
     for (size_t i = 0; i < count; i++) {
-        near_found(s, s->wants[s->at + i].row, s->distances + i * PV__CODE_PANEL_ROWS, ids);
+        pv__best_add(&s->rule, &s->hits[s->wants[s->at + i].row],
+                     s->distances + i * PV__CODE_PANEL_ROWS, ids, s->panel.n);
     }
     return 0;
 }
@@ -580,7 +505,7 @@ static uint32_t near_open(pv__near_scan *s, size_t *out_end) {
     const uint32_t want = s->wants[s->at].cell;
     size_t end = s->at;
     for (size_t i = 0; want / NEAR_WAVE > s->wave && i < s->rows; i++) {
-        near_stop(s, i);
+        pv__best_tighten(&s->rule, &s->hits[i]);
     }
     s->wave = want / NEAR_WAVE;
     for (; end < s->want_count && s->wants[end].cell == want; end++) {
@@ -597,14 +522,13 @@ int pv__near_scan_run(pv__near_scan *s, pv__walker *w, bool *out_done, pv_error 
     while (s->at < s->want_count) {
         size_t end;
         const uint32_t cell = near_open(s, &end), count = x->count[cell];
+        PV_TRY(near_ask(s, w, cell, err)); /* again behind a pause */
         while (s->at_row < count) {
-            const uint32_t n = PV_MIN(count - s->at_row, PV__CODE_PANEL_ROWS);
             if (work > NEAR_WORK) {
                 return 0;
             }
-            PV_TRY(near_panel(s, w, x->nodes + x->first[cell] + s->at_row, n, end, err));
-            work += (uint64_t)n * (end - s->at) * x->g->dims;
-            s->at_row += n;
+            PV_TRY(near_panel(s, w, cell, end, err));
+            work += (uint64_t)s->panel.n * (end - s->at) * x->g->dims;
         }
         s->at = end;
         s->at_row = 0;
@@ -616,42 +540,9 @@ int pv__near_scan_run(pv__near_scan *s, pv__walker *w, bool *out_done, pv_error 
     return 0;
 }
 
-/* Merge sort, runs of one first; `spare` has room for as many. */
-static void near_sort_hits(pv__hit *h, size_t n, pv__hit *spare) {
-    pv__hit *from = h, *to = spare;
-    for (size_t run = 1; run < n; run *= 2) {
-        for (size_t at = 0; at < n; at += 2 * run) {
-            const size_t middle = PV_MIN(at + run, n), end = PV_MIN(at + 2 * run, n);
-            size_t a = at, b = middle;
-            for (size_t i = at; i < end; i++) {
-                const bool first = b == end || (a < middle && !pv__hit_less(from[b], from[a]));
-                to[i] = first ? from[a] : from[b];
-                a += first ? 1u : 0u;
-                b += first ? 0u : 1u;
-            }
-        }
-        pv__hit *const swap = from;
-        from = to;
-        to = swap;
-    }
-    if (from != h) {
-        memcpy(h, from, n * sizeof *h);
-    }
-}
-
 size_t pv__near_scan_take(pv__near_scan *s, size_t row, const pv__hit **out) {
-    const size_t at = row - s->from;
-    pv__hit *const h = s->hits + at * s->room;
-    size_t n = 0;
-    near_stop(s, at);
-    for (size_t i = 0; i < s->hit_count[at]; i++) { /* not the row itself */
-        h[n] = h[i];
-        n += h[i].slot != (row | PV__NEAR_IN_BATCH) ? 1u : 0u;
-    }
-    near_sort_hits(h, n, s->spare);
-    n = PV_MIN(n, (size_t)s->keep - 1); /* equal codes may have crowded the row out */
-    *out = h;
-    return n;
+    *out = s->rule.hits;
+    return pv__best_take(&s->rule, &s->hits[row - s->from], (uint32_t)row | PV__NEAR_IN_BATCH);
 }
 
 #undef NEAR_ROUNDS
@@ -661,10 +552,11 @@ size_t pv__near_scan_take(pv__near_scan *s, size_t row, const pv__hit **out) {
 #undef NEAR_SHARE
 #undef NEAR_SCAN_ROWS
 #undef NEAR_PART
+#undef NEAR_SCAN_MAX
 #undef NEAR_LARGE
 #undef NEAR_WANTS
-#undef NEAR_SPARE
 #undef NEAR_PAUSE
 #undef NEAR_WORK
 #undef NEAR_ALIGN
+#undef NEAR_LINE
 #undef NEAR_WAVE

@@ -21,6 +21,7 @@
 #ifndef PV_ANN_NEAR_H
 #define PV_ANN_NEAR_H
 
+#include "ann/best.h"
 #include "ann/build.h"
 
 #define PV__NEAR_IN_BATCH 0x80000000u /* a row of the batch instead of a node */
@@ -72,25 +73,21 @@ typedef struct pv__near_want {
 typedef struct pv__near_scan {
     pv__near *x;
     const uint8_t *codes;   /* of the whole batch */
-    uint32_t keep, stop_at; /* pv__near_stop, and the row itself */
-    float stop;
-    size_t room;       /* hits of a row */
-    size_t cap;        /* rows */
+    pv__best_rule rule, rank; /* of hits, of cells */
+    size_t cap;               /* rows */
     size_t from, rows; /* now: rows from .. from + rows of the batch; 0: none */
     uint8_t *queries;
     const uint8_t **query;
-    pv__hit *hits; /* of each row */
-    pv__hit *spare;
-    uint32_t *hit_count;
-    pv__hit *cells; /* of each row, the nearest */
-    size_t *cell_count;
-    float *bound;
+    pv__best *hits;     /* of each row; first of cells */
+    float *hit_floats;  /* theirs */
+    uint32_t *hit_ids;
     bool *large; /* its cell is too large: a walk is better */
     pv__near_want *wants;
     size_t want_count, at;
     uint32_t at_row, wave; /* row of the cell of wants[at]; its wave */
     pv__code_panel panel;
-    const uint8_t **asked; /* rows of a panel's queries */
+    const uint8_t *next[PV__CODE_PANEL_ROWS]; /* rows of the panel behind this one */
+    const uint8_t **asked;                    /* rows of a panel's queries */
     float *distances;
     size_t bytes;
     uint8_t *memory;

@@ -3,6 +3,7 @@
  *
  *      i8      16 elements of 4 rows at a time, widened to 16 bits: products of pairs are exact
  *              (the 8-bit multiply-add saturates)
+ *      panel   4 elements of 8 rows at a time, widened, against 4 queries
  *      nibble  64 elements of 4 rows at a time; queries of 7 bits times levels of 7 bits do not
  *              saturate: two pairs of products, at most 4 * 127 * 63, fit 16 bits
  *      bits    32 elements of 4 rows at a time, bits spread to bytes
@@ -23,6 +24,7 @@
 #define CODE_LANES 8u
 #define CODE_STEP 32u
 #define CODE_PARTS 4u
+#define CODE_WIDE 256u /* bytes of queries that are widened together */
 
 CODE_AVX2 PV__KERNEL_INLINE __m256 code_avx2_load(const void *p, size_t i) {
     return _mm256_loadu_ps((const void *)((const uint8_t *)p + i * sizeof(float)));
@@ -164,6 +166,149 @@ CODE_AVX2 static void code_avx2_i8(const uint8_t *query, size_t dims, const pv__
         code_avx2_i8_rows(1, query, dims, rows->row + r, acc);
         out[r] = code_avx2_sum(acc[0]);
     }
+}
+
+/* A lane is half a row here, in 16 bits: `count` queries (1 or 4), widened as well, against 8 rows.
+ * `bytes` is a multiple of 4. */
+CODE_AVX2 PV__KERNEL_INLINE void code_avx2_panel_rows(unsigned count, const int16_t *wide,
+                                                      size_t bytes, const uint8_t *panel,
+                                                      __m256i acc[8]) {
+    for (size_t i = 0; i < bytes; i += 4) {
+        const uint8_t *const at = panel + i * PV__CODE_PANEL;
+        const __m256i a = _mm256_cvtepi8_epi16(_mm_load_si128((const void *)at));
+        const __m256i b = _mm256_cvtepi8_epi16(_mm_load_si128((const void *)(at + 16)));
+        PV__KERNEL_UNROLL
+        for (unsigned k = 0; k < count; k++) {
+            int64_t word;
+            memcpy(&word, wide + k * CODE_WIDE + i, sizeof word);
+            const __m256i q = _mm256_set1_epi64x(word);
+            acc[2 * k] = _mm256_add_epi32(acc[2 * k], _mm256_madd_epi16(q, a));
+            acc[2 * k + 1] = _mm256_add_epi32(acc[2 * k + 1], _mm256_madd_epi16(q, b));
+        }
+    }
+}
+
+/* So many bytes of the queries are widened at once, and their sums go on from `out`. */
+CODE_AVX2 PV__KERNEL_INLINE void code_avx2_panel_some(unsigned count, const uint8_t *const *queries,
+                                                      size_t bytes, const uint8_t *panel,
+                                                      int32_t *out) {
+    int16_t wide[4 * CODE_WIDE];
+    for (size_t from = 0; from < bytes; from += CODE_WIDE) {
+        const size_t n = PV_MIN(bytes - from, (size_t)CODE_WIDE);
+        for (unsigned k = 0; k < count; k++) {
+            for (size_t i = 0; i < n; i += 16) { /* queries have zeros behind */
+                const __m128i q = _mm_loadu_si128((const void *)(queries[k] + from + i));
+                _mm256_storeu_si256((void *)(wide + k * CODE_WIDE + i), _mm256_cvtepu8_epi16(q));
+            }
+        }
+        for (size_t r = 0; r < PV__CODE_PANEL; r += CODE_LANES) {
+            __m256i acc[8];
+            PV__KERNEL_UNROLL
+            for (unsigned k = 0; k < 2 * count; k++) {
+                acc[k] = _mm256_setzero_si256();
+            }
+            code_avx2_panel_rows(count, wide, n, panel + from * PV__CODE_PANEL + r * 4, acc);
+            PV__KERNEL_UNROLL
+            for (unsigned k = 0; k < count; k++) {
+                __m256i *const to = (void *)(out + k * PV__CODE_PANEL + r);
+                __m256i sum = _mm256_hadd_epi32(acc[2 * k], acc[2 * k + 1]);
+                sum = _mm256_permute4x64_epi64(sum, 0xD8);
+                sum = from > 0 ? _mm256_add_epi32(sum, _mm256_loadu_si256(to)) : sum;
+                _mm256_storeu_si256(to, sum);
+            }
+        }
+    }
+}
+
+CODE_AVX2 static void code_avx2_panel(const uint8_t *const *queries, size_t count, size_t bytes,
+                                      const uint8_t *panel, int32_t *out) {
+    size_t q = 0;
+    for (; q + 4 <= count; q += 4) {
+        code_avx2_panel_some(4, queries + q, bytes, panel, out + q * PV__CODE_PANEL);
+    }
+    for (; q < count; q++) {
+        code_avx2_panel_some(1, queries + q, bytes, panel, out + q * PV__CODE_PANEL);
+    }
+}
+
+/* Words of four rows, each to the place of its row in a panel. */
+CODE_AVX2 void pv__code_avx2_turn4(const uint8_t *const rows[4], size_t bytes, uint8_t less,
+                                   uint8_t *out) {
+    const __m128i by = _mm_set1_epi8((char)less);
+    size_t i = 0;
+    for (; i + 16 <= bytes; i += 16) {
+        __m128i v[4];
+        PV__KERNEL_UNROLL
+        for (unsigned k = 0; k < 4; k++) {
+            v[k] = _mm_sub_epi8(_mm_loadu_si128((const void *)(rows[k] + i)), by);
+        }
+        const __m128i a = _mm_unpacklo_epi32(v[0], v[1]), b = _mm_unpackhi_epi32(v[0], v[1]);
+        const __m128i c = _mm_unpacklo_epi32(v[2], v[3]), d = _mm_unpackhi_epi32(v[2], v[3]);
+        uint8_t *const to = out + i * PV__CODE_PANEL;
+        _mm_store_si128((void *)to, _mm_unpacklo_epi64(a, c));
+        _mm_store_si128((void *)(to + 4 * PV__CODE_PANEL), _mm_unpackhi_epi64(a, c));
+        _mm_store_si128((void *)(to + 8 * PV__CODE_PANEL), _mm_unpacklo_epi64(b, d));
+        _mm_store_si128((void *)(to + 12 * PV__CODE_PANEL), _mm_unpackhi_epi64(b, d));
+    }
+    for (; i < bytes; i += 4) {
+        for (unsigned k = 0; k < 4; k++) {
+            for (unsigned j = 0; j < 4; j++) {
+                out[i * PV__CODE_PANEL + 4 * k + j] = (uint8_t)(rows[k][i + j] - less);
+            }
+        }
+    }
+}
+
+CODE_AVX2 static bool code_avx2_close(const int32_t *sums, const pv__code_panel_rows *rows,
+                                      const pv__code_panel_query *query, float *out) {
+    const __m256 most = _mm256_set1_ps(FLT_MAX), sign = _mm256_set1_ps(-0.0f);
+    int good = 0xFF;
+    for (size_t r = 0; r < PV__CODE_PANEL; r += CODE_LANES) {
+        const __m256 mean = code_avx2_load(rows->mean, r), tilt = code_avx2_load(rows->tilt, r);
+        const __m256 dm = _mm256_sub_ps(_mm256_set1_ps(query->mean), mean);
+        const __m256 turn = _mm256_sub_ps(_mm256_set1_ps(query->tilt), tilt);
+        const __m256i sum = _mm256_loadu_si256((const void *)(rows->sum + r));
+        const __m256i shift = _mm256_loadu_si256((const void *)(rows->shift + r));
+        const __m256i less =
+            _mm256_add_epi32(_mm256_mullo_epi32(_mm256_set1_epi32(query->offset), sum),
+                             _mm256_mullo_epi32(_mm256_set1_epi32(query->sum), shift));
+        const __m256 cross = _mm256_cvtepi32_ps(
+            _mm256_sub_epi32(_mm256_loadu_si256((const void *)(sums + r)), less));
+        const __m256 step =
+            _mm256_mul_ps(_mm256_set1_ps(query->step2), code_avx2_load(rows->step, r));
+        __m256 d = _mm256_mul_ps(_mm256_set1_ps(query->dims), dm);
+        d = _mm256_add_ps(d, _mm256_add_ps(turn, turn));
+        d = _mm256_add_ps(_mm256_mul_ps(dm, d), _mm256_add_ps(code_avx2_load(rows->spread, r),
+                                                              _mm256_set1_ps(query->spread)));
+        d = _mm256_sub_ps(d, _mm256_mul_ps(step, cross));
+        d = _mm256_andnot_ps(_mm256_cmp_ps(d, _mm256_setzero_ps(), _CMP_LE_OQ), d);
+        good &= _mm256_movemask_ps(_mm256_cmp_ps(_mm256_andnot_ps(sign, d), most, _CMP_LE_OQ));
+        _mm256_storeu_ps(out + r, d);
+    }
+    return good == 0xFF;
+}
+
+CODE_AVX2 static uint32_t code_avx2_within(const float *distances, float bound) {
+    const __m256 b = _mm256_set1_ps(bound);
+    uint32_t within = 0;
+    PV__KERNEL_UNROLL
+    for (unsigned i = 0; i < PV__CODE_PANEL; i += CODE_LANES) {
+        const __m256 d = _mm256_loadu_ps(distances + i);
+        within |= (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(d, b, _CMP_LE_OQ)) << i;
+    }
+    return within;
+}
+
+CODE_AVX2 static size_t code_avx2_count_within(const float *distances, size_t n, float bound) {
+    const __m256 b = _mm256_set1_ps(bound);
+    __m256i counts = _mm256_setzero_si256();
+    for (size_t i = 0; i < n; i += CODE_LANES) {
+        const __m256i mask = code_avx2_mask(n - i);
+        const __m256 d = code_avx2_load_part(mask, distances, i);
+        const __m256i within = _mm256_castps_si256(_mm256_cmp_ps(d, b, _CMP_LE_OQ));
+        counts = _mm256_sub_epi32(counts, _mm256_and_si256(within, mask));
+    }
+    return (size_t)code_avx2_sum(counts);
 }
 
 /* 64 elements of one row, from 32 bytes; their queries are `half` apart. */
@@ -470,6 +615,11 @@ const pv__code_kernel *pv__code_kernel_avx2(void) {
         .nibble = code_avx2_nibble,
         .unfold = pv__code_avx2_unfold,
         .bits = code_avx2_bits,
+        .panel = code_avx2_panel,
+        .turn4 = pv__code_avx2_turn4,
+        .close = code_avx2_close,
+        .within = code_avx2_within,
+        .count = code_avx2_count_within,
         .l2sq = code_avx2_l2sq,
         .dot = code_avx2_dot,
         .signs = code_avx2_signs,
@@ -484,4 +634,5 @@ const pv__code_kernel *pv__code_kernel_avx2(void) {
 #undef CODE_LANES
 #undef CODE_STEP
 #undef CODE_PARTS
+#undef CODE_WIDE
 #endif

@@ -18,7 +18,7 @@
 #include "os/sys.h"
 
 #define CODE_AVX512                                                                                \
-    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")))
+    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,popcnt")))
 #define CODE_LANES 16u
 #define CODE_STEP 32u
 
@@ -236,34 +236,6 @@ CODE_AVX512 static void code_avx512_panel(const uint8_t *const *queries, size_t 
     }
 }
 
-/* Words of four rows, each to the place of its row in a panel. */
-CODE_AVX512 static void code_avx512_turn4(const uint8_t *const rows[4], size_t bytes, uint8_t less,
-                                          uint8_t *out) {
-    const __m128i by = _mm_set1_epi8((char)less);
-    size_t i = 0;
-    for (; i + 16 <= bytes; i += 16) {
-        __m128i v[4];
-        PV__KERNEL_UNROLL
-        for (unsigned k = 0; k < 4; k++) {
-            v[k] = _mm_sub_epi8(_mm_loadu_si128((const void *)(rows[k] + i)), by);
-        }
-        const __m128i a = _mm_unpacklo_epi32(v[0], v[1]), b = _mm_unpackhi_epi32(v[0], v[1]);
-        const __m128i c = _mm_unpacklo_epi32(v[2], v[3]), d = _mm_unpackhi_epi32(v[2], v[3]);
-        uint8_t *const to = out + i * PV__CODE_PANEL;
-        _mm_store_si128((void *)to, _mm_unpacklo_epi64(a, c));
-        _mm_store_si128((void *)(to + 4 * PV__CODE_PANEL), _mm_unpackhi_epi64(a, c));
-        _mm_store_si128((void *)(to + 8 * PV__CODE_PANEL), _mm_unpacklo_epi64(b, d));
-        _mm_store_si128((void *)(to + 12 * PV__CODE_PANEL), _mm_unpackhi_epi64(b, d));
-    }
-    for (; i < bytes; i += 4) {
-        for (unsigned k = 0; k < 4; k++) {
-            for (unsigned j = 0; j < 4; j++) {
-                out[i * PV__CODE_PANEL + 4 * k + j] = (uint8_t)(rows[k][i + j] - less);
-            }
-        }
-    }
-}
-
 CODE_AVX512 PV__KERNEL_INLINE __m512 code_avx512_mul(__m512 a, __m512 b) {
     __m512 product = _mm512_mul_ps(a, b);
     __asm__("" : "+v"(product));
@@ -299,11 +271,35 @@ CODE_AVX512 static bool code_avx512_close(const int32_t *sums, const pv__code_pa
     return good == 0xFFFF;
 }
 
-CODE_AVX512 static uint32_t code_avx512_within(const float *distances, float bound) {
+CODE_AVX512 static size_t code_avx512_count_within(const float *distances, size_t n, float bound) {
     const __m512 b = _mm512_set1_ps(bound);
-    const uint32_t low = _mm512_cmp_ps_mask(_mm512_loadu_ps(distances), b, _CMP_LE_OQ);
-    const uint32_t high = _mm512_cmp_ps_mask(_mm512_loadu_ps(distances + 16), b, _CMP_LE_OQ);
-    return low | high << 16;
+    size_t count = 0;
+    for (size_t i = 0; i < n; i += CODE_LANES) {
+        const __mmask16 mask = code_avx512_mask(n - i);
+        const __m512 d = code_avx512_load_part(mask, distances, i);
+        count += (unsigned)_mm_popcnt_u32(_mm512_mask_cmp_ps_mask(mask, d, b, _CMP_LE_OQ));
+    }
+    return count;
+}
+
+/* Whole registers are written: compressing into memory is slow on some machines. */
+CODE_AVX512 static size_t code_avx512_keep_within(const float *distances, const uint32_t *ids,
+                                                  size_t n, float bound, float *out,
+                                                  uint32_t *out_ids) {
+    const __m512 b = _mm512_set1_ps(bound);
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i += CODE_LANES) {
+        const __mmask16 mask = code_avx512_mask(n - i);
+        const __m512 d = code_avx512_load_part(mask, distances, i);
+        const __mmask16 within = _mm512_mask_cmp_ps_mask(mask, d, b, _CMP_LE_OQ);
+        if (within != 0) {
+            const __m512i id = _mm512_maskz_loadu_epi32(mask, ids + i);
+            _mm512_storeu_ps(out + kept, _mm512_maskz_compress_ps(within, d));
+            _mm512_storeu_si512(out_ids + kept, _mm512_maskz_compress_epi32(within, id));
+            kept += (unsigned)_mm_popcnt_u32(within);
+        }
+    }
+    return kept;
 }
 
 /* As i8_rows: 64 bytes are 128 elements; half a block at the end is done in half a register. */
@@ -618,9 +614,10 @@ const pv__code_kernel *pv__code_kernel_avx512(void) {
         .unfold = pv__code_avx2_unfold,
         .bits = code_avx512_bits,
         .panel = code_avx512_panel,
-        .turn4 = code_avx512_turn4,
+        .turn4 = pv__code_avx2_turn4,
         .close = code_avx512_close,
-        .within = code_avx512_within,
+        .count = code_avx512_count_within,
+        .keep = code_avx512_keep_within,
         .l2sq = code_avx512_l2sq,
         .dot = code_avx512_dot,
         .signs = code_avx512_signs,

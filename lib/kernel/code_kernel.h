@@ -79,15 +79,19 @@ typedef struct pv__code_kernel {
     /* As i8, of `count` queries and PV__CODE_PANEL rows that are turned: bytes 4i .. 4i + 3 of row
      * r stand at panel[(i * PV__CODE_PANEL + r) * 4], and out[q * PV__CODE_PANEL + r] is theirs.
      * bytes is a multiple of 4. turn4: four rows to their places in a panel, `less` taken off each
-     * byte. close: sums to distances; false: not all are finite. NULL, all four: there is nothing
-     * faster than i8. */
+     * byte. close: sums to distances; false: not all are finite. NULL, all three: there is
+     * nothing faster than i8. */
     void (*panel)(const uint8_t *const *queries, size_t count, size_t bytes, const uint8_t *panel,
                   int32_t *out);
     void (*turn4)(const uint8_t *const rows[4], size_t bytes, uint8_t less, uint8_t *out);
     bool (*close)(const int32_t *sums, const pv__code_panel_rows *rows,
                   const pv__code_panel_query *query, float *out);
-    /* Bit i: distance i of PV__CODE_PANEL is not above the bound. */
+    /* Bit i: distance i of PV__CODE_PANEL is not above the bound. Of n: how many are not; and
+     * those, as pv__code_keep_within has it. NULL, each: plain C does, or `within` for keep. */
     uint32_t (*within)(const float *distances, float bound);
+    size_t (*count)(const float *distances, size_t n, float bound);
+    size_t (*keep)(const float *distances, const uint32_t *ids, size_t n, float bound, float *out,
+                   uint32_t *out_ids);
     /* Sum (query - row)^2 and sum query * row. */
     void (*l2sq)(const float *query, size_t dims, const pv__code_rows *rows, float *out);
     void (*dot)(const float *query, size_t dims, const pv__code_rows *rows, float *out);
@@ -179,6 +183,8 @@ PV_PRIVATE const pv__code_floats *pv__code_floats_scalar(void);
 PV_PRIVATE const pv__code_kernel *pv__code_kernel_avx2(void);
 PV_PRIVATE const pv__code_kernel *pv__code_kernel_avx512(void);
 PV_PRIVATE void pv__code_avx2_unfold(const uint8_t *row, size_t dims, uint8_t *out); /* of both */
+PV_PRIVATE void pv__code_avx2_turn4(const uint8_t *const rows[4], size_t bytes, uint8_t less,
+                                    uint8_t *out);
 PV_PRIVATE const pv__code_floats *pv__code_floats_avx2(void);
 PV_PRIVATE const pv__code_floats *pv__code_floats_avx512(void);
 #endif

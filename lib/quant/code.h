@@ -155,8 +155,15 @@ PV_PRIVATE void pv__code_panel_fill(const pv__code *c, pv__code_panel *p);
 /* out[q * PANEL_ROWS + r]: what pv__code_distances says of query q and row r; +inf behind row n. */
 PV_PRIVATE void pv__code_panel_distances(const pv__code *c, const pv__code_panel *p,
                                          const uint8_t *const *queries, size_t count, float *out);
-/* Bit r: distance r of one query is not above the bound. */
-PV_PRIVATE uint32_t pv__code_panel_within(const pv__code *c, const float *distances, float bound);
+/* How many of n distances are not above the bound. */
+PV_PRIVATE size_t pv__code_count_within(const pv__code *c, const float *distances, size_t n,
+                                        float bound);
+/* Those and their ids to out, as they come; how many. out may be where they are, or begin before;
+ * up to KEEP_BEHIND places behind the last are written. */
+#define PV__CODE_KEEP_BEHIND 16u
+PV_PRIVATE size_t pv__code_keep_within(const pv__code *c, const float *distances,
+                                       const uint32_t *ids, size_t n, float bound, float *out,
+                                       uint32_t *out_ids);
 
 /* pq: what encoding has lost of a vector, squared; the epoch of a row, or 2 for one that holds no
  * code (zeros behind, and at FLT_MAX to all). */

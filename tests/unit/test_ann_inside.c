@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "ann/build.h"
+#include "ann/near.h"
 #include "ann/shape.h"
 #include "base/bytes.h"
 #include "engine/db.h"
@@ -710,6 +711,16 @@ static void test_ann_inside__near_rows_of_a_large_call_come_together(void **stat
     assert_in_range(pv__graph_order_centres(&p.graph, 100000), 48, 96);
     assert_int_equal(pv__graph_order_centres(&p.graph, PV__SLOTS_PER_COLLECTION_MAX),
                      PV__ORDER_CENTRES_MAX);
+    pv__graph g = p.graph; /* cells: of large calls, and of no more than rows are compared with */
+    g.meta.node_count = 0;
+    assert_int_equal(pv__near_cells(&g, 3000), 0);
+    assert_int_equal(pv__near_cells(&g, 76800), 100);
+    assert_int_equal(pv__near_cells(&g, PV__SLOTS_PER_COLLECTION_MAX), 512);
+    g.meta.node_count = 390000;
+    assert_int_equal(pv__near_cells(&g, 10000), 0);
+    assert_int_equal(pv__near_cells(&g, 39000), 512);
+    g.meta.node_count = 400000;
+    assert_int_equal(pv__near_cells(&g, 390000), 0);
     pv__db_walker_give(in.t.db, w);
     pv__parts_done(&p);
     pv__txn_rollback(txn);

@@ -41,8 +41,7 @@ static void t_panel(t_set *s, size_t n, size_t queries) {
     pv__code_panel_fill(c, &p);
     pv__code_panel_distances(c, &p, query, queries, got);
     for (size_t q = 0; q < queries; q++) {
-        float *const d = got + q * T_ROWS, bound = d[n / 2];
-        uint32_t within = 0;
+        const float *d = got + q * T_ROWS;
         pv__code_query_row(c, s->rows[s->n - 1 - q], whole);
         pv__code_distances(c, whole, s->rows, n, want);
         if (memcmp(want, d, n * sizeof *want) != 0) {
@@ -51,9 +50,7 @@ static void t_panel(t_set *s, size_t n, size_t queries) {
         }
         for (size_t r = 0; r < T_ROWS; r++) {
             assert_true(r < n || d[r] == INFINITY);
-            within |= (uint32_t)(d[r] <= bound) << r;
         }
-        assert_int_equal(pv__code_panel_within(c, d, bound), within);
     }
     free(p.turned);
     free(memory);
@@ -95,10 +92,44 @@ static void test_quant_panel__edges_of_f32(void **state) {
     }
 }
 
+/* Counted and kept, to another place, where they are, and to before it. */
+static void test_quant_panel__within_a_bound(void **state) {
+    enum { most = 131, room = most + 8 + PV__CODE_KEEP_BEHIND };
+    float d[room], out[room];
+    uint32_t ids[room], out_ids[room];
+    (void)state;
+    for (size_t at = 0; t_kernel(at); at++) {
+        const pv__code c = {.kernel = t_kernel(at)};
+        for (uint32_t n = 0; n <= most; n++) {
+            for (unsigned round = 0; round < 4; round++) {
+                float want[most], bound = (float)(t_bits() % 8);
+                uint32_t want_ids[most];
+                const size_t shift = round * 2;
+                size_t count = 0;
+                for (uint32_t i = 0; i < n; i++) {
+                    d[shift + i] = t_bits() % 9 == 0 ? INFINITY : (float)(t_bits() % 8);
+                    ids[shift + i] = t_bits();
+                    want[count] = d[shift + i];
+                    want_ids[count] = ids[shift + i];
+                    count += d[shift + i] <= bound ? 1u : 0u;
+                }
+                float *const to = round == 0 ? out : d;
+                uint32_t *const to_ids = round == 0 ? out_ids : ids;
+                assert_int_equal(pv__code_count_within(&c, d + shift, n, bound), count);
+                assert_int_equal(
+                    pv__code_keep_within(&c, d + shift, ids + shift, n, bound, to, to_ids), count);
+                assert_memory_equal(to, want, count * sizeof *want);
+                assert_memory_equal(to_ids, want_ids, count * sizeof *want_ids);
+            }
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_quant_panel__is_what_single_distances_are),
         cmocka_unit_test(test_quant_panel__edges_of_f32),
+        cmocka_unit_test(test_quant_panel__within_a_bound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
