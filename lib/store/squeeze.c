@@ -8,7 +8,7 @@
  *
  * Links are numbers of nodes, whose highest bits are 0 but for the very highest, which is a flag:
  * turned by one it is the lowest. The first word of every other group of a page of links is the
- * head of its row, which is wider. Such a page takes a half, and unpacking it about a microsecond.
+ * head of its row, which is wider. Such a page takes little more than a half.
  *
  * Only in memory: bytes that the page table vouches for were verified before they were squeezed
  * (S4). Nothing here knows what a page holds; one that does not become smaller is not kept. */
