@@ -7,7 +7,9 @@
 FOLDER has base.fvecs, query.fvecs and gt.ivecs; a FILE is what bench/ann or the peer saved. Each
 program runs in a memory group of its own (cgroup v1 or v2) whose limit counts anonymous memory and
 the pages of files alike; RESERVE is added for what the bench itself holds (queries, answers, the
-program). Ours gets the limit less SPARE as its cache. Where no group can be made the limit is that
+program). Ours gets the limit less
+--spare as its cache: a search has some memory of its own (with pq 3 MB of books), and the system
+needs room for what is being read. Where no group can be made the limit is that
 of the cache alone, and the table says so.
 """
 import argparse
@@ -19,7 +21,6 @@ import sys
 from common import ROOT
 
 RESERVE = 6 << 20
-SPARE = 3 << 20
 V1 = pathlib.Path("/sys/fs/cgroup/memory")
 V2 = pathlib.Path("/sys/fs/cgroup")
 
@@ -87,6 +88,7 @@ def main():
     parser.add_argument("--limits", default="0", help="MB, 0: none")
     parser.add_argument("--params", default="ef=0", help="for ours")
     parser.add_argument("--peer-params", default="ef=40")
+    parser.add_argument("--spare", type=int, default=4, help="MB")
     parser.add_argument("--reps", type=int, default=1)
     parser.add_argument("--clock", default="wall")
     parser.add_argument("--timeout", type=int, default=120)
@@ -102,7 +104,7 @@ def main():
             pathlib.Path(args.build) / "bench" / "ann")
         for mb in (int(m) for m in args.limits.split(",")):
             limit = mb * 1000000
-            cache = 0 if peer else limit - SPARE if limit else 4000000000
+            cache = 0 if peer else limit - args.spare * 1000000 if limit else 4000000000
             rows, grouped = run(args, program, path, cache, limit,
                                 args.peer_params if peer else args.params)
             label = "none" if mb == 0 else f"{mb}" + ("" if grouped else " (cache alone)")

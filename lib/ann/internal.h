@@ -164,7 +164,7 @@ struct pv__walker {
     pv__colview links, codes, slot_of, vectors;
     pv__colview second, *fines; /* fines: of a coarse walk, second, else codes */
     pv__colview upper[PV__GRAPH_LEVELS];
-    pv__stash fine_stash, vector_stash;
+    pv__stash fine_stash, vector_stash, link_stash;
     struct {
         uint64_t hash; /* as in the graph's page; 0: empty */
         uint8_t *data; /* 64-byte aligned */

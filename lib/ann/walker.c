@@ -57,9 +57,10 @@ void pv__walker_free(pv__walker *w) {
     }
     pv__alloc_free(mem, w->lower, w->lower_cap * sizeof *w->lower);
     pv__alloc_free(mem, w->hits, w->hit_cap * sizeof *w->hits);
-    w->vector_stash.mem = w->fine_stash.mem = mem;
+    w->vector_stash.mem = w->fine_stash.mem = w->link_stash.mem = mem;
     pv__stash_done(&w->vector_stash);
     pv__stash_done(&w->fine_stash);
+    pv__stash_done(&w->link_stash);
     pv__alloc_free(mem, w->seen_ranks, w->seen_cap * sizeof *w->seen_ranks);
     pv__alloc_free(mem, w, sizeof *w);
 }
@@ -166,7 +167,7 @@ static int walker_begin(pv__walker *w, const pv__graph *g, const pv__column *cod
     PV_TRY(walker_view(w, &w->codes, codes, nodes, err));
     PV_TRY(walker_view(w, &w->slot_of, &g->slot_of, nodes, err));
     PV_TRY(walker_view(w, &w->vectors, g->vectors, slots, err));
-    w->vectors.stash = w->second.stash = NULL;
+    w->vectors.stash = w->second.stash = w->links.stash = NULL;
     w->fines = &w->codes;
     if (codes != &g->fines) {
         w->fines = &w->second;
@@ -189,6 +190,9 @@ int pv__walker_begin(pv__walker *w, const pv__graph *g, size_t ef, pv_error *err
     walker_stash(&w->vectors, &w->vector_stash, w->mem);
     if (w->coarse) {
         walker_stash(&w->second, &w->fine_stash, w->mem);
+    }
+    if (g->meta.shape == PV__SHAPE_LINKS) {
+        walker_stash(&w->links, &w->link_stash, w->mem);
     }
     return 0;
 }

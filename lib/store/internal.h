@@ -19,7 +19,7 @@
  *   50 space_mutex    slot bitmap
  *   60 ver_mutex      chains, publish, sweep, eviction, dirty list, dead slots; never across I/O
  *   65 frames.mutex   slabs; a leaf
- *   66 fronts.mutex   heads and hashes of pages that are read in pieces; a leaf
+ *   66 pv__keep.mutex what is kept of pages that are not in memory; a leaf
  *   70 log.mutex      batch, durable and visible LSN; released during write and sync
  * Readers that hit take none of them. */
 #ifndef PV_STORE_INTERNAL_H
@@ -41,6 +41,7 @@
 #define PV__VER_FREED 0x2u  /* the page does not exist in this version */
 #define PV__VER_STORED 0x4u /* `pte` names slots that hold exactly this version */
 #define PV__VER_TABLED 0x8u /* the newest page table refers to those slots */
+#define PV__VER_SQUEEZED 0x10u /* it was in `squeezed` when it came */
 
 typedef struct pv__ver {
     _Atomic uint32_t flags;         /* ver_mutex; RESIDENT and FREED never change; first: peek.h */
@@ -265,21 +266,22 @@ typedef struct pv__images {
     pv__helper crew[2];  /* while one writes a run, the other puts the next together */
 } pv__images;
 
-/* ---- pieces -------------------------------------------------------------------------------- */
+/* ---- keeps --------------------------------------------------------------------------------- */
 
-typedef struct pv__front { /* head and hashes of a page by slot (piece.c) */
+typedef struct pv__kept { /* something that belongs to a page on disk */
     uint64_t page_id, checksum;
-    uint8_t *bytes; /* NULL: none */
-    uint8_t slots;
-    bool used;
-} pv__front;
+    uint32_t size;
+    uint8_t used; /* visits of the hand that it survives */
+    uint8_t bytes[];
+} pv__kept;
 
-typedef struct pv__fronts {
+typedef struct pv__keep { /* keep.c */
     pv__mutex mutex;
-    pv__front *ways;
-    size_t sets; /* 0: none was wanted yet */
-    uint64_t bytes;
-} pv__fronts;
+    pv__kept **ways;
+    size_t sets, hand; /* 0 sets: nothing was kept yet */
+    uint64_t bytes, bytes_max;
+    uint32_t about; /* bytes of one thing */
+} pv__keep;
 
 /* ---- the store ----------------------------------------------------------------------------- */
 
@@ -324,7 +326,8 @@ struct pv__store {
 
     pv__xlat xlat;
     pv__frames frames;
-    pv__fronts fronts;
+    pv__keep fronts;   /* head and hashes of pages by slot (piece.c) */
+    pv__keep squeezed; /* pages of small numbers (squeeze.c) */
     _Atomic uint64_t pieces;     /* that were wanted while there was no room */
     _Atomic uint64_t piece_page; /* of the last one, and how many were of it in a row */
     _Atomic uint32_t piece_run;
@@ -560,7 +563,29 @@ PV_PRIVATE int pv__page_fetch(pv__store *s, uint64_t page_id, uint64_t snap, pv_
 
 /* ---- piece.c ------------------------------------------------------------------------------- */
 PV_PRIVATE int pv__fronts_init(pv__store *s, pv_error *err);
-PV_PRIVATE void pv__fronts_done(pv__store *s);
+
+/* ---- keep.c -------------------------------------------------------------------------------- */
+/* At most bytes_max of things of about so many bytes. */
+PV_PRIVATE int pv__keep_init(pv__keep *k, uint64_t bytes_max, uint32_t about, pv_error *err);
+PV_PRIVATE void pv__keep_done(pv__store *s, pv__keep *k);
+/* All of it goes; nobody else is there. */
+PV_PRIVATE void pv__keep_clear(pv__store *s, pv__keep *k);
+/* The bytes kept for the page with this checksum; 0: none, or more than there is room for. */
+PV_PRIVATE size_t pv__keep_get(pv__keep *k, uint64_t page_id, uint64_t checksum, uint8_t *to,
+                               size_t room);
+PV_PRIVATE bool pv__keep_put(pv__store *s, pv__keep *k, uint64_t page_id, uint64_t checksum,
+                             const uint8_t *bytes, size_t size);
+/* Memory is short: what has not been wanted for some rounds goes, a part of it at each call. */
+PV_PRIVATE void pv__keep_age(pv__store *s, pv__keep *k);
+
+/* ---- squeeze.c ----------------------------------------------------------------------------- */
+#define PV__SQUEEZED_MAX ((size_t)PV__SLOT_SIZE / 4 * 3)
+#define PV__SQUEEZED_PAD 8u /* bytes behind a squeezed page that may be read */
+PV_PRIVATE int pv__squeezed_init(pv__store *s, pv_error *err);
+/* A page of one slot in fewer bytes; 0: it does not become smaller. `to` has PV__SQUEEZED_MAX. */
+PV_PRIVATE size_t pv__squeeze(const uint8_t *page, uint8_t *to);
+/* The groups of 64 bytes that [offset, offset + size) of it lies in, to their places in `page`. */
+PV_PRIVATE void pv__unsqueeze(const uint8_t *from, uint32_t offset, uint32_t size, uint8_t *page);
 
 /* ---- delta.c: ranges and the database checksum ---------------------------------------------- */
 PV_PRIVATE uint64_t pv__sum_page(uint64_t page_id, const uint8_t *page, size_t size);

@@ -191,16 +191,47 @@ static int pageio_absent(uint64_t page_id, pv_error *err) {
     return pv__err(err, PV_ERR_CORRUPT, "page %llu does not exist", (unsigned long long)page_id);
 }
 
+/* Pages that walks read in no order, and that become smaller when they are squeezed. */
+static bool pageio_squeezes(const pv__pte *pte) { return pte->raw_slots == 1 && pte->codec == 0; }
+
+static bool pageio_unsqueeze(pv__store *s, pv__ver *v, const pv__pte *pte) {
+    uint8_t bytes[PV__SQUEEZED_MAX + PV__SQUEEZED_PAD];
+    if (!pageio_squeezes(pte) ||
+        pv__keep_get(&s->squeezed, v->page_id, pte->checksum, bytes, PV__SQUEEZED_MAX) == 0) {
+        return false;
+    }
+    pv__unsqueeze(bytes, 0, PV__SLOT_SIZE, pv__ver_page(v));
+    pv__ver_set(v, pv__ver_flags(v) | PV__VER_SQUEEZED);
+    return true;
+}
+
+/* It was read and verified, and will have to go again before long. */
+static void pageio_keep(pv__store *s, pv__ver *v, const pv__pte *pte) {
+    uint8_t bytes[PV__SQUEEZED_MAX];
+    const uint8_t *page = pv__ver_page(v);
+    if (!pageio_squeezes(pte) || pv__page_kind(page) != PV__PAGE_COLUMN ||
+        !atomic_load_explicit(&s->cramped, memory_order_relaxed)) {
+        return;
+    }
+    const size_t size = pv__squeeze(page, bytes);
+    if (size > 0 && pv__keep_put(s, &s->squeezed, v->page_id, pte->checksum, bytes, size)) {
+        pv__ver_set(v, pv__ver_flags(v) | PV__VER_SQUEEZED);
+    }
+}
+
 /* A resident version with the bytes that pte vouches for, not yet in any chain. */
 static int pageio_make(pv__store *s, uint64_t page_id, const pv__pte *pte, pv__ver **out,
                        pv_error *err) {
     PV_TRY(pv__pageio_check_pte(page_id, pte, err));
     pv__ver *v = NULL;
     PV_TRY(pv__ver_new(s, page_id, pte->raw_slots, true, &v, err));
-    int rc = pv__pageio_read(s, page_id, pte, pv__ver_page(v), err);
-    if (rc) {
-        pv__ver_free(s, v);
-        return rc;
+    if (!pageio_unsqueeze(s, v, pte)) {
+        int rc = pv__pageio_read(s, page_id, pte, pv__ver_page(v), err);
+        if (rc) {
+            pv__ver_free(s, v);
+            return rc;
+        }
+        pageio_keep(s, v, pte);
     }
     v->lsn = pv__page_stamp(pv__ver_page(v)) + 1;
     v->pte = *pte;
@@ -221,7 +252,7 @@ static bool pageio_replace(pv__store *s, pv__xent *x, pv__ver *stub, pv__ver *v)
         return false;
     }
     pv__ver *older = atomic_load_explicit(&stub->prev, memory_order_relaxed);
-    pv__ver_set(v, pv__ver_flags(stub) | PV__VER_RESIDENT);
+    pv__ver_set(v, pv__ver_flags(stub) | pv__ver_flags(v));
     v->pte = stub->pte;
     v->newer = newer;
     v->list_at = stub->list_at;

@@ -6,122 +6,36 @@
  *                             (front: head and hashes, slot 0)
  *
  * So nothing is believed that the table does not vouch for (S4), and an old slot in a new page is
- * found like any other damage. The fronts are kept in a small cache of their own: they are 0.3 % of
- * such pages, and with one at hand a row costs the slots that it lies in.
+ * found like any other damage. The fronts are kept (keep.c): they are 0.3 % of such pages, and with
+ * one at hand a row costs the slots that it lies in.
  *
  * Pages come whole while the cache has room. When it has none, one in PIECE_WHOLE does, in place of
  * another page of its size: what is wanted again and again gets there, and what is wanted once does
  * not drive out what a walk needs all the time. So does one of which several pieces are asked for
- * in a row. Where a piece fails, the page is read, which says why.
- *
- * Lock: fronts.mutex, a leaf; never held during I/O. */
+ * in a row. Where a piece fails, the page is read, which says why. */
 #include "store/internal.h"
 
 #define PIECE_WHOLE 32u    /* so many pieces are read as such for one that brings its page */
 #define PIECE_ANYWAY 1024u /* and so many for one that may drive out pages of other sizes */
 #define PIECE_RUN 3u       /* more pieces of one page in a row: it comes */
-#define PIECE_SHARE 32u    /* of the cache, for fronts */
-#define PIECE_WAYS 4u      /* places where a front may be */
-#define PIECE_SETS_MAX ((size_t)1 << 14)
-#define PIECE_FRONT_ABOUT 256u /* bytes of one, with its place */
+#define PIECE_SHARE 16u    /* of the cache, for fronts */
+#define PIECE_FRONT_ABOUT 224u /* bytes of one */
 
 /* ---- fronts --------------------------------------------------------------------------------- */
 
-static uint64_t piece_fronts_max(const pv__store *s) { return s->cache_limit / PIECE_SHARE; }
-
-static pv__front *piece_set(const pv__store *s, uint64_t page_id) {
-    const pv__fronts *f = &s->fronts;
-    return f->ways + (size_t)(pv__mix64(page_id) % f->sets) * PIECE_WAYS;
-}
-
-static void piece_book(pv__store *s, size_t more, size_t less) {
-    s->fronts.bytes += more;
-    s->fronts.bytes -= less;
-    atomic_fetch_add_explicit(&s->cache_bytes, more, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&s->cache_bytes, less, memory_order_relaxed);
+PV_PRIVATE int pv__fronts_init(pv__store *s, pv_error *err) {
+    return pv__keep_init(&s->fronts, s->cache_limit / PIECE_SHARE, PIECE_FRONT_ABOUT, err);
 }
 
 /* The front that the entry vouches for, if it is there. */
 static bool piece_front_get(pv__store *s, uint64_t page_id, const pv__pte *pte, uint8_t *to) {
-    bool found = false;
-    pv__mutex_lock(&s->fronts.mutex);
-    for (size_t i = 0; i < PIECE_WAYS && s->fronts.sets > 0 && !found; i++) {
-        pv__front *w = piece_set(s, page_id) + i;
-        if (w->bytes && w->page_id == page_id && w->checksum == pte->checksum &&
-            w->slots == pte->slots) {
-            memcpy(to, w->bytes, pv__page_front(w->slots));
-            w->used = found = true;
-        }
-    }
-    pv__mutex_unlock(&s->fronts.mutex);
-    return found;
-}
-
-static bool piece_fronts_ready(pv__store *s) {
-    pv__fronts *f = &s->fronts;
-    if (f->sets == 0) {
-        const size_t sets = (size_t)piece_fronts_max(s) / PIECE_FRONT_ABOUT / PIECE_WAYS + 1;
-        const size_t count = PV_MIN(sets, PIECE_SETS_MAX) * PIECE_WAYS;
-        f->ways = pv__alloc_zero(s->mem, count * sizeof *f->ways);
-        f->sets = f->ways ? count / PIECE_WAYS : 0;
-        piece_book(s, f->sets * PIECE_WAYS * sizeof *f->ways, 0);
-    }
-    return f->sets > 0;
-}
-
-/* Where a new front goes: that of the same page, a free place, one not used since the last look. */
-static pv__front *piece_front_place(pv__store *s, uint64_t page_id) {
-    pv__front *const set = piece_set(s, page_id), *place = NULL;
-    for (size_t i = 0; i < PIECE_WAYS; i++) {
-        if (set[i].bytes && set[i].page_id == page_id) {
-            return &set[i];
-        }
-        place = place && (!place->bytes || !place->used) ? place : &set[i];
-    }
-    for (size_t i = 0; i < PIECE_WAYS && place->used; i++) {
-        set[i].used = false;
-    }
-    return place;
+    const size_t size = pv__page_front(pte->slots);
+    return pv__keep_get(&s->fronts, page_id, pte->checksum, to, size) == size;
 }
 
 static void piece_front_put(pv__store *s, uint64_t page_id, const pv__pte *pte,
                             const uint8_t *front) {
-    const size_t size = pv__page_front(pte->slots);
-    pv__mutex_lock(&s->fronts.mutex);
-    if (piece_fronts_ready(s)) {
-        pv__front *w = piece_front_place(s, page_id);
-        if (w->bytes && w->slots != pte->slots) {
-            const size_t old = pv__page_front(w->slots);
-            pv__alloc_free(s->mem, w->bytes, old);
-            piece_book(s, 0, old);
-            w->bytes = NULL;
-        }
-        if (!w->bytes && s->fronts.bytes + size <= piece_fronts_max(s)) {
-            w->bytes = pv__alloc(s->mem, size);
-            piece_book(s, w->bytes ? size : 0, 0);
-        }
-        if (w->bytes) {
-            w->page_id = page_id;
-            w->checksum = pte->checksum;
-            w->slots = pte->slots;
-            w->used = false;
-            memcpy(w->bytes, front, size);
-        }
-    }
-    pv__mutex_unlock(&s->fronts.mutex);
-}
-
-PV_PRIVATE int pv__fronts_init(pv__store *s, pv_error *err) {
-    return pv__mutex_init(&s->fronts.mutex, err);
-}
-
-PV_PRIVATE void pv__fronts_done(pv__store *s) {
-    pv__fronts *f = &s->fronts;
-    for (size_t i = 0; i < f->sets * PIECE_WAYS; i++) {
-        pv__alloc_free(s->mem, f->ways[i].bytes, pv__page_front(f->ways[i].slots));
-    }
-    pv__alloc_free(s->mem, f->ways, f->sets * PIECE_WAYS * sizeof *f->ways);
-    pv__mutex_done(&f->mutex);
+    (void)pv__keep_put(s, &s->fronts, page_id, pte->checksum, front, pv__page_front(pte->slots));
 }
 
 /* ---- one piece ------------------------------------------------------------------------------ */
@@ -256,6 +170,12 @@ static bool piece_verify_front(pv__store *s, const piece_job *j, uint8_t *front)
            pv__head_is_of(s, j->p->page_id, &j->pte, front);
 }
 
+/* Is it of the version that the transaction sees? */
+static bool piece_seen(const pv__txn *t, const piece_job *j, unsigned kind, const uint8_t *head) {
+    const uint64_t lsn = pv__page_stamp(head) + 1;
+    return lsn <= t->snap && (j->lsn == 0 || j->lsn == lsn) && pv__page_kind(head) == kind;
+}
+
 static bool piece_verify(pv__txn *t, unsigned kind, const piece_job *j) {
     pv__store *s = t->store;
     uint8_t front[PV__PAGE_FRONT_MAX];
@@ -272,11 +192,45 @@ static bool piece_verify(pv__txn *t, unsigned kind, const piece_job *j) {
             return false;
         }
     }
-    const uint64_t lsn = pv__page_stamp(front) + 1;
-    if (lsn > t->snap || (j->lsn != 0 && j->lsn != lsn) || pv__page_kind(front) != kind) {
+    if (!piece_seen(t, j, kind, front)) {
         return false;
     }
     piece_take(j->p, front, piece_data(j) + j->p->offset - (size_t)j->first * PV__SLOT_SIZE);
+    return true;
+}
+
+/* The page of one slot, or what is wanted of it, out of few bits or into them. */
+static bool piece_unsqueeze(pv__store *s, const piece_job *j, uint8_t *page) {
+    uint8_t bytes[PV__SQUEEZED_MAX + PV__SQUEEZED_PAD];
+    const pv__piece *p = j->p;
+    const uint64_t checksum = j->pte.checksum;
+    pv_error ignored = PV_ERROR_INIT;
+    if (pv__keep_get(&s->squeezed, p->page_id, checksum, bytes, PV__SQUEEZED_MAX) > 0) {
+        pv__unsqueeze(bytes, 0, PV__PAGE_HEAD, page);
+        pv__unsqueeze(bytes, p->offset, p->size, page);
+        return true;
+    }
+    if (pv__pageio_read(s, p->page_id, &j->pte, page, &ignored)) {
+        return false;
+    }
+    atomic_fetch_add_explicit(&s->misses, 1, memory_order_relaxed);
+    const size_t size = pv__squeeze(page, bytes);
+    return size > 0 && pv__keep_put(s, &s->squeezed, p->page_id, checksum, bytes, size);
+}
+
+/* A piece of a page that is kept in few bits, or will be: while there is no room no frame is taken
+ * for it. */
+static bool piece_squeezed(pv__txn *t, unsigned kind, pv__piece *p) {
+    pv__store *s = t->store;
+    uint8_t page[PV__SLOT_SIZE];
+    piece_job j = {.p = p};
+    if (t->write || s->memory || kind != PV__PAGE_COLUMN ||
+        !atomic_load_explicit(&s->cramped, memory_order_relaxed) || !piece_slots(t, &j) ||
+        j.pte.raw_slots != 1 || j.pte.codec != 0 || (size_t)p->offset + p->size > sizeof page ||
+        !piece_unsqueeze(s, &j, page) || !piece_seen(t, &j, kind, page)) {
+        return false;
+    }
+    piece_take(p, page, page + p->offset);
     return true;
 }
 
@@ -299,7 +253,7 @@ PV_PRIVATE int pv__page_pieces(pv__txn *t, unsigned kind, pv__piece *pieces, siz
             asked += piece_ask(j, io + asked);
             scratch += pv__piece_scratch(j->p->size);
             count++;
-        } else {
+        } else if (!piece_squeezed(t, kind, j->p)) {
             PV_TRY(piece_whole(t, kind, j->p, err));
         }
     }
@@ -320,6 +274,4 @@ PV_PRIVATE int pv__page_pieces(pv__txn *t, unsigned kind, pv__piece *pieces, siz
 #undef PIECE_ANYWAY
 #undef PIECE_RUN
 #undef PIECE_SHARE
-#undef PIECE_WAYS
-#undef PIECE_SETS_MAX
 #undef PIECE_FRONT_ABOUT

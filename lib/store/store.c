@@ -79,7 +79,8 @@ static void store_free(pv__store *s) {
     pv__cond_done(&s->writer_cond);
     pv__cond_done(&s->worker_cond);
     pv__images_done(s);
-    pv__fronts_done(s);
+    pv__keep_done(s, &s->fronts);
+    pv__keep_done(s, &s->squeezed);
     for (unsigned i = 0; i < PV__STRIPES; i++) {
         pv__mutex_done(&s->stripe[i]);
     }
@@ -102,6 +103,7 @@ static int store_init_locks(pv__store *s, uint64_t slab_bytes, pv_error *err) {
     }
     PV_TRY(pv__images_init(s, err));
     PV_TRY(pv__fronts_init(s, err));
+    PV_TRY(pv__squeezed_init(s, err));
     return pv__log_init(s, err);
 }
 

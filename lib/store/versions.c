@@ -413,6 +413,11 @@ PV_PRIVATE bool pv__ver_used(pv__xent *x, unsigned raw_slots) {
     return true;
 }
 
+/* What is kept in few bits comes back without the disk, and goes like something large. */
+static bool versions_used(pv__xent *x, const pv__ver *v) {
+    return pv__ver_used(x, pv__ver_flags(v) & PV__VER_SQUEEZED ? PV__USED_NOW : v->raw_slots);
+}
+
 PV_PRIVATE size_t pv__ver_evict_head(pv__store *s, pv__xent *x, pv__ver *v) {
     const size_t size = pv__ver_bytes(v->raw_slots);
     if (!atomic_load_explicit(&x->mine, memory_order_relaxed) &&
@@ -455,7 +460,7 @@ static uint64_t versions_evict_singles(pv__store *s, uint64_t want, size_t *io_m
             pv__xent *x = pv__xlat_find(s, b.at[i].page_id);
             pv__ver *v = x ? pv__ver_evictable(x) : NULL;
             if ((uintptr_t)v == b.at[i].frame &&
-                !pv__ver_used(x, v->raw_slots)) { /* else a second chance */
+                !versions_used(x, v)) { /* else a second chance */
                 const size_t got = pv__ver_evict_head(s, x, v);
                 freed += got;
                 *io_most -= got != 0;
@@ -483,7 +488,7 @@ static uint64_t versions_evict_slab(pv__store *s, const pv__slab_view *b, unsign
         if ((uintptr_t)v != b->base + i * size) { /* being read, old, retired, or newer than seen */
             continue;
         }
-        if (!pv__ver_used(x, b->raw_slots)) {
+        if (!versions_used(x, v)) {
             cold[i / 64] |= UINT64_C(1) << (i % 64);
             unused++;
         } else if (!wanted) {
@@ -509,8 +514,9 @@ static uint64_t versions_evict_slab(pv__store *s, const pv__slab_view *b, unsign
 }
 
 /* Two rounds over slabs of the wanted size, in which one of all others has its turn, so that memory
- * goes from one size to another as slowly as it should; then over everything. raw_slots 0: any. */
-static uint64_t versions_evict_slabs(pv__store *s, unsigned raw_slots, uint64_t want,
+ * goes from one size to another as slowly as it should; then over everything, but only for what is
+ * needed: for a handful of pages of a rare size the others would go. raw_slots 0: any. */
+static uint64_t versions_evict_slabs(pv__store *s, unsigned raw_slots, uint64_t need, uint64_t want,
                                      size_t *io_most) {
     pv__slab_view b;
     uint64_t freed = 0;
@@ -518,6 +524,9 @@ static uint64_t versions_evict_slabs(pv__store *s, unsigned raw_slots, uint64_t 
     for (uint64_t step = 0;
          freed < want && *io_most != 0 && pv__frames_next(s, &b) && step < 3 * (uint64_t)b.count;
          step++) {
+        if (step >= 2 * (uint64_t)b.count && freed >= need) {
+            break;
+        }
         if (raw_slots == 0 || b.raw_slots == raw_slots || b.at == turn % b.count ||
             step >= 2 * (uint64_t)b.count) {
             freed += versions_evict_slab(s, &b, raw_slots, io_most);
@@ -554,6 +563,7 @@ static uint64_t versions_leaving(const pv__store *s) {
 PV_PRIVATE void pv__ver_evict(pv__store *s, unsigned raw_slots, uint64_t want_bytes) {
     pv_error ignored = PV_ERROR_INIT;
     atomic_store_explicit(&s->cramped, true, memory_order_relaxed);
+    pv__keep_age(s, &s->squeezed);
     pv__mutex_lock(&s->ver_mutex);
     pv__ver_reclaim(s);
     uint64_t used = atomic_load_explicit(&s->cache_bytes, memory_order_relaxed);
@@ -581,9 +591,9 @@ PV_PRIVATE void pv__ver_evict(pv__store *s, unsigned raw_slots, uint64_t want_by
             versions_evict_singles(s, excess, &most);
         }
         if (over > excess) { /* less of everything */
-            versions_evict_slabs(s, 0, over - excess, &most);
+            versions_evict_slabs(s, 0, over - excess, over - excess, &most);
         }
-        freed = versions_evict_slabs(s, raw_slots, want, &most);
+        freed = versions_evict_slabs(s, raw_slots, want_bytes, want, &most);
         if (freed < want_bytes) {
             freed += versions_evict_singles(s, want - freed, &most);
         }

@@ -76,12 +76,19 @@ static void many_fetch_cells(const many_key *k) {
 
 /* The nodes of one level, their headers checked, guesses made and on their way. */
 static int many_load(const pv__tree *tree, many_key *keys, size_t n, int level, pv_error *err) {
+    uint64_t absent[PV__TREE_MANY];
+    size_t count = 0;
     for (size_t i = 0; i < n; i++) {
         const uint8_t *page = pv__page_whereabouts(tree->txn, keys[i].id);
-        if (page) {
+        if (PV_LIKELY(page != NULL)) {
             PV_PREFETCH(page);
             PV_PREFETCH(page + PV__PAGE_HEAD);
+        } else if (count == 0 || absent[count - 1] != keys[i].id) {
+            absent[count++] = keys[i].id;
         }
+    }
+    if (PV_UNLIKELY(count > 1)) { /* the disk is asked for all of them before one is read */
+        pv__pages_expect(tree->txn, absent, count);
     }
     for (size_t i = 0; i < n; i++) {
         if (i > 0 && keys[i].id == keys[i - 1].id) {

@@ -111,7 +111,7 @@ static void t_is_what_the_page_holds(bool slabs) {
     /* Most of it without frames, and the fronts are counted and bounded. */
     assert_true(atomic_load(&t_w.store->pieces) > 3000);
     assert_in_range(atomic_load(&t_w.store->versions), 1, versions + 8);
-    assert_in_range(t_w.store->fronts.bytes, 1, t_w.store->cache_limit / 32 + 1);
+    assert_in_range(t_w.store->fronts.bytes, 1, t_w.store->cache_limit / 16 + 1);
     assert_true(atomic_load(&t_w.store->cache_bytes) <= t_w.store->cache_limit + T_SIZE);
     pv__txn_rollback(t);
     t_end(s);
@@ -266,9 +266,7 @@ static void test_piece__damage_is_found_in_the_slot_it_is_in(void **state) {
             t_disk(where, &byte, 1, false);
             byte ^= 0x80;
             t_disk(where, &byte, 1, true);
-            pv__fronts_done(t_w.store);
-            memset(&t_w.store->fronts, 0, sizeof t_w.store->fronts);
-            test_assert_ok(pv__fronts_init(t_w.store, &err), &err);
+            pv__keep_clear(t_w.store, &t_w.store->fronts);
             t_slots_are(t, id, 0, 0xFFFF);
             byte ^= 0x80;
             t_disk(where, &byte, 1, true);
@@ -307,9 +305,7 @@ static void test_piece__an_old_slot_in_a_new_page_is_found(void **state) {
         t_disk(at + i * 4096, fresh + i * 4096, 4096, true);
     }
     t_slots_are(t, id, 1, 0);
-    pv__fronts_done(t_w.store);
-    memset(&t_w.store->fronts, 0, sizeof t_w.store->fronts);
-    test_assert_ok(pv__fronts_init(t_w.store, &err), &err);
+    pv__keep_clear(t_w.store, &t_w.store->fronts);
     t_disk(at, old, sizeof old, true); /* all of it: the entry tells */
     t_slots_are(t, id, 1, 0xFFFF);
     pv__txn_rollback(t);
@@ -327,9 +323,7 @@ static void test_piece__what_fails_is_an_error_or_nothing(void **state) {
     for (unsigned n = 1; n < 40; n++) {
         test_assert_ok(pv__txn_begin(t_w.store, 0, &t, &err), &err);
         const uint64_t id = t_absent(t);
-        pv__fronts_done(t_w.store);
-        memset(&t_w.store->fronts, 0, sizeof t_w.store->fronts);
-        test_assert_ok(pv__fronts_init(t_w.store, &err), &err);
+        pv__keep_clear(t_w.store, &t_w.store->fronts);
         t_w.store->pieces = n % 2; /* 0: the page comes */
         atomic_store(&t_mem.fail_at, atomic_load(&t_mem.calls) + 1 + n / 2 % 5);
         const int rc = t_piece(t, id, 20000, sizeof got, got, &err);
