@@ -175,8 +175,8 @@ static void bench_types(bench_set *s, size_t bytes) {
     };
     static const uint32_t levels[] = {0, PV__CPU_AVX2, PV__CPU_AVX2 | PV__CPU_AVX512,
                                       PV__CPU_AVX2 | PV__CPU_AVX512 | PV__CPU_VPOPCNT,
-                                      PV__CPU_NEON};
-    static const char *const names[] = {"scalar", "avx2", "avx512", "vpopcnt", "neon"};
+                                      PV__CPU_NEON, PV__CPU_NEON | PV__CPU_DOTPROD};
+    static const char *const names[] = {"scalar", "avx2", "avx512", "vpopcnt", "neon", "dotprod"};
     const uint32_t dims = (uint32_t)s->dims;
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
         const size_t row = (dims * pairs[i].bits + 7) / 8, n = bytes / row;

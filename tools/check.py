@@ -10,6 +10,7 @@ At the end stand a table of the steps with their times and, alone on the last li
 import argparse
 import os
 import pathlib
+import platform
 import re
 import signal
 import subprocess
@@ -66,6 +67,8 @@ def plan(build):
         ("tsan", 600, True, f"{tsan} TESTS='{unit_tests(TSAN_TESTS)}' test"),
         ("tsan-threads", 600, True, f"{tsan} threads"),
         ("clang", 400, True, f"{clang} all test"),
+        ("aarch64", 600, True, f"{make} aarch64"),
+        ("aarch64-base", 120, True, f"{make} aarch64-base"),
         ("no-zstd", 300, True, f"{make} ZSTD=0 BUILD={build}/nozstd lib "
                                f"TESTS='{unit_tests(NO_ZSTD_TESTS)}' test"),
         ("meson", 400, False, f"rm -rf {build}/meson && CC=gcc meson setup --werror {build}/meson "
@@ -73,8 +76,12 @@ def plan(build):
                               f"--suite unit --print-errorlogs"),
         ("same-builds", 60, True, f"{python} tools/same_builds.py {build} {build}/meson"),
     ]
-    return [step for step in steps
-            if step[0] != "tsan-threads" or list((ROOT / "tests/threads").glob("*.c"))]
+    needless = set()
+    if not list((ROOT / "tests/threads").glob("*.c")):
+        needless.add("tsan-threads")
+    if platform.machine() in ("aarch64", "arm64"):
+        needless |= {"aarch64", "aarch64-base"}  # the others run there already
+    return [step for step in steps if step[0] not in needless]
 
 
 def run(command, seconds, log):

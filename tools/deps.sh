@@ -41,6 +41,16 @@ check|fuzz|soak)
         has clang || need clang
         has meson || need meson
         has ninja || need ninja-build
+        # For `make aarch64`, where that is not what everything is built for anyway.
+        case $(uname -m 2>/dev/null) in
+        aarch64|arm64) ;;
+        *)
+            has aarch64-linux-gnu-gcc && printf '#include <stdlib.h>\nint main(void){return 0;}\n' |
+                aarch64-linux-gnu-gcc -x c - -o /dev/null 2>/dev/null ||
+                { need gcc-aarch64-linux-gnu; need libc6-dev-arm64-cross; }
+            has qemu-aarch64 || need qemu-user
+            ;;
+        esac
         # For bindings/python: Python's headers, and environments with pip.
         python3 -c 'import sysconfig, os
 raise SystemExit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' 2>/dev/null ||

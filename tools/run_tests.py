@@ -45,7 +45,9 @@ def count(text, code):
     return passed, failed
 
 
-def command(program):
+def command(program, under):
+    if under:
+        return [*under.split(), os.path.abspath(program)]
     if program.endswith(".py"):
         return [sys.executable, os.path.abspath(program)]
     if program.endswith(".sh"):
@@ -53,13 +55,13 @@ def command(program):
     return [os.path.abspath(program)]
 
 
-def run(program, timeout):
+def run(program, timeout, under):
     """Exit code (negative: signal, None: timeout), all output and seconds of one program."""
     start = time.monotonic()
     folder = tempfile.mkdtemp(prefix="piramid-test-")
-    proc = subprocess.Popen(command(program), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                            stdin=subprocess.DEVNULL, env=dict(os.environ, TMPDIR=folder),
-                            start_new_session=True)
+    proc = subprocess.Popen(command(program, under), stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                            env=dict(os.environ, TMPDIR=folder), start_new_session=True)
     try:
         out, _ = proc.communicate(timeout=timeout)
         code = proc.returncode
@@ -75,12 +77,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--timeout", type=float, default=120, help="seconds for one program")
     parser.add_argument("-j", "--jobs", type=int, default=1, help="programs at the same time")
+    parser.add_argument("--under", default="", help="what runs the programs: an emulator")
     parser.add_argument("-v", action="store_true", help="show all output")
     parser.add_argument("programs", nargs="*")
     args = parser.parse_args()
     passed = failed = 0
     with concurrent.futures.ThreadPoolExecutor(max(1, args.jobs)) as pool:
-        futures = [pool.submit(run, program, args.timeout) for program in args.programs]
+        futures = [pool.submit(run, program, args.timeout, args.under) for program in args.programs]
         for program, future in zip(args.programs, futures):
             code, text, seconds = future.result()
             good, bad = count(text, 1 if code is None else code)

@@ -74,6 +74,10 @@ class Running(unittest.TestCase):
         self.assertNotIn("hello", self.run_script("echo hello\n").stdout)
         self.assertIn("hello", self.run_script("echo hello; exit 1\n").stdout)
 
+    def test_a_program_runs_under_another(self):
+        done = self.run_script("echo $MARK; exit 1\n", "--under", "env MARK=here bash")
+        self.assertIn("here\n", done.stdout)
+
     def test_each_program_has_a_folder_that_vanishes(self):
         done = self.run_script("echo $TMPDIR; touch $TMPDIR/x; exit 1\n")
         self.assertFalse(pathlib.Path(done.stdout.splitlines()[0]).exists())
@@ -99,6 +103,12 @@ class Installing(unittest.TestCase):
         done = self.run_deps("check", id="echo 0")
         self.assertEqual(done.returncode, 1)
         self.assertIn("libcmocka-dev", done.stderr)
+
+    def test_a_check_wants_a_cross_compiler_but_on_arm64(self):
+        for machine, wanted in (("x86_64", True), ("aarch64", False)):
+            done = self.run_deps("check", id="echo 0", uname=f"echo {machine}")
+            self.assertEqual("gcc-aarch64-linux-gnu" in done.stderr, wanted, done.stderr)
+            self.assertEqual("qemu-user" in done.stderr, wanted, done.stderr)
 
     def test_an_unknown_target_is_refused(self):
         self.assertEqual(self.run_deps("frob").returncode, 2)

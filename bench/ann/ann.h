@@ -49,7 +49,8 @@ extern "C" {
 
 enum { ANN_L2, ANN_IP, ANN_COS };
 
-/* Rows of a file of vectors: a count of 4 bytes before each row of as many 4-byte numbers. */
+/* Rows of a file of vectors: a count of 4 bytes before each row of as many 4-byte numbers; in a
+ * file whose name ends with .bvecs of bytes, which are read as floats. */
 typedef struct ann_vecs {
     const uint8_t *map; /* the file */
     size_t bytes, rows, dims;

@@ -16,6 +16,30 @@
 
 /* ---- files of vectors ------------------------------------------------------------------------ */
 
+/* A file of bytes becomes one of floats in memory. */
+static void judge_widen(ann_vecs *v, const char *path) {
+    const size_t from = v->dims + 4, to = (v->dims + 1) * 4;
+    if (v->bytes % from != 0) {
+        ann_die("%s is no file of vectors", path);
+    }
+    const size_t rows = v->bytes / from;
+    const int access = PROT_READ | PROT_WRITE, how = MAP_PRIVATE | MAP_ANONYMOUS;
+    uint8_t *wide = mmap(NULL, rows * to, access, how, -1, 0);
+    if (wide == MAP_FAILED) {
+        ann_die("out of memory for %zu vectors", rows);
+    }
+    for (size_t i = 0; i < rows; i++) {
+        memcpy(wide + i * to, v->map + i * from, 4);
+        for (size_t k = 0; k < v->dims; k++) {
+            const float x = v->map[i * from + 4 + k];
+            memcpy(wide + i * to + 4 + 4 * k, &x, sizeof x);
+        }
+    }
+    munmap((void *)(uintptr_t)v->map, v->bytes);
+    v->map = wide;
+    v->bytes = rows * to;
+}
+
 ann_vecs ann_vecs_open(const char *path) {
     ann_vecs v = {NULL, 0, 0, 0};
     struct stat st;
@@ -33,6 +57,9 @@ ann_vecs ann_vecs_open(const char *path) {
     v.map = (const uint8_t *)map;
     memcpy(&dims, v.map, sizeof dims);
     v.dims = dims;
+    if (dims > 0 && strlen(path) > 6 && strcmp(path + strlen(path) - 6, ".bvecs") == 0) {
+        judge_widen(&v, path);
+    }
     if (dims == 0 || v.bytes % ((v.dims + 1) * 4) != 0) {
         ann_die("%s is no file of vectors", path);
     }

@@ -181,18 +181,23 @@ def intrinsic(metric, far):
 
 
 def write_vecs(path, rows):
-    """fvecs and ivecs: each row with its length before it."""
+    """fvecs, ivecs and bvecs: each row with its length before it."""
     rows = np.ascontiguousarray(rows)
-    out = np.empty((min(len(rows), CHUNK), rows.shape[1] + 1), dtype=rows.dtype)
-    out[:, 0] = np.array([rows.shape[1]], dtype=np.int32).view(rows.dtype)[0]
+    head = np.array([rows.shape[1]], dtype=np.int32).view(rows.dtype)
+    out = np.empty((min(len(rows), CHUNK), len(head) + rows.shape[1]), dtype=rows.dtype)
+    out[:, :len(head)] = head
     with open(path, "wb") as f:
         for at in range(0, len(rows), CHUNK):
             part = rows[at:at + CHUNK]
-            out[:len(part), 1:] = part
+            out[:len(part), len(head):] = part
             out[:len(part)].tofile(f)
 
 
 def read_vecs(path, dtype=np.float32):
+    if str(path).endswith(".bvecs"):
+        raw = np.fromfile(path, dtype=np.uint8)
+        dims = int(raw[:4].view(np.int32)[0])
+        return raw.reshape(-1, dims + 4)[:, 4:].astype(np.float32)
     raw = np.fromfile(path, dtype=np.int32)
     return np.ascontiguousarray(raw.reshape(-1, raw[0] + 1)[:, 1:]).view(dtype)
 

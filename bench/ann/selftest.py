@@ -37,9 +37,10 @@ def make(folder, metric):
     return base, query, found
 
 
-def run(program, folder, metric, how, gt="g.ivecs"):
+def run(program, folder, metric, how, gt="g.ivecs", kind="fvecs"):
     done = subprocess.run(
-        [program, "--base", folder / "b.fvecs", "--query", folder / "q.fvecs", "--gt", folder / gt,
+        [program, "--base", folder / f"b.{kind}", "--query", folder / f"q.{kind}",
+         "--gt", folder / gt,
          "--metric", metric, "--threads", "1", *how, "--params", "index=flat,ef=10:20,rep=1"],
         capture_output=True, text=True)
     if done.returncode != 0:
@@ -84,10 +85,25 @@ def check(program, folder, metric):
     expect(f"{metric} no answers", peers.judge(metric, base, query, found, answers)[0], 0.0)
 
 
+def check_bytes(program, folder):
+    rng = np.random.default_rng(8)
+    base, query = (rng.integers(0, 256, (n, DIMS)).astype(np.uint8) for n in (ROWS, QUERIES))
+    found, _ = data.truth("l2", base.astype(np.float32), query.astype(np.float32), 20)
+    data.write_vecs(folder / "b.bvecs", base)
+    data.write_vecs(folder / "q.bvecs", query)
+    data.write_vecs(folder / "bytes.ivecs", found)
+    if not np.array_equal(data.read_vecs(folder / "b.bvecs"), base):
+        sys.exit("files of bytes do not read as they were written")
+    saved = ["--save", str(folder / "saved-bytes.pv")]
+    row = run(program, folder, "l2", saved, "bytes.ivecs", "bvecs")[0]
+    expect("recall of bytes", float(row["recall10"]), 1.0)
+
+
 def main():
     with tempfile.TemporaryDirectory() as name:
         for metric in ("l2", "ip", "cos"):
             check(sys.argv[1], pathlib.Path(name), metric)
+        check_bytes(sys.argv[1], pathlib.Path(name))
     print("the bench agrees with itself")
 
 

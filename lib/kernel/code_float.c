@@ -320,15 +320,20 @@ FLOAT_SUMS(avx512, FLOAT_AVX512)
 PV__KERNEL_INLINE float32x4_t float_neon_at(unsigned of, const uint8_t *row, size_t i, size_t dims,
                                             float unit) {
     const size_t left = PV_MIN(dims - i, (size_t)4);
+    uint8_t part[16] = {0};
     if (of != FLOAT_F32) {
-        uint16_t part[4] = {0};
-        memcpy(part, row + 2 * i, 2 * left);
-        const float32x4_t v = vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(part)));
+        const uint8_t *p = row + 2 * i;
+        if (left < 4) {
+            p = memcpy(part, p, 2 * left);
+        }
+        const float32x4_t v = vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(p)));
         return of == FLOAT_UNIT ? vmulq_n_f32(v, unit) : v;
     }
-    float part[4] = {0};
-    memcpy(part, row + 4 * i, 4 * left);
-    return vld1q_f32(part);
+    const uint8_t *p = row + 4 * i;
+    if (left < 4) {
+        p = memcpy(part, p, 4 * left);
+    }
+    return vreinterpretq_f32_u8(vld1q_u8(p));
 }
 
 PV__KERNEL_INLINE float32x4_t float_neon_add(unsigned op, float32x4_t acc, float32x4_t q,

@@ -390,34 +390,37 @@ PV__KERNEL_INLINE void int_neon_step(unsigned op, uint8x16_t q, uint8x16_t v, in
     }
 }
 
-PV__KERNEL_INLINE void int_neon_rows(unsigned op, size_t count, const uint8_t *query, size_t n,
-                                     const uint8_t *const *row, int32_t *out, int32_t *out2) {
-    int32x4_t acc[INT_GROUP], acc2[INT_GROUP];
-    for (size_t r = 0; r < count; r++) {
-        acc[r] = acc2[r] = vdupq_n_s32(0);
+#define INT_NEON_ROWS(isa, attribute)                                                              \
+    attribute PV__KERNEL_INLINE void int_##isa##_rows(                                             \
+        unsigned op, size_t count, const uint8_t *query, size_t n, const uint8_t *const *row,      \
+        int32_t *out, int32_t *out2) {                                                             \
+        int32x4_t acc[INT_GROUP], acc2[INT_GROUP];                                                 \
+        for (size_t r = 0; r < count; r++) {                                                       \
+            acc[r] = acc2[r] = vdupq_n_s32(0);                                                     \
+        }                                                                                          \
+        size_t i = 0;                                                                              \
+        for (; i + 16 <= n; i += 16) {                                                             \
+            const uint8x16_t q = vld1q_u8(query + i);                                              \
+            PV__KERNEL_UNROLL                                                                      \
+            for (size_t r = 0; r < count; r++) {                                                   \
+                int_##isa##_step(op, q, vld1q_u8(row[r] + i), &acc[r], &acc2[r]);                  \
+            }                                                                                      \
+        }                                                                                          \
+        if (i < n) {                                                                               \
+            const uint8x16_t q = int_neon_part(query + i, n - i);                                  \
+            for (size_t r = 0; r < count; r++) {                                                   \
+                int_##isa##_step(op, q, int_neon_part(row[r] + i, n - i), &acc[r], &acc2[r]);      \
+            }                                                                                      \
+        }                                                                                          \
+        for (size_t r = 0; r < count; r++) {                                                       \
+            out[r] = vaddvq_s32(acc[r]);                                                           \
+            if (op == INT_DOT2 || op == INT_BOTH) {                                                \
+                out2[r] = vaddvq_s32(acc2[r]);                                                     \
+            }                                                                                      \
+        }                                                                                          \
     }
-    size_t i = 0;
-    for (; i + 16 <= n; i += 16) {
-        const uint8x16_t q = vld1q_u8(query + i);
-        PV__KERNEL_UNROLL
-        for (size_t r = 0; r < count; r++) {
-            int_neon_step(op, q, vld1q_u8(row[r] + i), &acc[r], &acc2[r]);
-        }
-    }
-    if (i < n) {
-        const uint8x16_t q = int_neon_part(query + i, n - i);
-        for (size_t r = 0; r < count; r++) {
-            int_neon_step(op, q, int_neon_part(row[r] + i, n - i), &acc[r], &acc2[r]);
-        }
-    }
-    for (size_t r = 0; r < count; r++) {
-        out[r] = vaddvq_s32(acc[r]);
-        if (op == INT_DOT2 || op == INT_BOTH) {
-            out2[r] = vaddvq_s32(acc2[r]);
-        }
-    }
-}
 
+INT_NEON_ROWS(neon, INT_PLAIN)
 INT_BYTES(neon, INT_PLAIN, int_neon_rows)
 INT_SUM(l1, neon, INT_PLAIN, int_neon_rows, INT_L1)
 INT_BITS(neon, INT_PLAIN, int_neon_rows)
@@ -426,6 +429,42 @@ static const pv__code_ints *int_neon(void) {
     static const pv__code_ints table = INT_TABLE(neon, neon, neon);
     return &table;
 }
+
+#if PV__KERNEL_DOTPROD
+#if defined(__ARM_FEATURE_DOTPROD)
+#define INT_DOTPROD
+#else
+#define INT_DOTPROD __attribute__((target("arch=armv8.2-a+dotprod")))
+#endif
+
+/* Bytes only. */
+INT_DOTPROD PV__KERNEL_INLINE void int_dotprod_step(unsigned op, uint8x16_t q, uint8x16_t v,
+                                                    int32x4_t *acc, int32x4_t *acc2) {
+    const int8x16_t a = vreinterpretq_s8_u8(q), b = vreinterpretq_s8_u8(v);
+    if (op == INT_DOT || op == INT_DOT2) {
+        *acc = vdotq_s32(*acc, a, b);
+        if (op == INT_DOT2) {
+            *acc2 = vdotq_s32(*acc2, b, b);
+        }
+        return;
+    }
+    const uint8x16_t d = vreinterpretq_u8_s8(vabdq_s8(a, b));
+    const uint8x16_t by = op == INT_L2 ? d : vdupq_n_u8(1);
+    *acc = vreinterpretq_s32_u32(vdotq_u32(vreinterpretq_u32_s32(*acc), d, by));
+}
+
+INT_NEON_ROWS(dotprod, INT_DOTPROD)
+INT_BYTES(dotprod, INT_DOTPROD, int_dotprod_rows)
+INT_SUM(l1, dotprod, INT_DOTPROD, int_dotprod_rows, INT_L1)
+
+static const pv__code_ints *int_dotprod(void) {
+    static const pv__code_ints table = INT_TABLE(dotprod, dotprod, neon);
+    return &table;
+}
+
+#undef INT_DOTPROD
+#endif
+#undef INT_NEON_ROWS
 #endif
 
 const pv__code_ints *pv__code_ints_table(uint32_t cpu) {
@@ -435,6 +474,11 @@ const pv__code_ints *pv__code_ints_table(uint32_t cpu) {
     }
 #elif PV__KERNEL_ARM
     if (cpu & PV__CPU_NEON) {
+#if PV__KERNEL_DOTPROD
+        if (cpu & PV__CPU_DOTPROD) {
+            return int_dotprod();
+        }
+#endif
         return int_neon();
     }
 #endif

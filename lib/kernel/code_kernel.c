@@ -17,7 +17,18 @@ const pv__code_kernel *pv__code_kernel_at(size_t index) {
         return NULL;
     }
 #elif PV__KERNEL_ARM
-    return index == 0 ? pv__code_kernel_scalar() : index == 1 ? pv__code_kernel_neon() : NULL;
+    switch (index) {
+    case 0:
+        return pv__code_kernel_scalar();
+    case 1:
+        return pv__code_kernel_neon();
+#if PV__KERNEL_DOTPROD
+    case 2:
+        return pv__code_kernel_dotprod();
+#endif
+    default:
+        return NULL;
+    }
 #else
     return index == 0 ? pv__code_kernel_scalar() : NULL;
 #endif

@@ -51,7 +51,7 @@ typedef struct pv__code_panel_query {
 } pv__code_panel_query;
 
 typedef struct pv__code_kernel {
-    const char *name; /* "scalar", "avx2", "avx512", "neon" */
+    const char *name; /* "scalar", "avx2", "avx512", "neon", "dotprod" */
     uint32_t cpu;     /* PV__CPU_ bits that it needs */
     int32_t i8_bias;  /* see i8 */
 
@@ -190,6 +190,9 @@ PV_PRIVATE const pv__code_floats *pv__code_floats_avx512(void);
 #endif
 #if PV__KERNEL_ARM
 PV_PRIVATE const pv__code_kernel *pv__code_kernel_neon(void);
+#if PV__KERNEL_DOTPROD
+PV_PRIVATE const pv__code_kernel *pv__code_kernel_dotprod(void);
+#endif
 PV_PRIVATE const pv__code_floats *pv__code_floats_neon(void);
 #endif
 

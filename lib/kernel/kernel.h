@@ -147,6 +147,16 @@ PV_PRIVATE const pv__kernel *pv__kernel_neon(void);
 #else
 #define PV__KERNEL_ARM 0
 #endif
+/* Can the compiler do dot products of bytes, in one function if not in all? */
+#if defined(__ARM_FEATURE_DOTPROD)
+#define PV__KERNEL_DOTPROD 1
+#elif PV__KERNEL_ARM && defined(__clang__)
+#define PV__KERNEL_DOTPROD (__clang_major__ >= 16)
+#elif PV__KERNEL_ARM && defined(__GNUC__)
+#define PV__KERNEL_DOTPROD 1
+#else
+#define PV__KERNEL_DOTPROD 0
+#endif
 
 #if defined(__GNUC__)
 #define PV__KERNEL_INLINE static inline __attribute__((always_inline))

@@ -5,6 +5,7 @@
  *      row     1 query x 1 row: 8 chains of multiply-adds
  *      cos     the same with dot and squared norm: 16 chains
  *      tile    3 queries x 1 row x 8 = 24 registers of sums
+ *      screen  12 queries x 8 rows = 24 registers of sums, 5 loads for 24 multiply-adds
  *
  * There is no masked load: the last dims % 4 elements are copied into zeros first. The same bits as
  * avx512.c.
@@ -22,6 +23,8 @@
 #define NEON_PARTS (NEON_STEP / NEON_LANES)
 #define NEON_TILE_QUERIES 3u
 #define NEON_TILE_ROWS 1u
+#define NEON_SCREEN_QUERIES 12u
+#define NEON_SCREEN_ROWS 8u
 
 /* Through bytes, since rows begin anywhere. */
 PV__KERNEL_INLINE float32x4_t neon_load(const void *p, size_t i) {
@@ -203,6 +206,53 @@ static void neon_dot_tile(const float *const *queries, size_t dims, const uint8_
     neon_tile(false, queries, dims, rows[0], out);
 }
 
+/* Lane `lane` of every third of the queries against 8 rows. */
+#define NEON_SCREEN_LANE(lane)                                                                     \
+    PV__KERNEL_UNROLL                                                                              \
+    for (unsigned q = 0; q < 3; q++) {                                                             \
+        low[4 * q + (lane)] = vfmaq_laneq_f32(low[4 * q + (lane)], a, v[q], lane);                 \
+        high[4 * q + (lane)] = vfmaq_laneq_f32(high[4 * q + (lane)], b, v[q], lane);               \
+    }
+
+/* Bits of the four rows that are not below least. */
+PV__KERNEL_INLINE uint32_t neon_maybe(float32x4_t dot, const float *scale, const float *shift,
+                                      float least) {
+    static const uint32_t lanes[NEON_LANES] = {1, 2, 4, 8};
+    const float32x4_t x = vfmaq_f32(vnegq_f32(vld1q_f32(shift)), dot, vld1q_f32(scale));
+    return vaddvq_u32(vbicq_u32(vld1q_u32(lanes), vcltq_f32(x, vdupq_n_f32(least))));
+}
+
+static bool neon_screen(const float *group, size_t dims, const float *panel, const float *scale,
+                        const float *shift, const float *least, uint32_t *out) {
+    float32x4_t low[NEON_SCREEN_QUERIES], high[NEON_SCREEN_QUERIES], v[3];
+    PV__KERNEL_UNROLL
+    for (unsigned q = 0; q < NEON_SCREEN_QUERIES; q++) {
+        low[q] = high[q] = vdupq_n_f32(0.0f);
+    }
+    for (size_t i = 0; i < dims; i++) {
+        const float32x4_t a = vld1q_f32(panel), b = vld1q_f32(panel + NEON_LANES);
+        PV__KERNEL_UNROLL
+        for (unsigned q = 0; q < 3; q++) {
+            v[q] = vld1q_f32(group + NEON_LANES * q);
+        }
+        NEON_SCREEN_LANE(0)
+        NEON_SCREEN_LANE(1)
+        NEON_SCREEN_LANE(2)
+        NEON_SCREEN_LANE(3)
+        panel += NEON_SCREEN_ROWS;
+        group += NEON_SCREEN_QUERIES;
+    }
+    uint32_t any = 0;
+    PV__KERNEL_UNROLL
+    for (unsigned q = 0; q < NEON_SCREEN_QUERIES; q++) {
+        out[q] = neon_maybe(low[q], scale, shift, least[q]) |
+                 neon_maybe(high[q], scale + NEON_LANES, shift + NEON_LANES, least[q])
+                     << NEON_LANES;
+        any |= out[q];
+    }
+    return any != 0;
+}
+
 const pv__kernel *pv__kernel_neon(void) {
     static const pv__kernel table = {
         .name = "neon",
@@ -214,6 +264,9 @@ const pv__kernel *pv__kernel_neon(void) {
         .cos = neon_cos,
         .l2sq_tile = neon_l2sq_tile,
         .dot_tile = neon_dot_tile,
+        .screen_queries = NEON_SCREEN_QUERIES,
+        .screen_rows = NEON_SCREEN_ROWS,
+        .screen = neon_screen,
     };
     return &table;
 }
@@ -223,4 +276,7 @@ const pv__kernel *pv__kernel_neon(void) {
 #undef NEON_PARTS
 #undef NEON_TILE_QUERIES
 #undef NEON_TILE_ROWS
+#undef NEON_SCREEN_QUERIES
+#undef NEON_SCREEN_ROWS
+#undef NEON_SCREEN_LANE
 #endif

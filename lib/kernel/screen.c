@@ -8,6 +8,8 @@
 
 #if PV__KERNEL_X86
 #include <emmintrin.h>
+#elif PV__KERNEL_ARM
+#include <arm_neon.h>
 #endif
 
 #define SCREEN_GROUP_BYTES_MAX ((size_t)256 << 20)
@@ -83,6 +85,23 @@ static void screen_pack(const uint8_t *const *rows, size_t dims, size_t wide, fl
             _mm_store_ps(to + wide, b);
             _mm_store_ps(to + 2 * wide, c);
             _mm_store_ps(to + 3 * wide, d);
+        }
+    }
+#elif PV__KERNEL_ARM
+    for (; i + 4 <= dims; i += 4) {
+        for (size_t r = 0; r < wide; r += 4) {
+            float32x4_t v[4];
+            for (size_t k = 0; k < 4; k++) {
+                v[k] = vreinterpretq_f32_u8(vld1q_u8(rows[r + k] + i * sizeof(float)));
+            }
+            const float32x4x2_t a = vzipq_f32(v[0], v[2]), b = vzipq_f32(v[1], v[3]);
+            const float32x4x2_t low = vzipq_f32(a.val[0], b.val[0]);
+            const float32x4x2_t high = vzipq_f32(a.val[1], b.val[1]);
+            float *to = panel + i * wide + r;
+            vst1q_f32(to, low.val[0]);
+            vst1q_f32(to + wide, low.val[1]);
+            vst1q_f32(to + 2 * wide, high.val[0]);
+            vst1q_f32(to + 3 * wide, high.val[1]);
         }
     }
 #endif

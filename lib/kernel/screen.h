@@ -31,7 +31,7 @@
 
 #define PV__SCREEN_ROWS_MAX 512u /* in panels at once */
 
-/* Does this table screen? The scalar one and NEON do not. */
+/* Does this table screen? All but the scalar one. */
 PV_PRIVATE bool pv__screen_can(const pv__kernel *k);
 
 /* ---- queries ---- */

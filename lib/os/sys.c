@@ -13,6 +13,9 @@
 #include <unistd.h>
 #if defined(__linux__)
 #include <sys/random.h>
+#if defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
 #elif defined(__APPLE__)
 #include <sys/random.h>
 #include <sys/sysctl.h>
@@ -26,6 +29,7 @@
 
 #define SYS_HUGE ((size_t)2 << 20)
 #define SYS_PAGE_MIN ((size_t)4096) /* no page is smaller */
+#define SYS_ASIMDDP (1ul << 20)     /* of AT_HWCAP on arm64 */
 
 int64_t pv__sys_wall_us(const pv_clock *clock) {
     struct timespec t = {0, 0};
@@ -129,6 +133,11 @@ uint32_t pv__sys_cpu(void) {
     }
 #elif defined(__aarch64__)
     found = PV__CPU_NEON; /* part of the base architecture */
+#if defined(__ARM_FEATURE_DOTPROD)
+    found |= PV__CPU_DOTPROD; /* the compiler takes it for granted, as on every Mac */
+#elif defined(__linux__)
+    found |= (getauxval(AT_HWCAP) & SYS_ASIMDDP) != 0 ? PV__CPU_DOTPROD : 0;
+#endif
 #endif
     return found;
 }
@@ -272,3 +281,4 @@ void pv__forkmark_done(pv__forkmark *m) {
 
 #undef SYS_HUGE
 #undef SYS_PAGE_MIN
+#undef SYS_ASIMDDP

@@ -18,6 +18,7 @@ PV_PRIVATE int pv__sys_random(const pv_clock *clock, void *out, size_t n, pv_err
 #define PV__CPU_BF16 0x8u
 #define PV__CPU_NEON 0x10u
 #define PV__CPU_VPOPCNT 0x20u /* AVX-512 VPOPCNTDQ */
+#define PV__CPU_DOTPROD 0x40u /* arm64: dot products of bytes */
 PV_PRIVATE uint32_t pv__sys_cpu(void);       /* detected at each call: callers keep it */
 PV_PRIVATE unsigned pv__sys_cores(void);     /* that this process may use: affinity, cgroup; >= 1 */
 PV_PRIVATE uint64_t pv__sys_ram_bytes(void); /* physical or the cgroup's limit, the smaller */

@@ -70,6 +70,62 @@ PV__KERNEL_INLINE pv__four_int pv__four_less(const int32_t *p, pv__four_int v) {
     return _mm_sub_epi32(_mm_loadu_si128((const void *)p), v);
 }
 
+#elif PV__KERNEL_ARM
+#include <arm_neon.h>
+
+typedef float32x4_t pv__four;
+typedef int32x4_t pv__four_int;
+
+PV__KERNEL_INLINE pv__four pv__four_set(float v) { return vdupq_n_f32(v); }
+PV__KERNEL_INLINE pv__four pv__four_load(const float *p) { return vld1q_f32(p); }
+PV__KERNEL_INLINE void pv__four_store(float *p, pv__four v) { vst1q_f32(p, v); }
+PV__KERNEL_INLINE pv__four pv__four_from(pv__four_int v) { return vcvtq_f32_s32(v); }
+PV__KERNEL_INLINE pv__four pv__four_add(pv__four a, pv__four b) { return vaddq_f32(a, b); }
+PV__KERNEL_INLINE pv__four pv__four_sub(pv__four a, pv__four b) { return vsubq_f32(a, b); }
+PV__KERNEL_INLINE pv__four pv__four_mul(pv__four a, pv__four b) {
+    pv__four product = vmulq_f32(a, b);
+    __asm__("" : "+w"(product));
+    return product;
+}
+PV__KERNEL_INLINE pv__four pv__four_max(pv__four a, pv__four b) {
+    return vbslq_f32(vcgtq_f32(b, a), b, a);
+}
+PV__KERNEL_INLINE pv__four pv__four_positive(pv__four v) {
+    return vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(v), vclezq_f32(v)));
+}
+PV__KERNEL_INLINE pv__four pv__four_root(pv__four v) { return vsqrtq_f32(v); }
+PV__KERNEL_INLINE pv__four pv__four_size(pv__four v) { return vabsq_f32(v); }
+PV__KERNEL_INLINE unsigned pv__four_before(pv__four a, pv__four b) {
+    static const uint32_t bits[4] = {1, 2, 4, 8};
+    return vaddvq_u32(vandq_u32(vcltq_f32(a, b), vld1q_u32(bits)));
+}
+PV__KERNEL_INLINE bool pv__four_finite(pv__four v) {
+    return vminvq_u32(vcleq_f32(vabsq_f32(v), vdupq_n_f32(0x1.fffffep127f))) != 0;
+}
+PV__KERNEL_INLINE void pv__four_turn(const uint8_t *const p[4], pv__four out[4]) {
+    float32x4_t v[4];
+    for (unsigned i = 0; i < 4; i++) {
+        v[i] = vreinterpretq_f32_u8(vld1q_u8(p[i]));
+    }
+    const float32x4x2_t a = vzipq_f32(v[0], v[2]), b = vzipq_f32(v[1], v[3]);
+    const float32x4x2_t low = vzipq_f32(a.val[0], b.val[0]), high = vzipq_f32(a.val[1], b.val[1]);
+    out[0] = low.val[0];
+    out[1] = low.val[1];
+    out[2] = high.val[0];
+    out[3] = high.val[1];
+}
+PV__KERNEL_INLINE pv__four_int pv__four_bits(pv__four v) { return vreinterpretq_s32_f32(v); }
+PV__KERNEL_INLINE pv__four_int pv__four_low_half(pv__four_int v) {
+    return vshrq_n_s32(vshlq_n_s32(v, 16), 16);
+}
+PV__KERNEL_INLINE pv__four_int pv__four_halves(pv__four_int v, int32_t a, int32_t b) {
+    return vmlaq_n_s32(vmulq_n_s32(pv__four_low_half(v), a), vshrq_n_s32(v, 16), b);
+}
+PV__KERNEL_INLINE pv__four_int pv__four_times64(pv__four_int v) { return vshlq_n_s32(v, 6); }
+PV__KERNEL_INLINE pv__four_int pv__four_less(const int32_t *p, pv__four_int v) {
+    return vsubq_s32(vld1q_s32(p), v);
+}
+
 #else
 
 typedef struct pv__four {

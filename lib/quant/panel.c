@@ -67,12 +67,16 @@ void pv__code_panel_fill(const pv__code *c, pv__code_panel *p) {
 static void panel_finish(const pv__code *c, const pv__code_panel *p, const uint8_t *query,
                          const int32_t *sums, float *out) {
     const pv__code_ops *ops = pv__code_ops_of(c->kind);
-    const void *factors = p->turned + panel_factors_at(panel_width(c));
+    const uint32_t width = panel_width(c);
+    const pv__code_panel_rows *factors = (const void *)(p->turned + panel_factors_at(width));
     pv__code_panel_query q;
     if (!ops->panel_query(c, query, &q) || PV_UNLIKELY(!c->kernel->close(sums, factors, &q, out))) {
         const pv__code_rows rows = {p->rows, PV__CODE_PANEL_ROWS, PV__CODE_PANEL_ROWS, c->row_size};
         int32_t own[PV__CODE_PANEL_ROWS + 4];
         memcpy(own, sums, PV__CODE_PANEL_ROWS * sizeof *own);
+        for (size_t r = 0; ops->nibbles && r < PV__CODE_PANEL_ROWS; r++) {
+            own[r] += (128 - c->kernel->i8_bias) * factors->sum[r]; /* `nibble` has no bias */
+        }
         ops->finish(c, query, &rows, own, out);
     }
 }

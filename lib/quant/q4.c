@@ -417,8 +417,8 @@ static void q4_panel_rows(const pv__code *c, const uint8_t *const *rows, size_t 
 
 static bool q4_panel_query(const pv__code *c, const void *query, pv__code_panel_query *out) {
     const q4_query *q = query;
-    (void)c;
-    *out = (pv__code_panel_query){.step2 = 2 * q->unit, .spread = q->norm2, .offset = 64};
+    *out = (pv__code_panel_query){
+        .step2 = 2 * q->unit, .spread = q->norm2, .offset = c->kernel->i8_bias - 64};
     return q->form == PV__CODE_FORM_L2 && q->row;
 }
 

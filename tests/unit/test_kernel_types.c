@@ -21,6 +21,7 @@ static bool t_cpu(size_t i, uint32_t *out) {
     static const uint32_t sets[] = {
         0,
         PV__CPU_NEON,
+        PV__CPU_NEON | PV__CPU_DOTPROD,
         PV__CPU_AVX2,
         PV__CPU_AVX2 | PV__CPU_AVX512,
         PV__CPU_AVX2 | PV__CPU_AVX512 | PV__CPU_VNNI,

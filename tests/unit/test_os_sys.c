@@ -3,6 +3,9 @@
 #include "support/test_support.h"
 
 #include <signal.h>
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -66,6 +69,9 @@ static void test_sys__machine_is_described(void **state) {
                          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"));
     assert_int_equal((cpu & PV__CPU_VNNI) != 0,
                      (cpu & PV__CPU_AVX512) && __builtin_cpu_supports("avx512vnni"));
+#elif defined(__aarch64__) && defined(__linux__)
+    assert_true(cpu & PV__CPU_NEON);
+    assert_int_equal((cpu & PV__CPU_DOTPROD) != 0, (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0);
 #else
     (void)cpu;
 #endif
