@@ -88,6 +88,9 @@ int pv__allowed_codes(pv__graph *g, pv__walker *w, const pv__allowed *a, size_t 
 #define ALLOWED_PROBE 4u         /* nodes followed between two decisions; at first one */
 #define ALLOWED_NEAR 8.0f        /* weight of a node that was followed */
 #define ALLOWED_PATIENCE 8.0f    /* part of what codes cost that a walk may always take */
+#define ALLOWED_PROBE_PART 8u    /* later, a part of those that were followed */
+#define ALLOWED_CALM 0.11f       /* of what may be missed, pv__roam.calm; by measuring */
+#define ALLOWED_CALM_LEAST 3u    /* times k */
 
 static float allowed_row_ns(const pv__graph *g, float share) {
     const float bytes = (float)g->code.row_size;
@@ -157,8 +160,8 @@ static float allowed_likely_share(const pv__graph *g, const allowed_search *s) {
 /* How many nodes a walk of one hop has still to follow: when it has found k, about those that it
  * sees now, as many as come near enough are too far later. Early these are too many, and before
  * there are k only the share says something. */
-static float allowed_left(const pv__walker *w, const pv__effort *effort, size_t count,
-                          float by_share) {
+static float allowed_left(const pv__walker *w, const pv__roam *r, const pv__effort *effort,
+                          size_t count, float by_share) {
     if (count < effort->k || effort->stop == INFINITY) {
         return PV_MAX(by_share, 1.0f);
     }
@@ -167,7 +170,12 @@ static float allowed_left(const pv__walker *w, const pv__effort *effort, size_t 
     for (size_t i = 0; i < w->front.count; i++) {
         seen += w->front.hits[i].distance <= bound ? 1u : 0u;
     }
-    return by_share > 0 ? PV_MIN(by_share, (float)seen) : (float)seen;
+    float left = by_share > 0 ? PV_MIN(by_share, (float)seen) : (float)seen;
+    if (r->calm > 0 && r->followed_passed > 0) { /* one more may come */
+        const float calm = 2 * pv__roam_calm(r) - (float)(r->followed_passed - r->nearer);
+        left = PV_MIN(left, calm * (float)r->followed / (float)r->followed_passed);
+    }
+    return left;
 }
 
 /* Go on as before, with two hops, or not at all? */
@@ -183,7 +191,7 @@ static bool allowed_goes_on(const pv__graph *g, const pv__walker *w, allowed_sea
     if (!s->a->ask && two_ns < PV_MAX(by_share, 1.0f) * hop_ns) {
         s->roam.two_hops = true; /* what the front holds is as good for it */
     }
-    const float one_ns = allowed_left(w, effort, count, by_share) * hop_ns;
+    const float one_ns = allowed_left(w, &s->roam, effort, count, by_share) * hop_ns;
     return (s->roam.two_hops ? two_ns : one_ns) < s->codes_ns;
 }
 
@@ -197,8 +205,9 @@ static int allowed_walk(pv__graph *g, pv__walker *w, allowed_search *s, uint32_t
     while (cut && !*out_given_up) {
         const pv__effort effort =
             pv__graph_fewer(&s->fewer, &s->whole, allowed_local_share(s), want);
-        const uint32_t probe = s->roam.followed < ALLOWED_PROBE ? 1 : ALLOWED_PROBE;
-        PV_TRY(pv__roam_nearest(g, w, &s->roam, &effort, s->roam.followed + probe, io_count, &cut,
+        const uint32_t before = s->roam.followed, part = before / ALLOWED_PROBE_PART;
+        const uint32_t probe = before < ALLOWED_PROBE ? 1 : PV_MAX(part, ALLOWED_PROBE);
+        PV_TRY(pv__roam_nearest(g, w, &s->roam, &effort, before + probe, io_count, &cut,
                                 err));
         *out_given_up = cut && s->chooses && !allowed_goes_on(g, w, s, &effort, *io_count);
     }
@@ -255,6 +264,10 @@ int pv__links_search_allowed(pv__graph *g, pv__walker *w, const void *vector,
     pv__graph_fewer_init(g, effort, &s.fewer);
     s.roam =
         (pv__roam){.allowed = a, .two_hops = *io_plan == PV__PLAN_TWO_HOP, .enough = effort->k};
+    if (s.fewer.miss > 0 && !g->split && effort->stop < INFINITY) {
+        s.roam.calm = ALLOWED_CALM / (s.fewer.miss * (float)effort->k);
+        s.roam.calm_least = ALLOWED_CALM_LEAST * effort->k;
+    }
     PV_TRY(pv__search_begin(g, w, vector, effort->pool, &count, err));
     PV_TRY(allowed_walk(g, w, &s, want, &count, &given_up, err));
     if (!given_up) {
@@ -287,3 +300,6 @@ int pv__links_search_allowed(pv__graph *g, pv__walker *w, const void *vector,
 #undef ALLOWED_PROBE
 #undef ALLOWED_NEAR
 #undef ALLOWED_PATIENCE
+#undef ALLOWED_PROBE_PART
+#undef ALLOWED_CALM
+#undef ALLOWED_CALM_LEAST
