@@ -13,57 +13,97 @@
 
 /* ---- codes ----------------------------------------------------------------------------------- */
 
-/* Distances of the gathered rows, whose nodes are in w->ids. */
-static void allowed_compare(pv__walker *w, size_t n, pv__topk *top) {
-    pv__code_distances(&w->code, w->query, w->rows, n, w->distances);
+#define ALLOWED_BLOCK 16u /* rows whose codes are asked for at once */
+
+/* Nodes whose codes were asked for. */
+typedef struct allowed_block {
+    uint32_t ids[PV__WALK_ROWS];
+    const uint8_t *rows[PV__WALK_ROWS];
+    size_t n;
+} allowed_block;
+
+static void allowed_compare(pv__walker *w, const allowed_block *b, pv__topk *top) {
+    pv__code_distances_expected(&w->code, w->query, b->rows, b->n, w->distances);
     float bound = pv__topk_bound(top);
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < b->n; i++) {
         if (w->distances[i] <= bound) {
-            pv__topk_add(top, w->distances[i], w->ids[i]);
+            pv__topk_add(top, w->distances[i], b->ids[i]);
             bound = pv__topk_bound(top);
         }
     }
 }
 
+/* Bits of a bitmap, a word at a time. */
+typedef struct allowed_scan {
+    const uint64_t *words;
+    uint32_t end; /* of slots */
+    uint32_t word;
+    uint64_t bits; /* of it, that were not taken yet */
+} allowed_scan;
+
+static uint64_t allowed_word(const allowed_scan *s, uint32_t word) {
+    const uint32_t left = s->end - word * 64;
+    return s->words[word] & (left < 64 ? (UINT64_C(1) << left) - 1 : UINT64_MAX);
+}
+
+static bool allowed_next(allowed_scan *s, uint32_t *out_slot) {
+    const uint32_t count = s->end / 64 + (s->end % 64 != 0);
+    while (s->bits == 0) {
+        const uint64_t *w = s->words + ++s->word;
+        while (s->word + 4 < count && (w[0] | w[1] | w[2] | w[3]) == 0) {
+            s->word += 4;
+            w += 4;
+        }
+        if (s->word >= count) {
+            return false;
+        }
+        s->bits = allowed_word(s, s->word);
+    }
+    *out_slot = s->word * 64 + (uint32_t)__builtin_ctzll(s->bits);
+    s->bits &= s->bits - 1;
+    return true;
+}
+
+/* The next nodes that are allowed and were not visited, into a block until it is full. */
+static int allowed_gather(pv__graph *g, pv__walker *w, allowed_scan *s, allowed_block *b,
+                          pv_error *err) {
+    const bool shared = g->meta.dup_count > 0; /* several slots may lead to one node */
+    uint32_t slot;
+    b->n = 0;
+    pv__walker_room(w);
+    while (b->n < ALLOWED_BLOCK && allowed_next(s, &slot)) {
+        const uint8_t *row;
+        PV_TRY(pv__colview_row(&w->node_of, slot, &row, err));
+        const uint32_t node = pv__get32(row) - 1;
+        if (PV_UNLIKELY(node == PV__NODE_NONE)) { /* a dead slot */
+            continue;
+        }
+        if (PV_UNLIKELY(node >= g->meta.node_high)) {
+            return pv__graph_corrupt(g, node, "a slot leads beyond the last node", err);
+        }
+        if (!shared || pv__walker_visit(w, node)) {
+            b->ids[b->n++] = node;
+        }
+    }
+    return pv__colview_rows(&w->codes, b->ids, b->n, b->rows, err);
+}
+
+/* While the codes of one block come from memory, those of the one before are compared. */
 int pv__allowed_codes(pv__graph *g, pv__walker *w, const pv__allowed *a, size_t most,
                       size_t *out_count, pv_error *err) {
     const uint32_t slots = PV_MIN(g->slots, g->meta.built);
-    const uint32_t end = PV_MIN(a->slots, slots);
-    const bool shared = g->meta.dup_count > 0; /* several slots may lead to one node */
+    allowed_scan scan = {.words = a->words, .end = PV_MIN(a->slots, slots)};
     pv__topk top = {w->pool, 0, most};
-    size_t n = 0;
+    allowed_block blocks[2];
+    unsigned turn = 0;
     PV_TRY(pv__colview_open(&w->node_of, &g->node_of, PV_MAX(slots, 1u), &w->sights, w->mem, err));
-    for (uint32_t word = 0; word * 64 < end; word++) {
-        uint64_t bits = a->words[word];
-        bits &= end - word * 64 < 64 ? (UINT64_C(1) << (end - word * 64)) - 1 : UINT64_MAX;
-        for (; bits != 0; bits &= bits - 1) {
-            const uint8_t *row;
-            PV_TRY(pv__colview_row(&w->node_of, word * 64 + (uint32_t)__builtin_ctzll(bits), &row,
-                                   err));
-            const uint32_t node = pv__get32(row) - 1;
-            if (PV_UNLIKELY(node == PV__NODE_NONE)) { /* a dead slot */
-                continue;
-            }
-            if (PV_UNLIKELY(node >= g->meta.node_high)) {
-                return pv__graph_corrupt(g, node, "a slot leads beyond the last node", err);
-            }
-            if (shared) {
-                pv__walker_room(w);
-                if (!pv__walker_visit(w, node)) {
-                    continue;
-                }
-            }
-            w->ids[n] = node;
-            PV_TRY(pv__colview_row(&w->codes, node, &w->rows[n], err));
-            PV_PREFETCH(w->rows[n]); /* they are compared a block at a time */
-            PV_PREFETCH(w->rows[n] + 64);
-            if (++n == PV__WALK_ROWS) {
-                allowed_compare(w, n, &top);
-                n = 0;
-            }
-        }
-    }
-    allowed_compare(w, n, &top);
+    scan.bits = scan.end > 0 ? allowed_word(&scan, 0) : 0;
+    blocks[1].n = 0;
+    do {
+        PV_TRY(allowed_gather(g, w, &scan, &blocks[turn], err));
+        turn ^= 1u;
+        allowed_compare(w, &blocks[turn], &top);
+    } while (blocks[turn ^ 1u].n > 0);
     pv__topk_sort(&top);
     *out_count = top.count;
     return 0;
@@ -73,21 +113,29 @@ int pv__allowed_codes(pv__graph *g, pv__walker *w, const pv__allowed *a, size_t 
 
 /* Nanoseconds, measured with bench_filter on sets of 100,000 rows; what matters is how they stand
  * to each other. Rows that lie apart cost more than rows that lie side by side. */
-#define ALLOWED_DENSE_NS 4.0f
-#define ALLOWED_DENSE_BYTE_NS 0.04f
-#define ALLOWED_APART_NS 5.0f
-#define ALLOWED_APART_BYTE_NS 0.05f
+#define ALLOWED_DENSE_NS 6.0f
+#define ALLOWED_DENSE_BYTE_NS 0.035f
+#define ALLOWED_APART_NS 9.0f
+#define ALLOWED_APART_BYTE_NS 0.035f
 #define ALLOWED_DENSE 0.1f       /* share from which rows lie side by side */
-#define ALLOWED_ENTER_NS 3000.0f /* from the top to where level 0 begins */
-#define ALLOWED_HOP_NS 250.0f    /* a node is followed: its links, */
-#define ALLOWED_HOP_ROWS 6.0f    /* and so many rows that were not seen before */
+#define ALLOWED_ENTER_NS 2000.0f /* from the top to where level 0 begins */
+#define ALLOWED_HOP_NS 100.0f    /* a node is followed: its links, */
+#define ALLOWED_HOP_BYTE_NS 0.8f /* and rows that were not seen before, for each byte of a row */
+#define ALLOWED_STOP 0.08f       /* stop - 1 of the walks that hops were counted with, and the */
+#define ALLOWED_STOP_POWER 1.5f  /* power that they go with */
 #define ALLOWED_LOOK_NS 30.0f    /* a look behind a neighbour that does not count */
 #define ALLOWED_LOOKS 32.0f      /* that many find what a step of two hops wants, by share, */
 #define ALLOWED_LOOKS_MAX 961.0f /* but there are no more */
 #define ALLOWED_TWO_SHARE 0.03f  /* below it the allowed ones hang together no more */
-#define ALLOWED_PROBE 4u         /* nodes followed between two decisions; at first one */
+#define ALLOWED_FIRST 2u         /* nodes followed before the first decision, */
+#define ALLOWED_PROBE 4u         /* and between two; before so many one, */
+#define ALLOWED_PROBE_PART 8u    /* later a part of those that were followed */
+#define ALLOWED_RISES 4.0f       /* times the share of all where the walk is: they go together, */
+#define ALLOWED_ARRIVES 8u       /* as long as no more nodes were followed */
 #define ALLOWED_NEAR 8.0f        /* weight of a node that was followed */
 #define ALLOWED_PATIENCE 8.0f    /* part of what codes cost that a walk may always take */
+#define ALLOWED_CALM 0.11f       /* of what may be missed, pv__roam.calm; by measuring */
+#define ALLOWED_CALM_LEAST 3u    /* times k */
 
 static float allowed_row_ns(const pv__graph *g, float share) {
     const float bytes = (float)g->code.row_size;
@@ -97,12 +145,14 @@ static float allowed_row_ns(const pv__graph *g, float share) {
 }
 
 static float allowed_hop_ns(const pv__graph *g) {
-    return ALLOWED_HOP_NS + ALLOWED_HOP_ROWS * allowed_row_ns(g, 0);
+    return ALLOWED_HOP_NS + ALLOWED_HOP_BYTE_NS * (float)g->code.row_size;
 }
 
 /* How many nodes a walk of one hop has to follow where `share` of them is allowed. */
 static float allowed_hops(const pv__effort *e, float share) {
-    return 15 + (float)e->k / share * (1.3f + 2 * sqrtf(share));
+    const float stop = PV_MIN(e->stop - 1, 1.0f) / ALLOWED_STOP;
+    const float beyond = e->stop < INFINITY ? powf(PV_MAX(stop, 0.0f), ALLOWED_STOP_POWER) : 1;
+    return 15 + (float)e->k / share * (1.3f + 2 * beyond * sqrtf(share));
 }
 
 static float allowed_two_hops_ns(const pv__graph *g, const pv__effort *e, float share) {
@@ -154,11 +204,17 @@ static float allowed_likely_share(const pv__graph *g, const allowed_search *s) {
     return allowed_is_early(g, s) ? PV_MIN(PV_MAX(share, likely), 1.0f) : share;
 }
 
+/* Of those that it met on the way here more are allowed than of all: nearer, still more will be. */
+static bool allowed_rises(const allowed_search *s) {
+    return s->roam.followed < ALLOWED_ARRIVES &&
+           allowed_local_share(s) > ALLOWED_RISES * s->share;
+}
+
 /* How many nodes a walk of one hop has still to follow: when it has found k, about those that it
  * sees now, as many as come near enough are too far later. Early these are too many, and before
  * there are k only the share says something. */
-static float allowed_left(const pv__walker *w, const pv__effort *effort, size_t count,
-                          float by_share) {
+static float allowed_left(const pv__walker *w, const pv__roam *r, const pv__effort *effort,
+                          size_t count, float by_share) {
     if (count < effort->k || effort->stop == INFINITY) {
         return PV_MAX(by_share, 1.0f);
     }
@@ -167,7 +223,12 @@ static float allowed_left(const pv__walker *w, const pv__effort *effort, size_t 
     for (size_t i = 0; i < w->front.count; i++) {
         seen += w->front.hits[i].distance <= bound ? 1u : 0u;
     }
-    return by_share > 0 ? PV_MIN(by_share, (float)seen) : (float)seen;
+    float left = by_share > 0 ? PV_MIN(by_share, (float)seen) : (float)seen;
+    if (r->calm > 0 && r->followed_passed > 0) { /* one more may come */
+        const float calm = 2 * pv__roam_calm(r) - (float)(r->followed_passed - r->nearer);
+        left = PV_MIN(left, calm * (float)r->followed / (float)r->followed_passed);
+    }
+    return left;
 }
 
 /* Go on as before, with two hops, or not at all? */
@@ -176,14 +237,14 @@ static bool allowed_goes_on(const pv__graph *g, const pv__walker *w, allowed_sea
     const float share = allowed_likely_share(g, s), followed = (float)s->roam.followed;
     const float by_share = allowed_hops(&s->whole, share) - followed;
     const float hop_ns = allowed_one_ns(g, s);
-    if (s->a->ask && allowed_is_early(g, s)) {
+    if (allowed_rises(s) || (s->a->ask && allowed_is_early(g, s))) {
         return true; /* reading all is so slow that it should see the nearest first */
     }
     const float two_ns = allowed_two_hops_ns(g, &s->whole, share);
     if (!s->a->ask && two_ns < PV_MAX(by_share, 1.0f) * hop_ns) {
         s->roam.two_hops = true; /* what the front holds is as good for it */
     }
-    const float one_ns = allowed_left(w, effort, count, by_share) * hop_ns;
+    const float one_ns = allowed_left(w, &s->roam, effort, count, by_share) * hop_ns;
     return (s->roam.two_hops ? two_ns : one_ns) < s->codes_ns;
 }
 
@@ -197,8 +258,11 @@ static int allowed_walk(pv__graph *g, pv__walker *w, allowed_search *s, uint32_t
     while (cut && !*out_given_up) {
         const pv__effort effort =
             pv__graph_fewer(&s->fewer, &s->whole, allowed_local_share(s), want);
-        const uint32_t probe = s->roam.followed < ALLOWED_PROBE ? 1 : ALLOWED_PROBE;
-        PV_TRY(pv__roam_nearest(g, w, &s->roam, &effort, s->roam.followed + probe, io_count, &cut,
+        const uint32_t before = s->roam.followed, part = before / ALLOWED_PROBE_PART;
+        const uint32_t probe = before == 0              ? ALLOWED_FIRST
+                               : before < ALLOWED_PROBE ? 1
+                                                        : PV_MAX(part, ALLOWED_PROBE);
+        PV_TRY(pv__roam_nearest(g, w, &s->roam, &effort, before + probe, io_count, &cut,
                                 err));
         *out_given_up = cut && s->chooses && !allowed_goes_on(g, w, s, &effort, *io_count);
     }
@@ -256,6 +320,10 @@ int pv__links_search_allowed(pv__graph *g, pv__walker *w, const void *vector,
     pv__graph_fewer_init(g, effort, &s.fewer);
     s.roam =
         (pv__roam){.allowed = a, .two_hops = *io_plan == PV__PLAN_TWO_HOP, .enough = effort->k};
+    if (s.fewer.miss > 0 && !g->split && effort->stop < INFINITY) {
+        s.roam.calm = ALLOWED_CALM / (s.fewer.miss * (float)effort->k);
+        s.roam.calm_least = ALLOWED_CALM_LEAST * effort->k;
+    }
     PV_TRY(pv__search_begin(g, w, vector, effort->pool, &count, err));
     PV_TRY(allowed_walk(g, w, &s, want, &count, &given_up, err));
     if (!given_up) {
@@ -273,6 +341,7 @@ int pv__links_search_allowed(pv__graph *g, pv__walker *w, const void *vector,
     return 0;
 }
 
+#undef ALLOWED_BLOCK
 #undef ALLOWED_DENSE_NS
 #undef ALLOWED_DENSE_BYTE_NS
 #undef ALLOWED_APART_NS
@@ -280,11 +349,19 @@ int pv__links_search_allowed(pv__graph *g, pv__walker *w, const void *vector,
 #undef ALLOWED_DENSE
 #undef ALLOWED_ENTER_NS
 #undef ALLOWED_HOP_NS
-#undef ALLOWED_HOP_ROWS
+#undef ALLOWED_HOP_BYTE_NS
+#undef ALLOWED_STOP
+#undef ALLOWED_STOP_POWER
 #undef ALLOWED_LOOK_NS
 #undef ALLOWED_LOOKS
 #undef ALLOWED_LOOKS_MAX
 #undef ALLOWED_TWO_SHARE
 #undef ALLOWED_PROBE
+#undef ALLOWED_FIRST
+#undef ALLOWED_RISES
+#undef ALLOWED_ARRIVES
 #undef ALLOWED_NEAR
 #undef ALLOWED_PATIENCE
+#undef ALLOWED_PROBE_PART
+#undef ALLOWED_CALM
+#undef ALLOWED_CALM_LEAST

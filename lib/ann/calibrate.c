@@ -279,8 +279,8 @@ static float calibrate_read(const pv__graph_curve *c, unsigned k, float target) 
 }
 
 /* The power of the share that efforts beyond the k nearest go with: so that the recall is that of
- * 10 and of 100 nearest of all. */
-static float calibrate_fewer(const pv__graph *g, const pv__effort *effort) {
+ * 10 and of 100 nearest of all. And what of them is missed. */
+static void calibrate_fewer(const pv__graph *g, const pv__effort *effort, pv__fewer *out) {
     const pv__graph_curve *c = &g->meta.curve;
     const float *points = calibrate_points(g);
     const float coarse = g->split ? (float)CALIBRATE_COARSE : 1;
@@ -292,7 +292,9 @@ static float calibrate_fewer(const pv__graph *g, const pv__effort *effort) {
         i++;
     }
     if (c->nodes == 0) {
-        return CALIBRATE_FEWER;
+        out->power = CALIBRATE_FEWER;
+        out->miss = 0;
+        return;
     }
     float recall = calibrate_recall(c, own, i);
     if (i > 0 && points[i] > value) { /* between two points */
@@ -304,11 +306,12 @@ static float calibrate_fewer(const pv__graph *g, const pv__effort *effort) {
     const float ten = calibrate_at(points, PV_MIN(calibrate_place(c, 1, recall), last));
     const float hundred = calibrate_at(points, PV_MIN(calibrate_place(c, 2, recall), last));
     const float power = log10f(PV_MAX(ten - 1, 1e-6f) / PV_MAX(hundred - 1, 1e-6f));
-    return PV_MIN(PV_MAX(power, 0.0f), 1.0f);
+    out->power = PV_MIN(PV_MAX(power, 0.0f), 1.0f);
+    out->miss = 1 - recall;
 }
 
 void pv__graph_fewer_init(const pv__graph *g, const pv__effort *effort, pv__fewer *out) {
-    out->power = calibrate_fewer(g, effort);
+    calibrate_fewer(g, effort, out);
     out->least = PV_MIN((float)effort->k / (float)calibrate_k[PV__CURVES - 1], 1.0f);
 }
 

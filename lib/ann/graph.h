@@ -417,6 +417,7 @@ PV_PRIVATE pv__effort pv__graph_effort_ef(const pv__graph *g, uint32_t k, uint32
 typedef struct pv__fewer {
     float power;
     float least; /* share below which nothing was measured */
+    float miss;  /* part of the nearest that such a walk misses; 0: nothing was measured */
 } pv__fewer;
 PV_PRIVATE void pv__graph_fewer_init(const pv__graph *g, const pv__effort *effort, pv__fewer *out);
 /* The effort where the share is about this; want: as in searches. */

@@ -277,6 +277,11 @@ typedef struct pv__roam {
     uint32_t enough;         /* slots; 0: nodes are what is wanted */
     bool has_enough;         /* one node had so many that are allowed: */
     float enough_within;     /* the nearest of those */
+    /* Calm: of the nodes that count, so many were followed since one came among the k nearest that
+     * what is left will hardly bring one. Then it ends, whatever the stop. calm 0: never. */
+    float calm;          /* part of all that were followed, */
+    uint32_t calm_least; /* and so many more */
+    uint32_t nearer;     /* followed_passed when one came */
 } pv__roam;
 /* Seeds are w->pool[0 .. count), visited. Those that count stand in w->kept. */
 PV_PRIVATE int pv__roam_begin(pv__graph *g, pv__walker *w, pv__roam *r, size_t count,
@@ -289,6 +294,10 @@ PV_PRIVATE int pv__roam_step(pv__graph *g, pv__walker *w, pv__roam *r, float bou
 PV_PRIVATE int pv__roam_nearest(pv__graph *g, pv__walker *w, pv__roam *r, const pv__effort *effort,
                                 uint32_t followed_max, size_t *io_count, bool *out_cut,
                                 pv_error *err);
+/* How many that count have to be followed after the last that came among the k nearest. */
+static inline float pv__roam_calm(const pv__roam *r) {
+    return r->calm * (float)r->followed_passed + (float)r->calm_least;
+}
 static inline bool pv__allowed_bit(const pv__allowed *a, uint32_t slot) {
     return slot < a->slots && (a->words[slot / 64] >> (slot % 64) & 1u);
 }

@@ -212,21 +212,28 @@ int pv__roam_step(pv__graph *g, pv__walker *w, pv__roam *r, float bound, pv_erro
     return 0;
 }
 
+static bool roam_is_calm(const pv__roam *r, const pv__effort *effort, size_t count) {
+    return r->calm > 0 && count >= effort->k &&
+           (float)(r->followed_passed - r->nearer) > pv__roam_calm(r);
+}
+
 int pv__roam_nearest(pv__graph *g, pv__walker *w, pv__roam *r, const pv__effort *effort,
                      uint32_t followed_max, size_t *io_count, bool *out_cut, pv_error *err) {
     size_t count = *io_count;
     *out_cut = false;
     for (;;) {
         for (size_t i = 0; i < w->kept_count; i++) {
-            (void)pv__pool_insert(w->pool, &count, effort->pool, w->kept[i].distance,
-                                  w->kept[i].slot);
+            const size_t place = pv__pool_insert(w->pool, &count, effort->pool,
+                                                 w->kept[i].distance, w->kept[i].slot);
+            r->nearer = place < effort->k ? r->followed_passed : r->nearer;
         }
         w->kept_count = 0;
         float bound = pv__walk_bound(w, effort, w->pool, count);
         if (r->has_enough && effort->stop < INFINITY) {
             bound = PV_MIN(bound, pv__walk_stop(w, effort->stop, r->enough_within));
         }
-        if (w->front.count == 0 || w->front.hits[0].distance > bound) {
+        if (w->front.count == 0 || w->front.hits[0].distance > bound ||
+            roam_is_calm(r, effort, count)) {
             break;
         }
         if (r->followed >= followed_max) {
