@@ -115,7 +115,7 @@ PYTHON_TESTS = PIRAMID_LIBRARY=$(abspath $(BUILD)/libpiramid.so) $(PYTHON) \
 
 .PHONY: all lib cli examples test tests suites threads coverage coverage-run scripts python test-pv quick \
 	check soak fuzz corpora seeds bench benches bench-ann ann-peers amalgamation lint asan tsan aarch64 \
-	aarch64-base fake 	sched install demo clean help
+	aarch64-base fake sched install demo clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 

@@ -231,8 +231,8 @@ typedef struct run_item {
 #define ITEMS (CODES + 1 + (PLANS - CODES - 1) * EFFORTS)
 
 /* The first time in order, and that is not counted; later any order is as good: a search finds in
- * the caches what the one before has left there, and nobody shall come behind one like it more often
- * than others. (Counted, codes came behind an `auto` that compares them, and looked a fifth
+ * the caches what the one before has left there, and nobody shall come behind one like it more
+ * often than others. (Counted, codes came behind an `auto` that compares them, and looked a fifth
  * faster.) */
 static void order_items(run_item *items, int round, bench_random *r) {
     size_t n = 0;
