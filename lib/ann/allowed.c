@@ -48,16 +48,17 @@ static uint64_t allowed_word(const allowed_scan *s, uint32_t word) {
 
 static bool allowed_next(allowed_scan *s, uint32_t *out_slot) {
     const uint32_t count = s->end / 64 + (s->end % 64 != 0);
+    const uint64_t *const w = s->words;
     while (s->bits == 0) {
-        const uint64_t *w = s->words + ++s->word;
-        while (s->word + 4 < count && (w[0] | w[1] | w[2] | w[3]) == 0) {
-            s->word += 4;
-            w += 4;
+        uint32_t word = PV_MIN(s->word + 1, count);
+        while (word + 4 < count && (w[word] | w[word + 1] | w[word + 2] | w[word + 3]) == 0) {
+            word += 4;
         }
-        if (s->word >= count) {
+        s->word = word;
+        if (word == count) {
             return false;
         }
-        s->bits = allowed_word(s, s->word);
+        s->bits = allowed_word(s, word);
     }
     *out_slot = s->word * 64 + (uint32_t)__builtin_ctzll(s->bits);
     s->bits &= s->bits - 1;
@@ -237,7 +238,10 @@ static bool allowed_goes_on(const pv__graph *g, const pv__walker *w, allowed_sea
     const float share = allowed_likely_share(g, s), followed = (float)s->roam.followed;
     const float by_share = allowed_hops(&s->whole, share) - followed;
     const float hop_ns = allowed_one_ns(g, s);
-    if (allowed_rises(s) || (s->a->ask && allowed_is_early(g, s))) {
+    if (allowed_rises(s)) {
+        return true;
+    }
+    if (s->a->ask && allowed_is_early(g, s)) {
         return true; /* reading all is so slow that it should see the nearest first */
     }
     const float two_ns = allowed_two_hops_ns(g, &s->whole, share);

@@ -325,6 +325,58 @@ static void test_ann_inside__enough_of_equal_vectors_end_a_walk(void **state) {
     free(in);
 }
 
+/* Nodes that a walk follows among those that are allowed, with a stop that ends none; of its k
+ * nearest, how many are true. */
+static uint32_t t_roam(t_walks *x, const pv__allowed *a, uint32_t q, float calm,
+                       uint32_t *out_right) {
+    const pv__effort effort = {256, T_K, 1e6f, 0, 0};
+    pv__roam r = {.allowed = a, .enough = T_K, .calm = calm, .calm_least = 3 * T_K};
+    pv_error *err = &x->in->t.err;
+    pv__hit found[T_K];
+    size_t seeds = 0, count = 0;
+    bool cut = false;
+    const float *query = x->in->vectors[q];
+    test_assert_ok(pv__search_begin(&x->p.graph, x->w, query, 256, &seeds, err), err);
+    test_assert_ok(pv__roam_begin(&x->p.graph, x->w, &r, seeds, err), err);
+    test_assert_ok(pv__roam_nearest(&x->p.graph, x->w, &r, &effort, UINT32_MAX, &count, &cut, err),
+                   err);
+    assert_false(cut);
+    assert_true(count >= T_K);
+    for (size_t i = 0; i < T_K; i++) {
+        uint32_t word = 0;
+        test_assert_ok(pv__graph_word_get(&x->p.graph.slot_of, x->w->pool[i].slot, &word, err),
+                       err);
+        found[i] = (pv__hit){x->w->pool[i].distance, word};
+    }
+    *out_right += t_judge(x, query, T_K, found, T_K);
+    test_assert_ok(pv__txn_pause(x->p.txn, err), err);
+    return r.followed;
+}
+
+/* However far the stop is: when none of many that were followed came among the nearest. */
+static void test_ann_inside__calm_ends_a_walk(void **state) {
+    (void)state;
+    t_inside *in = malloc(sizeof *in);
+    assert_non_null(in);
+    t_inside_open(in);
+    t_walks *x = t_walks_new(in);
+    uint32_t all = 0, calm = 0, right = 0, right_calm = 0, queries = 0;
+    t_allow_steps(x, 2);
+    const pv__allowed a = {.words = x->words, .slots = T_ROWS, .count = T_ROWS / 2};
+    for (uint32_t q = 1; q < T_ROWS; q += 97, queries++) {
+        all += t_roam(x, &a, q, 0, &right);
+        calm += t_roam(x, &a, q, 0.3f, &right_calm);
+    }
+    fprintf(stderr, "of %u nodes %u followed, %u of %u right\n", (unsigned)all, (unsigned)calm,
+            (unsigned)right_calm, (unsigned)right);
+    assert_true(calm < all / 2);
+    assert_true(calm > queries * 3 * T_K); /* as many were waited for */
+    assert_true(right_calm * 10 >= right * 9);
+    t_walks_free(x);
+    t_api_done(&in->t);
+    free(in);
+}
+
 static void test_ann_inside__the_next_that_is_allowed(void **state) {
     (void)state;
     const uint64_t words[] = {UINT64_C(1) << 5 | UINT64_C(1) << 63, 0, 1};
@@ -355,6 +407,7 @@ static void test_ann_inside__efforts_among_a_share(void **state) {
     pv__fewer f;
     pv__graph_fewer_init(g, &whole, &f);
     assert_true(f.power > 0.1f && f.power <= 1);
+    assert_true(f.miss > 0.1f && f.miss <= 0.3f); /* what was asked for, with a margin */
     assert_true(pv__graph_fewer(&f, &whole, 1, want).stop == whole.stop);
     float before = whole.stop;
     for (float share = 0.5f; share > 0.1f; share *= 0.8f) {
@@ -364,6 +417,11 @@ static void test_ann_inside__efforts_among_a_share(void **state) {
     }
     const float tenth = pv__graph_fewer(&f, &whole, 0.1f, want).stop;
     assert_true(pv__graph_fewer(&f, &whole, 0.001f, want).stop == tenth); /* not measured */
+    pv__graph unmeasured = *g;
+    unmeasured.meta.curve.nodes = 0;
+    pv__fewer none;
+    pv__graph_fewer_init(&unmeasured, &whole, &none);
+    assert_true(none.miss == 0);
     memcpy(g->meta.curve.recall[2], g->meta.curve.recall[1], sizeof g->meta.curve.recall[1]);
     pv__fewer same;
     pv__graph_fewer_init(g, &whole, &same); /* as hard with a hundred: as far */
@@ -738,6 +796,7 @@ int main(void) {
         cmocka_unit_test(test_ann_inside__allowed_among_tombstones),
         cmocka_unit_test(test_ann_inside__allowed_among_equal_vectors),
         cmocka_unit_test(test_ann_inside__enough_of_equal_vectors_end_a_walk),
+        cmocka_unit_test(test_ann_inside__calm_ends_a_walk),
         cmocka_unit_test(test_ann_inside__the_next_that_is_allowed),
         cmocka_unit_test(test_ann_inside__efforts_among_a_share),
     };
