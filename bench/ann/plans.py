@@ -47,7 +47,7 @@ def glass(grid, about):
 
 def symqg(grid, about):
     return [{"build": graph(m, efc), "ef": WIDE}
-            for m, efc in product(grid, [(16, 200)]) if m % 16 == 0]
+            for m, efc in product(grid, [(16, 200), (48, 100)]) if m % 16 == 0]
 
 
 def rabitq(grid, about):
