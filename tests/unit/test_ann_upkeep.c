@@ -320,6 +320,17 @@ static void test_ann_upkeep__writes_alone_build_it_again(void **state) {
     t_free(u);
 }
 
+/* What a test has written into the graph's page; upkeep is told. The graph's owner. */
+static uint32_t t_commit_graph(t_up *u, pv__txn *txn, pv__parts *p) {
+    const uint32_t owner = p->c.graph.owner;
+    p->graph.changed = true;
+    test_assert_ok(pv__parts_save(p, &u->t.err), &u->t.err);
+    (void)pv__upkeep_want(u->t.db, &p->c);
+    pv__parts_done(p);
+    test_assert_ok(pv__txn_commit(txn, NULL, &u->t.err), &u->t.err);
+    return owner;
+}
+
 /* Recall, as the graph measures it itself, has fallen by more than two points. */
 static void test_ann_upkeep__fallen_recall_asks_for_a_new_graph(void **state) {
     (void)state;
@@ -336,12 +347,7 @@ static void test_ann_upkeep__fallen_recall_asks_for_a_new_graph(void **state) {
     assert_false(pv__graph_rebuild_due(&p.graph));
     p.graph.meta.curve.recall[PV__CURVES - 1][8] = (uint16_t)(p.graph.meta.curve.first - 1300);
     assert_true(pv__graph_rebuild_due(&p.graph));
-    p.graph.changed = true;
-    const uint32_t owner = p.c.graph.owner;
-    test_assert_ok(pv__parts_save(&p, &u->t.err), &u->t.err);
-    (void)pv__upkeep_want(u->t.db, &p.c);
-    pv__parts_done(&p);
-    test_assert_ok(pv__txn_commit(txn, NULL, &u->t.err), &u->t.err);
+    const uint32_t owner = t_commit_graph(u, txn, &p);
     assert_true(t_upkeep(u, 100000) < 100000);
     assert_int_not_equal(t_graph(u).owner, owner);
     t_expect_answers(u, 20);
@@ -364,12 +370,7 @@ static void test_ann_upkeep__links_of_an_earlier_version_are_chosen_again(void *
     assert_true(p.graph.meta.by_product && !pv__graph_rebuild_due(&p.graph));
     p.graph.meta.by_product = false;
     assert_true(pv__graph_rebuild_due(&p.graph));
-    p.graph.changed = true;
-    const uint32_t owner = p.c.graph.owner;
-    test_assert_ok(pv__parts_save(&p, &u->t.err), &u->t.err);
-    (void)pv__upkeep_want(u->t.db, &p.c);
-    pv__parts_done(&p);
-    test_assert_ok(pv__txn_commit(txn, NULL, &u->t.err), &u->t.err);
+    const uint32_t owner = t_commit_graph(u, txn, &p);
     t_expect_sound(&u->t);
     assert_true(t_upkeep(u, 100000) < 100000);
     assert_int_not_equal(t_graph(u).owner, owner);
