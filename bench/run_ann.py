@@ -14,7 +14,9 @@ configurations.
 `--grid full` builds every M times every efConstruction. `climb` takes a peer's ways (codes) at M 16
 and efConstruction 200, the best of them at each recall goal with every M, and the best of those
 with every efConstruction, one pass each; a try is kept beside its index. Rounds are then made of
-the two best of a peer at a goal; the others keep their one pass (column rounds).
+the two best of a peer at a goal; the others keep their one pass (column rounds). With `--climbed
+SET-ROWS` the climb is made there (fewer rows, or fewer dimensions of the same mixture), and the
+best it leads to at each goal is what is built and measured.
 
 Writes SET-ROWS.csv, .md and .svg to --out (default docs/benchmarks). Peers that are missing are
 named and left out: see bench/ann/peers.sh.
@@ -172,7 +174,7 @@ def environment():
     return env | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
-def climb(args, configs):
+def climb(args, configs, finalists=FINALISTS):
     """What a peer's ways lead to (see the head): (those for the rounds, the others)."""
     tried = [c for c in configs if c.attempt(args)]
     for name, values in (("m", plans.MS), ("efc", plans.EFCS)):
@@ -183,8 +185,22 @@ def climb(args, configs):
                     known.add((plan["build"], plan.get("search", "")))
                     more = Config(args, top.program, top.folder, top.about, plan)
                     tried += [more] if more.attempt(args) else []
-    final = [c for goal in GOALS for c in ranked(tried, goal)[:FINALISTS]]
+    final = [c for goal in GOALS for c in ranked(tried, goal)[:finalists]]
     return [c for c in tried if c in final], [c for c in tried if c not in final]
+
+
+def climb_elsewhere(args, configs):
+    """What a climb on the set of --climbed leads to, as configurations of this one."""
+    name, rows = args.climbed.rsplit("-", 1)
+    folder, about = data.ensure(name, int(rows))
+    there = [Config(args, c.program, folder, about, plan) for c, plan in
+             zip(configs, plans.of(configs[0].program.peer, args.grid, about), strict=True)]
+    same = {(t.build, t.search): c for t, c in zip(there, configs, strict=True)}  # lists go by rows
+    top = configs[0]
+    final = [same.get((t.build, t.search))
+             or Config(args, top.program, top.folder, top.about, t.plan)
+             for t in climb(args, there, 1)[0]]
+    return [c for c in final if c.ensure(args)], []
 
 
 def measure(args, name, about, configs):
@@ -192,10 +208,11 @@ def measure(args, name, about, configs):
     ready, rest = [c for c in configs if args.grid != "climb" or c.program.peer == OURS], []
     ready = [c for c in ready if c.ensure(args)]
     if args.grid == "climb":
-        for _, group in itertools.groupby(configs, key=lambda c: c.program.peer):
-            group = list(group)
-            final, others = climb(args, group) if group[0].program.peer != OURS else ([], [])
-            ready, rest = ready + final, rest + others
+        for peer, group in itertools.groupby(configs, key=lambda c: c.program.peer):
+            if peer != OURS:
+                group = list(group)
+                final, others = (climb_elsewhere if args.climbed else climb)(args, group)
+                ready, rest = ready + final, rest + others
         for c in ready:
             c.rows = []
     for i in range(args.rounds):
@@ -337,6 +354,7 @@ def main():
     args.add_argument("--quick", type=int, nargs="?", const=100000, metavar="ROWS",
                       help="at most so many rows of each set; alone: 100000")
     args.add_argument("--grid", choices=("small", "climb", "full"), default="small")
+    args.add_argument("--climbed", metavar="SET-ROWS", help="where the climb is made, if not here")
     args.add_argument("--rounds", type=int, default=3)
     args.add_argument("--reps", type=int, default=3)
     args.add_argument("--threads", type=int, default=1, help="that build")
