@@ -291,6 +291,10 @@ static int insert_plan_scanned(insert_part *p, size_t i, size_t *out_count, pv_e
             PV_TRY(pv__colview_row(&p->w->codes, to->node, &to->row, err));
         }
     }
+    if (pv__near_code(p->b->near, p->w) != &p->w->code) {
+        pv__code_query_link(&p->w->code, insert_code(p->b, i), p->w->query);
+        pv__candidates_rank(&p->w->code, p->w->query, p->candidates, n);
+    }
     *out_count = n;
     return 0;
 }

@@ -403,6 +403,9 @@ typedef struct pv__candidate {
 /* Distances from w->query, rows, sorted. No two candidates are the same node. */
 PV_PRIVATE int pv__candidates_measure(pv__graph *g, pv__walker *w, pv__candidate *c, size_t n,
                                       pv_error *err);
+/* The same of rows that are known, by any code. */
+PV_PRIVATE void pv__candidates_rank(const pv__code *code, const void *query, pv__candidate *c,
+                                    size_t n);
 /* The same from another query, by a code whose rows are in `codes`. */
 PV_PRIVATE int pv__candidates_measure_by(pv__graph *g, pv__colview *codes, const pv__code *code,
                                          const void *query, pv__candidate *c, size_t n,

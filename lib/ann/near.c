@@ -32,11 +32,25 @@
 
 static const uint64_t near_nodes_max = (uint64_t)NEAR_PART * NEAR_SCAN_MAX;
 
+/* Can the graph's codes be turned? */
+static bool near_turns(const pv__graph *g) {
+    return g->fine.kind == PV__CODE_SQ8 || g->fine.kind == PV__CODE_Q4;
+}
+
+/* Else: the type of the elements that they are or stand for; 0: of none. */
+static uint32_t near_type(const pv__graph *g) {
+    const uint32_t kind = g->fine.kind;
+    const uint32_t type = kind == PV__CODE_F32 || kind == PV__CODE_F16 ? PV_TYPE_F32
+                          : kind == PV__CODE_I8                        ? PV_TYPE_I8
+                                                                       : 0;
+    return pv__code_goes(PV__CODE_SQ8, type, g->metric) ? type : 0;
+}
+
 uint32_t pv__near_cells(const pv__graph *g, size_t count) {
     const uint64_t nodes = g->meta.node_count, all = PV_MIN(nodes + count, near_nodes_max);
     const uint64_t n = PV_MIN(all / NEAR_CELL_ROWS, (uint64_t)PV__NEAR_CELLS_MAX);
     const bool good = g->metric != PV_METRIC_DOT && /* what has a large product lies anywhere */
-                      (g->fine.kind == PV__CODE_SQ8 || g->fine.kind == PV__CODE_Q4);
+                      (near_turns(g) || near_type(g) != 0);
     const bool large = count >= (nodes + count) / NEAR_SHARE && nodes <= near_nodes_max;
     return good && large && n >= NEAR_CELLS_MIN ? (uint32_t)n : 0;
 }
@@ -54,8 +68,54 @@ void pv__near_drop(pv__near *x, uint32_t cell) {
     x->node_count--;
 }
 
+static bool near_own(const pv__near *x) { return x->own.kind != 0; }
+
+/* Sizes, kernels: without a book. */
+static const pv__code *near_plain(const pv__near *x) { return near_own(x) ? &x->own : &x->g->fine; }
+
+static size_t near_row_size(const pv__near *x) { return near_plain(x)->row_size; }
+
+const pv__code *pv__near_code(const pv__near *x, const pv__walker *w) {
+    return near_own(x) ? &x->own : &w->code;
+}
+
+/* Scratch of near_row: of encoding | what a row stands for. */
+static size_t near_wide_at(const pv__near *x) {
+    return PV_ALIGN_UP((size_t)PV_MAX(x->own.scratch_bytes, x->g->fine.scratch_bytes),
+                       (size_t)NEAR_ALIGN);
+}
+
+static size_t near_scratch(const pv__near *x) {
+    return near_wide_at(x) + PV_ALIGN_UP(x->g->dims * sizeof(float), (size_t)NEAR_ALIGN);
+}
+
+/* A row of the graph as it is compared: itself, or its code in `to`. */
+static const uint8_t *near_row(const pv__near *x, const uint8_t *row, void *scratch, uint8_t *to) {
+    if (!near_own(x)) {
+        return row;
+    }
+    if (x->g->fine.kind == PV__CODE_F16) {
+        uint8_t *const wide = (uint8_t *)scratch + near_wide_at(x);
+        pv__code_decode(&x->g->fine, row, (void *)wide);
+        row = wide;
+    }
+    pv__code_encode(&x->own, row, scratch, to);
+    return to;
+}
+
 static uint8_t *near_centre(const pv__near *x, uint32_t c) {
-    return x->centres + (size_t)c * x->g->fine.row_size;
+    return x->centres + (size_t)c * near_row_size(x);
+}
+
+/* A vector of the column as it is compared. */
+static int near_vector(pv__near *x, const pv__walker *w, uint32_t slot, uint8_t *to,
+                       pv_error *err) {
+    uint8_t *const whole = near_own(x) ? x->scratch + near_scratch(x) : to;
+    const uint8_t *vector;
+    PV_TRY(pv__graph_vector(x->g, slot, &vector, err));
+    pv__code_encode(&w->code, vector, x->scratch, whole);
+    (void)near_row(x, whole, x->scratch, to);
+    return 0;
 }
 
 static void near_prepare(pv__near *x, const pv__code *code) {
@@ -86,16 +146,14 @@ static void near_place(pv__near *x, const pv__code *code, uint16_t *out) {
 
 /* Up to 32 slots: their codes into the panel, and where they belong. */
 static int near_place_slots(pv__near *x, pv__walker *w, const uint32_t *slots, size_t step,
-                            size_t n, void *scratch, uint16_t *out, pv_error *err) {
-    const size_t size = x->g->fine.row_size;
+                            size_t n, uint16_t *out, pv_error *err) {
+    const size_t size = near_row_size(x);
     for (size_t i = 0; i < n; i++) {
-        const uint8_t *row;
-        PV_TRY(pv__graph_vector(x->g, slots[i * step], &row, err));
-        pv__code_encode(&w->code, row, scratch, x->codes + i * size);
+        PV_TRY(near_vector(x, w, slots[i * step], x->codes + i * size, err));
         x->panel.rows[i] = x->codes + i * size;
     }
     x->panel.n = n;
-    near_place(x, &w->code, out);
+    near_place(x, pv__near_code(x, w), out);
     return 0;
 }
 
@@ -108,7 +166,6 @@ typedef struct near_learn {
     size_t sample, step;
     float *sums, *wide;
     uint32_t *members;
-    void *scratch;
 } near_learn;
 
 static int near_pause(const near_learn *l, pv_error *err) {
@@ -146,11 +203,11 @@ static int near_round(near_learn *l, const uint32_t *slots, pv_error *err) {
     uint16_t cells[PV__CODE_PANEL_ROWS];
     memset(l->sums, 0, (size_t)x->n * dims * sizeof *l->sums);
     memset(l->members, 0, x->n * sizeof *l->members);
-    near_prepare(x, &l->w->code);
+    near_prepare(x, pv__near_code(x, l->w));
     for (size_t at = 0; at < l->sample; at += PV__CODE_PANEL_ROWS) {
         const size_t n = PV_MIN(l->sample - at, (size_t)PV__CODE_PANEL_ROWS);
         const uint32_t *some = slots + at * l->step;
-        PV_TRY(near_place_slots(x, l->w, some, l->step, n, l->scratch, cells, err));
+        PV_TRY(near_place_slots(x, l->w, some, l->step, n, cells, err));
         for (size_t i = 0; i < n; i++) {
             PV_TRY(near_sum(l, some[i * l->step], cells[i], err));
         }
@@ -162,7 +219,7 @@ static int near_round(near_learn *l, const uint32_t *slots, pv_error *err) {
             sum[d] /= (float)PV_MAX(l->members[c], 1u);
         }
         if (l->members[c] > 0) {
-            pv__code_encode(&l->made, sum, l->scratch, near_centre(x, c));
+            pv__code_encode(&l->made, sum, x->scratch, near_centre(x, c));
         }
     }
     return 0;
@@ -171,15 +228,14 @@ static int near_round(near_learn *l, const uint32_t *slots, pv_error *err) {
 static int near_means(near_learn *l, const uint32_t *slots, size_t count, pv_error *err) {
     pv__near *x = l->x;
     for (uint32_t c = 0; c < x->n; c++) {
-        const uint8_t *row;
-        PV_TRY(pv__graph_vector(x->g, slots[(uint64_t)c * count / x->n], &row, err));
-        pv__code_encode(&l->w->code, row, l->scratch, near_centre(x, c));
+        const uint32_t slot = slots[(uint64_t)c * count / x->n];
+        PV_TRY(near_vector(x, l->w, slot, near_centre(x, c), err));
         PV_TRY(c % NEAR_PAUSE == NEAR_PAUSE - 1 ? near_pause(l, err) : 0);
     }
     for (unsigned round = 0; round < NEAR_ROUNDS; round++) {
         PV_TRY(near_round(l, slots, err));
     }
-    near_prepare(x, &l->w->code);
+    near_prepare(x, pv__near_code(x, l->w));
     return 0;
 }
 
@@ -189,16 +245,18 @@ static int near_cells(near_learn *l, const uint32_t *slots, uint16_t *of_node, p
     pv__graph *g = x->g;
     for (size_t at = 0; at < x->rows; at += PV__CODE_PANEL_ROWS) {
         const size_t n = PV_MIN(x->rows - at, (size_t)PV__CODE_PANEL_ROWS);
-        PV_TRY(near_place_slots(x, l->w, slots + at, 1, n, l->scratch, x->cells + at, err));
+        PV_TRY(near_place_slots(x, l->w, slots + at, 1, n, x->cells + at, err));
         PV_TRY(at / PV__CODE_PANEL_ROWS % 8 == 0 ? near_pause(l, err) : 0);
     }
     PV_TRY(pv__walker_begin_build(l->w, g, 1, err));
     for (uint32_t at = 0; at < g->meta.node_high; at += PV__CODE_PANEL_ROWS) {
         x->panel.n = PV_MIN(g->meta.node_high - at, PV__CODE_PANEL_ROWS);
         for (uint32_t i = 0; i < x->panel.n; i++) {
-            PV_TRY(pv__colview_row(&l->w->codes, at + i, &x->panel.rows[i], err));
+            const uint8_t *row;
+            PV_TRY(pv__colview_row(&l->w->codes, at + i, &row, err));
+            x->panel.rows[i] = near_row(x, row, x->scratch, x->codes + i * near_row_size(x));
         }
-        near_place(x, &l->w->code, of_node + at);
+        near_place(x, pv__near_code(x, l->w), of_node + at);
         if (at / PV__CODE_PANEL_ROWS % 8 == 0) {
             PV_TRY(pv__walker_pause(l->w, g->txn, err));
             PV_TRY(l->interrupt ? l->interrupt(l->ctx, err) : 0);
@@ -237,18 +295,15 @@ static int near_build(near_learn *l, const uint32_t *slots, pv_error *err) {
     pv__near *x = l->x;
     pv__mem *mem = x->mem;
     pv__graph *g = x->g;
-    const size_t scratch = g->fine.scratch_bytes + 64u, high = g->meta.node_high;
+    const size_t high = g->meta.node_high;
     uint16_t *of_node = pv__alloc_array(mem, high + 1, sizeof *of_node);
     l->sums = pv__alloc_array(mem, (size_t)x->n * g->dims, sizeof *l->sums);
     l->wide = pv__alloc_array(mem, g->dims, sizeof *l->wide);
     l->members = pv__alloc_array(mem, x->n, sizeof *l->members);
-    l->scratch = pv__alloc_aligned(mem, scratch, NEAR_ALIGN);
-    int rc = of_node && l->sums && l->wide && l->members && l->scratch
-                 ? near_means(l, slots, x->rows, err)
-                 : pv__err_nomem(err, high);
+    int rc = of_node && l->sums && l->wide && l->members ? near_means(l, slots, x->rows, err)
+                                                         : pv__err_nomem(err, high);
     rc = rc == 0 ? near_cells(l, slots, of_node, err) : rc;
     rc = rc == 0 ? near_lists(l, of_node, err) : rc;
-    pv__alloc_free_aligned(mem, l->scratch, scratch, NEAR_ALIGN);
     pv__alloc_free(mem, l->members, x->n * sizeof *l->members);
     pv__alloc_free(mem, l->wide, g->dims * sizeof *l->wide);
     pv__alloc_free(mem, l->sums, (size_t)x->n * g->dims * sizeof *l->sums);
@@ -256,8 +311,10 @@ static int near_build(near_learn *l, const uint32_t *slots, pv_error *err) {
     return rc;
 }
 
-static bool near_alloc(pv__near *x, const pv__code *code) {
+static bool near_alloc(pv__near *x) {
+    const pv__code *const code = near_plain(x);
     const size_t n = x->n, size = code->row_size;
+    x->scratch_bytes = near_scratch(x) + x->g->fine.row_size;
     x->query_bytes = pv__code_panel_query_bytes(code);
     x->panel_bytes = pv__code_panel_bytes(code) + NEAR_ALIGN;
     x->centres = pv__alloc_array(x->mem, n, size);
@@ -269,9 +326,10 @@ static bool near_alloc(pv__near *x, const pv__code *code) {
     x->cells = pv__alloc_array(x->mem, x->rows, sizeof *x->cells);
     x->panel.turned = pv__alloc_aligned(x->mem, x->panel_bytes, NEAR_ALIGN);
     x->codes = pv__alloc_array(x->mem, PV__CODE_PANEL_ROWS, size);
+    x->scratch = pv__alloc_aligned(x->mem, x->scratch_bytes, NEAR_ALIGN);
     x->distances = pv__alloc_array(x->mem, n * PV__CODE_PANEL_ROWS, sizeof *x->distances);
     if (!x->centres || !x->queries || !x->query || !x->first || !x->count || !x->nodes ||
-        !x->cells || !x->panel.turned || !x->codes || !x->distances) {
+        !x->cells || !x->panel.turned || !x->codes || !x->scratch || !x->distances) {
         return false;
     }
     for (size_t c = 0; c < n; c++) {
@@ -284,8 +342,9 @@ void pv__near_free(pv__near *x) {
     if (!x) {
         return;
     }
-    const size_t n = x->n, size = x->g->fine.row_size;
+    const size_t n = x->n, size = near_row_size(x);
     pv__alloc_free(x->mem, x->distances, n * PV__CODE_PANEL_ROWS * sizeof *x->distances);
+    pv__alloc_free_aligned(x->mem, x->scratch, x->scratch_bytes, NEAR_ALIGN);
     pv__alloc_free(x->mem, x->codes, PV__CODE_PANEL_ROWS * size);
     pv__alloc_free_aligned(x->mem, x->panel.turned, x->panel_bytes, NEAR_ALIGN);
     pv__alloc_free(x->mem, x->cells, x->rows * sizeof *x->cells);
@@ -298,6 +357,17 @@ void pv__near_free(pv__near *x) {
     pv__alloc_free(x->mem, x, sizeof *x);
 }
 
+/* The code that rows of a graph are compared by whose own cannot be turned. */
+static int near_make_own(pv__near *x, pv_error *err) {
+    const pv__graph *g = x->g;
+    const pv__code_spec spec = {
+        .kind = PV__CODE_SQ8, .metric = g->metric, .dims = g->dims, .type = near_type(g)};
+    if (!near_turns(g)) {
+        PV_ASSERT(pv__code_init(&x->own, &spec, g->cpu));
+    }
+    return 0;
+}
+
 int pv__near_new(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t count, uint32_t n,
                  pv__graph_interrupt_fn interrupt, void *ctx, pv__near **out, pv_error *err) {
     pv__mem *mem = pv__txn_mem(g->txn);
@@ -308,13 +378,16 @@ int pv__near_new(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t coun
     }
     *x = (pv__near){.g = g, .mem = mem, .n = n, .rows = count};
     x->node_cap = count + g->meta.node_high;
-    int rc = near_alloc(x, &g->fine) ? 0 : pv__err_nomem(err, x->node_cap);
+    int rc = near_make_own(x, err);
+    if (rc == 0 && !near_alloc(x)) {
+        rc = pv__err_nomem(err, x->node_cap);
+    }
     rc = rc == 0 ? pv__walker_begin_build(w, g, 1, err) : rc;
     if (rc == 0) {
         near_learn l = {.x = x, .w = w, .interrupt = interrupt, .ctx = ctx};
         l.sample = PV_MIN((size_t)n * NEAR_SAMPLE, count);
         l.step = count / l.sample;
-        l.made = w->code;
+        l.made = *pv__near_code(x, w);
         l.made.type = PV_TYPE_F32;
         l.made.wide_bytes = 0;
         rc = near_build(&l, slots, err);
@@ -343,6 +416,7 @@ static size_t near_room(const pv__near_scan *s) {
 /* Called twice: to count, and to hand out. */
 static void near_scan_places(pv__near_scan *s) {
     const size_t n = s->cap, room = near_room(s);
+    const pv__code *const code = near_plain(s->x);
     size_t at = 0;
     s->queries = near_take(s->memory, &at, n * s->x->query_bytes);
     s->query = near_take(s->memory, &at, n * sizeof *s->query);
@@ -354,7 +428,11 @@ static void near_scan_places(pv__near_scan *s) {
     s->rule.bytes = near_take(s->memory, &at, room);
     s->large = near_take(s->memory, &at, n * sizeof *s->large);
     s->wants = near_take(s->memory, &at, n * NEAR_WANTS * sizeof *s->wants);
-    s->panel.turned = near_take(s->memory, &at, pv__code_panel_bytes(&s->x->g->fine));
+    s->panel.turned = near_take(s->memory, &at, pv__code_panel_bytes(code));
+    if (near_own(s->x)) {
+        s->turned = near_take(s->memory, &at, (size_t)PV__CODE_PANEL_ROWS * code->row_size);
+        s->scratch = near_take(s->memory, &at, near_scratch(s->x));
+    }
     s->distances = near_take(s->memory, &at, n * PV__CODE_PANEL_ROWS * sizeof *s->distances);
     s->bytes = at;
 }
@@ -363,7 +441,7 @@ int pv__near_scan_init(pv__near_scan *s, pv__near *x, const pv__near_stop *stop,
                        pv_error *err) {
     *s = (pv__near_scan){.x = x, .cap = rows};
     s->rule = (pv__best_rule){
-        .code = &x->g->fine, .keep = stop->keep, .at = stop->at, .stop = stop->stop};
+        .code = near_plain(x), .keep = stop->keep, .at = stop->at, .stop = stop->stop};
     near_scan_places(s);
     s->memory = pv__alloc_aligned(x->mem, s->bytes, NEAR_ALIGN);
     if (!s->memory) {
@@ -419,7 +497,7 @@ static void near_want(pv__near_scan *s, uint32_t row, const pv__hit *cells, size
 }
 
 /* The cells that rows want: of all nodes about near_scan_rows. */
-static void near_rank(pv__near_scan *s, pv__walker *w) {
+static void near_rank(pv__near_scan *s, const pv__code *code) {
     const pv__near *x = s->x;
     const uint64_t cells = (uint64_t)x->n * near_scan_rows(x) / PV_MAX(x->node_count, 1u);
     s->rank.keep = (uint32_t)PV_MIN(cells + cells / 2 + NEAR_CELLS_MIN, (uint64_t)NEAR_WANTS);
@@ -430,8 +508,8 @@ static void near_rank(pv__near_scan *s, pv__walker *w) {
             s->panel.rows[k] = near_centre(x, c + k);
             ids[k] = c + k;
         }
-        pv__code_panel_fill(&w->code, &s->panel);
-        pv__code_panel_distances(&w->code, &s->panel, s->query, s->rows, s->distances);
+        pv__code_panel_fill(code, &s->panel);
+        pv__code_panel_distances(code, &s->panel, s->query, s->rows, s->distances);
         for (size_t i = 0; i < s->rows; i++) {
             pv__best_add(&s->rank, &s->hits[i], s->distances + i * PV__CODE_PANEL_ROWS, ids,
                          s->panel.n);
@@ -447,17 +525,19 @@ static void near_rank(pv__near_scan *s, pv__walker *w) {
 void pv__near_scan_begin(pv__near_scan *s, pv__walker *w, const uint8_t *codes, size_t from,
                          size_t rows) {
     pv__near *x = s->x;
+    const pv__code *const code = pv__near_code(x, w);
     const size_t size = x->g->fine.row_size;
     s->codes = codes;
     s->from = from;
     s->rows = rows;
     s->want_count = s->at = s->at_row = s->wave = 0;
     for (size_t i = 0; i < rows; i++) {
-        pv__code_query_row(&w->code, codes + (from + i) * size, s->queries + i * x->query_bytes);
+        const uint8_t *row = near_row(x, codes + (from + i) * size, s->scratch, s->turned);
+        pv__code_query_row(code, row, s->queries + i * x->query_bytes);
         pv__best_clear(&s->hits[i]);
         s->large[i] = false;
     }
-    near_rank(s, w);
+    near_rank(s, code);
     near_sort_wants(s->wants, s->want_count);
 }
 
@@ -485,14 +565,18 @@ static int near_ask(pv__near_scan *s, pv__walker *w, uint32_t cell, pv_error *er
 /* The rows that were asked for, n of them, and all that want their cell: wants [at, end). */
 static int near_panel(pv__near_scan *s, pv__walker *w, uint32_t cell, size_t end, pv_error *err) {
     const pv__near *x = s->x;
+    const pv__code *const code = pv__near_code(x, w);
     const uint32_t *ids = x->nodes + x->first[cell] + s->at_row;
     const size_t count = end - s->at;
     s->panel.n = PV_MIN(x->count[cell] - s->at_row, PV__CODE_PANEL_ROWS);
-    memcpy(s->panel.rows, s->next, s->panel.n * sizeof *s->next);
-    pv__code_panel_fill(&w->code, &s->panel);
+    for (size_t i = 0; i < s->panel.n; i++) {
+        s->panel.rows[i] =
+            near_row(x, s->next[i], s->scratch, s->turned + (near_own(x) ? i * code->row_size : 0));
+    }
+    pv__code_panel_fill(code, &s->panel);
     s->at_row += (uint32_t)s->panel.n;
     PV_TRY(near_ask(s, w, cell, err));
-    pv__code_panel_distances(&w->code, &s->panel, s->asked, count, s->distances);
+    pv__code_panel_distances(code, &s->panel, s->asked, count, s->distances);
     for (size_t i = 0; i < count; i++) {
         pv__best_add(&s->rule, &s->hits[s->wants[s->at + i].row],
                      s->distances + i * PV__CODE_PANEL_ROWS, ids, s->panel.n);

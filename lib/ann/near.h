@@ -10,6 +10,9 @@
  * panel and compared with all rows that want their cell. So each of a few hundred rows is compared
  * with many thousands, and that takes less than a walk that meets two thousand.
  *
+ * Only sq8 and q4 can be turned. Where the graph has other codes (f32, f16, i8), rows are coded in
+ * sq8 on the way into a panel, and what is found is measured again by the graph's own.
+ *
  * Invariants
  *   N1  While a batch is planned, the lists of cells have its own rows (but those that equal an
  *       earlier one of them), behind the nodes.
@@ -30,6 +33,7 @@
 struct pv__near {
     pv__graph *g;
     pv__mem *mem;
+    pv__code own;            /* what rows are compared by; kind 0: the graph's own code */
     uint32_t n;              /* cells */
     uint8_t *centres;        /* their codes */
     uint8_t *queries;        /* the same, prepared */
@@ -45,6 +49,8 @@ struct pv__near {
     pv__code_panel panel;
     size_t panel_bytes;
     uint8_t *codes;
+    uint8_t *scratch; /* of encoding into them; behind it a row of the graph's code */
+    size_t scratch_bytes;
     float *distances; /* n x 32 */
 };
 
@@ -59,6 +65,8 @@ PV_PRIVATE void pv__near_free(pv__near *x);
 /* Are the rows that one is compared with a large enough part of all? Else walks find more. */
 PV_PRIVATE bool pv__near_serves(const pv__near *x);
 
+/* What rows of cells are compared by, centres among them. */
+PV_PRIVATE const pv__code *pv__near_code(const pv__near *x, const pv__walker *w);
 /* Row `row` of the batch, or a node, is in a cell now. */
 PV_PRIVATE void pv__near_add(pv__near *x, uint32_t cell, uint32_t id);
 /* What was added last to a cell no longer is. */
@@ -87,6 +95,7 @@ typedef struct pv__near_scan {
     uint32_t at_row, wave; /* row of the cell of wants[at]; its wave */
     pv__code_panel panel;
     const uint8_t *next[PV__CODE_PANEL_ROWS]; /* rows of the panel behind this one */
+    uint8_t *turned, *scratch; /* codes of the panel's rows where they are not the graph's */
     const uint8_t **asked;                    /* rows of a panel's queries */
     float *distances;
     size_t bytes;
@@ -107,7 +116,7 @@ PV_PRIVATE void pv__near_scan_begin(pv__near_scan *s, pv__walker *w, const uint8
                                     size_t from, size_t rows);
 /* Go on; *out_done false when memory is short or it has taken a while: pause or ask, and go on. */
 PV_PRIVATE int pv__near_scan_run(pv__near_scan *s, pv__walker *w, bool *out_done, pv_error *err);
-/* The candidates of row `row` of the batch, ascending. */
+/* The candidates of row `row` of the batch, ascending, by pv__near_code. */
 PV_PRIVATE size_t pv__near_scan_take(pv__near_scan *s, size_t row, const pv__hit **out);
 
 #endif

@@ -137,7 +137,7 @@ int pv__graph_order(pv__graph *g, pv__walker *w, const uint32_t *slots, size_t c
 
 /* Behind each cell the one with the nearest centre of those that are left. */
 static void order_chain_cells(const pv__near *x, pv__walker *w, uint32_t *chain) {
-    const size_t size = x->g->fine.row_size;
+    const pv__code *const code = pv__near_code(x, w);
     for (uint32_t i = 0; i < x->n; i++) {
         chain[i] = i;
     }
@@ -147,9 +147,9 @@ static void order_chain_cells(const pv__near *x, pv__walker *w, uint32_t *chain)
         for (uint32_t c = i; c < x->n; c += PV__WALK_ROWS) {
             const uint32_t n = PV_MIN(x->n - c, PV__WALK_ROWS);
             for (uint32_t k = 0; k < n; k++) {
-                w->rows[k] = x->centres + chain[c + k] * size;
+                w->rows[k] = x->centres + (size_t)chain[c + k] * code->row_size;
             }
-            pv__code_distances_expected(&w->code, x->query[chain[i - 1]], w->rows, n, w->distances);
+            pv__code_distances_expected(code, x->query[chain[i - 1]], w->rows, n, w->distances);
             for (uint32_t k = 0; k < n; k++) {
                 next = w->distances[k] < least ? c + k : next;
                 least = PV_MIN(w->distances[k], least);

@@ -20,26 +20,31 @@ static bool prune_before(const pv__candidate *a, const pv__candidate *b) {
 
 PV__SORT_DEFINE(prune_sort, pv__candidate, prune_before)
 
-int pv__candidates_measure_by(pv__graph *g, pv__colview *codes, const pv__code *code,
-                              const void *query, pv__candidate *c, size_t n, pv_error *err) {
+void pv__candidates_rank(const pv__code *code, const void *query, pv__candidate *c, size_t n) {
     for (size_t from = 0; from < n; from += PRUNE_BLOCK) {
         const uint8_t *rows[PRUNE_BLOCK];
         float distances[PRUNE_BLOCK];
         const size_t count = PV_MIN(n - from, (size_t)PRUNE_BLOCK);
         for (size_t i = 0; i < count; i++) {
-            if (c[from + i].node >= g->meta.node_high) {
-                return pv__graph_corrupt(g, c[from + i].node, "a link leads beyond the last node",
-                                         err);
-            }
-            PV_TRY(pv__colview_row(codes, c[from + i].node, &rows[i], err));
+            rows[i] = c[from + i].row;
         }
         pv__code_distances(code, query, rows, count, distances);
         for (size_t i = 0; i < count; i++) {
             c[from + i].distance = distances[i];
-            c[from + i].row = rows[i];
         }
     }
     prune_sort(c, n);
+}
+
+int pv__candidates_measure_by(pv__graph *g, pv__colview *codes, const pv__code *code,
+                              const void *query, pv__candidate *c, size_t n, pv_error *err) {
+    for (size_t i = 0; i < n; i++) {
+        if (c[i].node >= g->meta.node_high) {
+            return pv__graph_corrupt(g, c[i].node, "a link leads beyond the last node", err);
+        }
+        PV_TRY(pv__colview_row(codes, c[i].node, &c[i].row, err));
+    }
+    pv__candidates_rank(code, query, c, n);
     return 0;
 }
 
