@@ -191,7 +191,7 @@ threads: $(THREADS)
 SUITE_SECONDS ?= 900
 suites: $(SUITES)
 	$(RUN_TESTS) --timeout $(SUITE_SECONDS) $(SUITES)
-scripts: lib cli
+scripts: lib cli $(BUILD)/bench/bench_filter
 	PIRAMID=$(abspath $(BUILD)/piramid) BUILD=$(abspath $(BUILD)) \
 		$(RUN_TESTS) --timeout 300 $(SCRIPTS)
 

@@ -135,6 +135,8 @@ int pv__allowed_codes(pv__graph *g, pv__walker *w, const pv__allowed *a, size_t 
 #define ALLOWED_ARRIVES 8u       /* as long as no more nodes were followed */
 #define ALLOWED_NEAR 8.0f        /* weight of a node that was followed */
 #define ALLOWED_PATIENCE 8.0f    /* part of what codes cost that a walk may always take */
+#define ALLOWED_SETTLED 14.0f    /* part of it after which what it meets says what it will meet */
+#define ALLOWED_LATE 0.25f       /* of it that may be left when a walk has taken all of it */
 #define ALLOWED_CALM 0.15f       /* of what may be missed, pv__roam.calm; by measuring */
 #define ALLOWED_CALM_LEAST 3u    /* times k */
 
@@ -166,6 +168,11 @@ static float allowed_two_hops_ns(const pv__graph *g, const pv__effort *e, float 
 
 /* ---- choice ---------------------------------------------------------------------------------- */
 
+/* When a walk had followed so many nodes, it had met so many within its stop, followed or not. */
+typedef struct allowed_mark {
+    float followed, met;
+} allowed_mark;
+
 typedef struct allowed_search {
     const pv__allowed *a;
     pv__effort whole; /* where all are allowed */
@@ -174,6 +181,7 @@ typedef struct allowed_search {
     float codes_ns;   /* what the sure way costs */
     bool chooses;
     pv__roam roam;
+    allowed_mark marks[2]; /* the last but one and the last; each at twice the nodes of the other */
 } allowed_search;
 
 /* The share that is allowed where the walk is: of what it has met, above all of what it followed,
@@ -191,18 +199,21 @@ static float allowed_one_ns(const pv__graph *g, const allowed_search *s) {
     return allowed_hop_ns(g) + asked / PV_MAX((float)r->followed, 1.0f);
 }
 
-/* A walk may always take a part of what codes cost: what speaks against it may be chance. */
-static bool allowed_is_early(const pv__graph *g, const allowed_search *s) {
-    const float spent = ALLOWED_ENTER_NS + (float)s->roam.followed * allowed_one_ns(g, s);
-    return spent * ALLOWED_PATIENCE < s->codes_ns;
+static float allowed_spent_ns(const pv__graph *g, const allowed_search *s) {
+    return ALLOWED_ENTER_NS + (float)s->roam.followed * allowed_one_ns(g, s);
 }
 
-/* Early, two deviations more than what was met. */
+/* Has a walk taken less than a part of what codes cost? */
+static bool allowed_is_early(const pv__graph *g, const allowed_search *s, float part) {
+    return allowed_spent_ns(g, s) * part < s->codes_ns;
+}
+
+/* Early, two deviations more than what was met: what speaks against it may be chance. */
 static float allowed_likely_share(const pv__graph *g, const allowed_search *s) {
     const pv__roam *r = &s->roam;
     const float share = allowed_local_share(s), passed = (float)r->passed;
     const float likely = (passed + 2 * sqrtf(passed + 1)) / ((float)r->looked + 1);
-    return allowed_is_early(g, s) ? PV_MIN(PV_MAX(share, likely), 1.0f) : share;
+    return allowed_is_early(g, s, ALLOWED_PATIENCE) ? PV_MIN(PV_MAX(share, likely), 1.0f) : share;
 }
 
 /* Of those that it met on the way here more are allowed than of all: nearer, still more will be. */
@@ -211,20 +222,44 @@ static bool allowed_rises(const allowed_search *s) {
            allowed_local_share(s) > ALLOWED_RISES * s->share;
 }
 
-/* How many nodes a walk of one hop has still to follow: when it has found k, about those that it
- * sees now, as many as come near enough are too far later. Early these are too many, and before
- * there are k only the share says something. */
-static float allowed_left(const pv__walker *w, const pv__roam *r, const pv__effort *effort,
-                          size_t count, float by_share) {
+/* What a walk has met within its stop grows by about as much each time that it has followed twice
+ * as many, and it ends when it has followed all of that: so many more. `seen`: of them it sees. */
+static float allowed_ahead(allowed_search *s, float seen) {
+    const float followed = (float)s->roam.followed, met = followed + seen;
+    const bool twice = followed >= 2 * s->marks[1].followed;
+    const allowed_mark then = s->marks[twice ? 1 : 0];
+    if (twice) {
+        s->marks[0] = s->marks[1];
+        s->marks[1] = (allowed_mark){followed, met};
+    }
+    if (then.followed == 0) {
+        return seen;
+    }
+    const float growth = PV_MAX(met - then.met, 0.0f) / log2f(followed / then.followed);
+    return seen + growth * log2f(met / followed);
+}
+
+/* How many nodes a walk of one hop has still to follow. Before there are k only the share says
+ * something. Then it is what the walk sees, and when it has settled, what it will see; no more than
+ * by the share as long as that says something. Of dot it does not: queries are often no rows' like,
+ * and walks to them longer than by any share. */
+static float allowed_left(const pv__graph *g, const pv__walker *w, allowed_search *s,
+                          const pv__effort *effort, size_t count, float by_share) {
+    const pv__roam *r = &s->roam;
     if (count < effort->k || effort->stop == INFINITY) {
         return PV_MAX(by_share, 1.0f);
     }
     const float bound = pv__walk_bound(w, effort, w->pool, count);
+    const bool early = allowed_is_early(g, s, ALLOWED_SETTLED);
     uint32_t seen = 0;
     for (size_t i = 0; i < w->front.count; i++) {
         seen += w->front.hits[i].distance <= bound ? 1u : 0u;
     }
-    float left = by_share > 0 ? PV_MIN(by_share, (float)seen) : (float)seen;
+    const float ahead = allowed_ahead(s, (float)seen);
+    float left = early ? (float)seen : ahead;
+    if (by_share > 0 && (early || g->metric != PV_METRIC_DOT)) {
+        left = PV_MIN(left, by_share);
+    }
     if (r->calm > 0 && r->followed_passed > 0) { /* one more may come */
         const float calm = 2 * pv__roam_calm(r) - (float)(r->followed_passed - r->nearer);
         left = PV_MIN(left, calm * (float)r->followed / (float)r->followed_passed);
@@ -241,15 +276,16 @@ static bool allowed_goes_on(const pv__graph *g, const pv__walker *w, allowed_sea
     if (allowed_rises(s)) {
         return true;
     }
-    if (s->a->ask && allowed_is_early(g, s)) {
+    if (s->a->ask && allowed_is_early(g, s, ALLOWED_PATIENCE)) {
         return true; /* reading all is so slow that it should see the nearest first */
     }
     const float two_ns = allowed_two_hops_ns(g, &s->whole, share);
     if (!s->a->ask && two_ns < PV_MAX(by_share, 1.0f) * hop_ns) {
         s->roam.two_hops = true; /* what the front holds is as good for it */
     }
-    const float one_ns = allowed_left(w, &s->roam, effort, count, by_share) * hop_ns;
-    return (s->roam.two_hops ? two_ns : one_ns) < s->codes_ns;
+    const float one_ns = allowed_left(g, w, s, effort, count, by_share) * hop_ns;
+    const bool late = allowed_spent_ns(g, s) > s->codes_ns;
+    return (s->roam.two_hops ? two_ns : one_ns) < s->codes_ns * (late ? ALLOWED_LATE : 1);
 }
 
 static int allowed_walk(pv__graph *g, pv__walker *w, allowed_search *s, uint32_t want,
@@ -367,6 +403,8 @@ int pv__links_search_allowed(pv__graph *g, pv__walker *w, const void *vector,
 #undef ALLOWED_ARRIVES
 #undef ALLOWED_NEAR
 #undef ALLOWED_PATIENCE
+#undef ALLOWED_SETTLED
+#undef ALLOWED_LATE
 #undef ALLOWED_PROBE_PART
 #undef ALLOWED_CALM
 #undef ALLOWED_CALM_LEAST

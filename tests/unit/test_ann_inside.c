@@ -18,7 +18,7 @@ typedef struct t_inside {
     float vectors[T_ROWS][T_DIMS];
 } t_inside;
 
-static void t_inside_open(t_inside *in) {
+static void t_inside_open_by(t_inside *in, uint32_t metric) {
     static uint64_t ids[T_ROWS];
     pv_open_opts o = PV_OPEN_OPTS_INIT;
     pv_collection_opts c = PV_COLLECTION_OPTS_INIT;
@@ -28,7 +28,7 @@ static void t_inside_open(t_inside *in) {
     o.threads = 1; /* what the background adds depends on time */
     t_api_open(&in->t, &o);
     c.dims = T_DIMS;
-    c.metric = PV_METRIC_L2;
+    c.metric = metric;
     c.key = PV_KEY_U64;
     c.index = PV_INDEX_HNSW;
     test_assert_ok(pv_collection_create(in->t.db, NULL, "c", &c, &in->t.err), &in->t.err);
@@ -45,6 +45,8 @@ static void t_inside_open(t_inside *in) {
     b.ids_u64 = ids;
     test_assert_ok(pv_insert_batch(in->t.db, NULL, "c", &b, NULL, &in->t.err), &in->t.err);
 }
+
+static void t_inside_open(t_inside *in) { t_inside_open_by(in, PV_METRIC_L2); }
 
 static void t_parts(t_inside *in, uint32_t flags, pv__txn **out_txn, pv__parts *p) {
     pv_error *err = &in->t.err;
@@ -377,6 +379,60 @@ static void test_ann_inside__calm_ends_a_walk(void **state) {
     free(in);
 }
 
+enum { T_ENDLESS = 13 };
+
+/* Of walks to the k nearest of each `step`th row how many are given up, when comparing those takes
+ * `codes_ns` and the stop ends none: it would follow all nodes, about 110 ns each. */
+static unsigned t_given_up(uint32_t metric, uint32_t k, uint32_t step, float codes_ns) {
+    t_inside *in = malloc(sizeof *in);
+    assert_non_null(in);
+    t_inside_open_by(in, metric);
+    t_walks *x = t_walks_new(in);
+    pv_error *err = &in->t.err;
+    const uint32_t want = pv__graph_want(k);
+    const pv__effort effort = {T_ROWS, k, 1e6f, 0, 0};
+    pv__allowed allowed = {.words = x->words, .slots = T_ROWS, .count = T_ROWS / step};
+    pv__hit found[64];
+    float share = 0;
+    unsigned given_up = 0;
+    t_allow_steps(x, step);
+    assert_true(want <= sizeof found / sizeof found[0]);
+    allowed.words_ns = codes_ns - pv__allowed_codes_ns(&x->p.graph, &allowed, &share);
+    assert_true(allowed.words_ns > 0);
+    for (uint32_t q = 0; q < T_ENDLESS; q++) { /* rows that are not allowed */
+        pv__plan plan = PV__PLAN_AUTO;
+        uint32_t n = 0;
+        bool complete = false;
+        test_assert_ok(pv__graph_search_allowed(&x->p.graph, x->w, in->vectors[1 + 92 * q], &effort,
+                                                want, &allowed, &plan, found, &n, &complete, err),
+                       err);
+        assert_true(complete && n >= k);
+        assert_true(plan == PV__PLAN_CODES || plan == PV__PLAN_ONE_HOP);
+        given_up += plan == PV__PLAN_CODES ? 1u : 0u;
+        test_assert_ok(pv__txn_pause(x->p.txn, err), err);
+    }
+    fprintf(stderr, "%u walks given up\n", given_up);
+    t_walks_free(x);
+    t_api_done(&in->t);
+    free(in);
+    return given_up;
+}
+
+/* By the share it would have ended long ago: what it sees then is what is left, not nothing. */
+static void test_ann_inside__a_walk_longer_than_by_its_share_is_given_up(void **state) {
+    (void)state;
+    assert_int_equal(t_given_up(PV_METRIC_L2, 1, 2, 45e3f), T_ENDLESS);
+    /* Where that is less than codes take, it goes on to the end. */
+    assert_int_equal(t_given_up(PV_METRIC_L2, 1, 2, 1e6f), 0);
+}
+
+/* Of dot before that: when it has settled, the share says no more how long a walk will be. */
+static void test_ann_inside__a_walk_of_dot_is_given_up_by_what_it_sees(void **state) {
+    (void)state;
+    assert_true(t_given_up(PV_METRIC_DOT, 2, 10, 58e3f) > T_ENDLESS / 2);
+    assert_int_equal(t_given_up(PV_METRIC_DOT, 2, 10, 1e6f), 0);
+}
+
 static void test_ann_inside__the_next_that_is_allowed(void **state) {
     (void)state;
     const uint64_t words[] = {UINT64_C(1) << 5 | UINT64_C(1) << 63, 0, 1};
@@ -507,6 +563,8 @@ int main(void) {
         cmocka_unit_test(test_ann_inside__allowed_among_equal_vectors),
         cmocka_unit_test(test_ann_inside__enough_of_equal_vectors_end_a_walk),
         cmocka_unit_test(test_ann_inside__calm_ends_a_walk),
+        cmocka_unit_test(test_ann_inside__a_walk_longer_than_by_its_share_is_given_up),
+        cmocka_unit_test(test_ann_inside__a_walk_of_dot_is_given_up_by_what_it_sees),
         cmocka_unit_test(test_ann_inside__the_next_that_is_allowed),
         cmocka_unit_test(test_ann_inside__efforts_among_a_share),
     };
